@@ -1,0 +1,116 @@
+import { compareBytes, printable } from '../../support/bytes.ts'
+import { Digest } from './digest.ts'
+import { decodeEntryLists, encodeEntries } from './directory-codec.ts'
+import type { Node } from './node.ts'
+import type { PathComponent } from './path-component.ts'
+import { ValidationError } from './validation-error.ts'
+
+export interface Entry {
+  readonly name: PathComponent
+  readonly node: Node
+}
+
+/**
+ * How the size of a directory is counted (spec §1.9). With n entries, of which the sub-directories record
+ * sizes s: `rust` is 2n + Σs, which every Rust release since August 2024 writes and insists on; `documented`
+ * is n + Σs, which the documentation, older releases and the Go client use. The choice changes the digests of
+ * all directories above a non-empty one.
+ */
+export type SizeFormula = 'rust' | 'documented'
+
+const U64_MAX = 0xffff_ffff_ffff_ffffn
+
+/**
+ * One level of a tree: names in byte order, each with its node. Immutable; equal contents have equal encodings
+ * and so equal digests. Construction validates: there is no invalid Directory.
+ */
+export class Directory {
+  /** In byte order of the names, over all three kinds. */
+  readonly entries: readonly Entry[]
+  #encoded: Uint8Array | undefined
+  #digest: Digest | undefined
+
+  private constructor(entries: readonly Entry[]) {
+    this.entries = entries
+  }
+
+  /** From entries in any order. Throws ValidationError `DuplicateName` or `SizeOverflow`. */
+  static from(entries: Iterable<Entry>): Directory {
+    const sorted = [...entries].sort((a, b) => compareBytes(a.name, b.name))
+    for (let i = 1; i < sorted.length; i++) {
+      const { name } = sorted[i]!
+      if (compareBytes(sorted[i - 1]!.name, name) === 0)
+        throw new ValidationError(
+          `DuplicateName(${printable(name)})`,
+          `"${printable(name)}" is a duplicate name`,
+        )
+    }
+    if (documentedSize(sorted) > U64_MAX)
+      throw new ValidationError('SizeOverflow', 'Total size exceeds u64::MAX')
+    return new Directory(sorted)
+  }
+
+  /**
+   * From a protobuf encoding, canonical or not; unknown fields are dropped (spec §1.7). Throws ValidationError
+   * with the rules of spec §1.8, in their order.
+   */
+  static decode(bytes: Uint8Array): Directory {
+    const lists = decodeEntryLists(bytes)
+    return Directory.from([...lists.directories, ...lists.files, ...lists.symlinks])
+  }
+
+  /** The canonical encoding (spec §1.7). Shared memory: do not write to it. */
+  get encoded(): Uint8Array {
+    this.#encoded ??= encodeEntries(this.entries)
+    return this.#encoded
+  }
+
+  get digest(): Digest {
+    this.#digest ??= Digest.of(this.encoded)
+    return this.#digest
+  }
+
+  size(formula: SizeFormula): bigint {
+    const documented = documentedSize(this.entries)
+    return formula === 'documented' ? documented : documented + BigInt(this.entries.length)
+  }
+
+  /** Whether a parent may record `size` for this directory: by either formula (spec §1.9). */
+  acceptsSize(size: bigint): boolean {
+    return size === this.size('rust') || size === this.size('documented')
+  }
+
+  /** The node under `name`, found by binary search. */
+  get(name: Uint8Array): Node | undefined {
+    const index = this.indexOf(name)
+    return index < 0 ? undefined : this.entries[index]!.node
+  }
+
+  /** The position of `name` among the entries, or -1. */
+  indexOf(name: Uint8Array): number {
+    let low = 0
+    let high = this.entries.length - 1
+    while (low <= high) {
+      const middle = (low + high) >>> 1
+      const order = compareBytes(this.entries[middle]!.name, name)
+      if (order === 0) return middle
+      if (order < 0) low = middle + 1
+      else high = middle - 1
+    }
+    return -1
+  }
+
+  /** The digests of the sub-directories in entry order, with the entry that names them. */
+  *children(): Generator<{ name: PathComponent; digest: Digest; size: bigint }> {
+    for (const { name, node } of this.entries)
+      if (node.kind === 'directory') yield { name, digest: node.digest, size: node.size }
+  }
+}
+
+export const EMPTY_DIRECTORY = Directory.from([])
+
+function documentedSize(entries: readonly Entry[]): bigint {
+  let size = BigInt(entries.length)
+  for (const { node } of entries) if (node.kind === 'directory') size += node.size
+  return size
+}

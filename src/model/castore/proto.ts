@@ -1,0 +1,165 @@
+/**
+ * The part of the protobuf wire format that castore messages need (protobuf.dev, "Encoding"): varints and
+ * length-delimited fields. The writer omits default values, as proto3 asks.
+ */
+import { ValidationError } from './validation-error.ts'
+
+const VARINT = 0
+const FIXED64 = 1
+const LENGTH_DELIMITED = 2
+const FIXED32 = 5
+
+export class ProtoWriter {
+  #buffer = Buffer.allocUnsafe(256)
+  #length = 0
+
+  bytes(field: number, value: Uint8Array): void {
+    if (value.length === 0) return
+    this.#delimited(field, value)
+  }
+
+  /** A sub-message; written even when it is empty, since presence carries meaning. */
+  message(field: number, write: (writer: ProtoWriter) => void): void {
+    const inner = new ProtoWriter()
+    write(inner)
+    this.#delimited(field, inner.finish())
+  }
+
+  uint64(field: number, value: bigint): void {
+    if (value === 0n) return
+    this.#varint((field << 3) | VARINT)
+    this.#varint64(value)
+  }
+
+  bool(field: number, value: boolean): void {
+    if (value) this.uint64(field, 1n)
+  }
+
+  finish(): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.#buffer, 0, this.#length)
+  }
+
+  #delimited(field: number, value: Uint8Array): void {
+    this.#varint((field << 3) | LENGTH_DELIMITED)
+    this.#varint(value.length)
+    this.#reserve(value.length)
+    this.#buffer.set(value, this.#length)
+    this.#length += value.length
+  }
+
+  #varint(value: number): void {
+    this.#reserve(5)
+    let rest = value
+    while (rest > 0x7f) {
+      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.#buffer[this.#length++] = rest
+  }
+
+  #varint64(value: bigint): void {
+    this.#reserve(10)
+    let rest = value
+    while (rest > 0x7fn) {
+      this.#buffer[this.#length++] = Number(rest & 0x7fn) | 0x80
+      rest >>= 7n
+    }
+    this.#buffer[this.#length++] = Number(rest)
+  }
+
+  #reserve(more: number): void {
+    if (this.#length + more <= this.#buffer.length) return
+    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + more))
+    this.#buffer.copy(grown, 0, 0, this.#length)
+    this.#buffer = grown
+  }
+}
+
+/** Walks the fields of one message: `next()`, look at `field`, then take the value or `skip()` it. */
+export class ProtoReader {
+  readonly #bytes: Uint8Array
+  #offset = 0
+  #wireType = 0
+  field = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  /** Moves to the next field; false at the end of the message. */
+  next(): boolean {
+    if (this.#offset === this.#bytes.length) return false
+    const tag = this.#varint32()
+    this.field = tag >>> 3
+    this.#wireType = tag & 7
+    if (this.field === 0) throw malformed('field number 0')
+    return true
+  }
+
+  /** A view into the message, not a copy. */
+  bytes(): Uint8Array {
+    this.#expect(LENGTH_DELIMITED)
+    const length = this.#varint32()
+    return this.#take(length)
+  }
+
+  uint64(): bigint {
+    this.#expect(VARINT)
+    let low = 0
+    let shift = 0
+    // Sizes below 2^49 take no bigint arithmetic: seven bytes of seven bits.
+    for (let i = 0; i < 7; i++) {
+      const byte = this.#byte()
+      low += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return BigInt(low)
+      shift += 7
+    }
+    let value = BigInt(low)
+    for (let i = 7; i < 10; i++) {
+      const byte = this.#byte()
+      value |= BigInt(byte & 0x7f) << BigInt(7 * i)
+      if (byte < 0x80) return BigInt.asUintN(64, value)
+    }
+    throw malformed('varint of more than 10 bytes')
+  }
+
+  skip(): void {
+    if (this.#wireType === VARINT) this.uint64()
+    else if (this.#wireType === LENGTH_DELIMITED) this.bytes()
+    else if (this.#wireType === FIXED64) this.#take(8)
+    else if (this.#wireType === FIXED32) this.#take(4)
+    else throw malformed(`wire type ${this.#wireType}`)
+  }
+
+  #expect(wireType: number): void {
+    if (this.#wireType !== wireType) throw malformed(`field ${this.field} with wire type ${this.#wireType}`)
+  }
+
+  #take(length: number): Uint8Array {
+    const end = this.#offset + length
+    if (end > this.#bytes.length) throw malformed(`field ${this.field} runs past the end of the message`)
+    const taken = this.#bytes.subarray(this.#offset, end)
+    this.#offset = end
+    return taken
+  }
+
+  #byte(): number {
+    const byte = this.#bytes[this.#offset++]
+    if (byte === undefined) throw malformed('message ends inside a number')
+    return byte
+  }
+
+  #varint32(): number {
+    let value = 0
+    for (let i = 0; i < 5; i++) {
+      const byte = this.#byte()
+      value += (byte & 0x7f) * 2 ** (7 * i)
+      if (byte < 0x80) return value
+    }
+    throw malformed('tag or length of more than 5 bytes')
+  }
+}
+
+function malformed(what: string): ValidationError {
+  return new ValidationError('Malformed', `not a valid protobuf message: ${what}`)
+}

@@ -1,0 +1,20 @@
+/**
+ * The kernel end of a mount: requests come out of it, replies and notifications go into it, in the framing of
+ * linux/fuse.h. The session above knows the protocol; the device only moves bytes.
+ */
+export interface FuseDevice {
+  /**
+   * Calls `onReadable` on the event loop whenever requests may be waiting, and `onClosed` once when the kernel
+   * ended the connection (unmounted, aborted).
+   */
+  start(onReadable: () => void, onClosed: () => void): void
+  /** Copies the next request into `buffer`; its length, or 0 when none is waiting (or the device is closed). */
+  receive(buffer: Uint8Array): number
+  /**
+   * Writes one reply or notification in one piece. Returns false when the kernel no longer wants it (the
+   * request was interrupted); throws on anything else.
+   */
+  send(parts: readonly Uint8Array[]): boolean
+  /** Stops polling and closes the connection: whoever still waits in the kernel gets ENOTCONN. */
+  close(): void
+}

@@ -1,0 +1,82 @@
+import type { Call } from '../../support/call.ts'
+
+/** What was asked for: at once when it is known, later when it must be fetched. The hot path allocates no promise. */
+export type Soon<T> = T | Promise<T>
+
+/** Number of an inode as the kernel (and a guest) knows it: 1 is the root; below 2^53; never reused for another. */
+export type InodeNumber = number
+
+export interface Attributes {
+  /** What `stat` shows as st_ino: derived from content (files, symlinks) or place (directories), so that it is stable. */
+  readonly ino: bigint
+  readonly kind: 'directory' | 'file' | 'symlink'
+  /** Bytes; for a directory the size its parent records, for a symlink the length of its target. */
+  readonly size: bigint
+  readonly executable: boolean
+}
+
+export interface TreeEntry {
+  readonly inode: InodeNumber
+  readonly attributes: Attributes
+}
+
+/** Takes directory entries one by one; returns false when an entry did not fit (it was not taken). */
+export interface EntrySink {
+  /** `cookie`: where listing goes on after this entry. */
+  add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean
+}
+
+/**
+ * The read-only filesystem below a mount, knowing nothing of FUSE or virtio. Names and targets are bytes.
+ * Errors are StoreErrors; what a filesystem says in the normal course of things (no such entry, not a
+ * directory) is `TreeFault`.
+ *
+ * Life of an inode: `lookup` and every entry that a listing with `remember` hands out count one reference,
+ * `forget` takes references back, and at zero the number is dead (its successor gets a new one).
+ */
+export interface Tree {
+  /** `undefined`: no such entry. `expires` tells whether that may change (only at the root). */
+  lookup(parent: InodeNumber, name: Uint8Array, call?: Call): Soon<TreeEntry | Missing>
+  forget(inode: InodeNumber, references: number): void
+  getattr(inode: InodeNumber): Attributes
+  readlink(inode: InodeNumber): Uint8Array
+  /**
+   * Hands out entries from `cookie` (0 is the start) until the sink is full or the end is reached. Entries are
+   * in byte order in directories, in a stable append-only order in the root. With `remember`, an entry that
+   * the sink took holds a reference.
+   */
+  readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void>
+  /** The bytes from `offset` on: exactly `size` of them, or fewer at the end of the file; in pieces, not copied. */
+  read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]>
+  /** Names of extended attributes, without terminators; empty when there are none. */
+  listxattr(inode: InodeNumber): readonly string[]
+  /** `undefined`: no such attribute. */
+  getxattr(inode: InodeNumber, name: string): Uint8Array | undefined
+  statfs(): Statfs
+}
+
+/** Nothing is there under that name. `forever`: nor will it ever be, so the absence may be cached. */
+export interface Missing {
+  readonly missing: true
+  readonly forever: boolean
+}
+
+export interface Statfs {
+  /** In units of `blockSize`: what the paths seen so far hold, and inodes known. */
+  readonly blockSize: number
+  readonly blocks: bigint
+  readonly files: bigint
+}
+
+/** What a filesystem answers in the normal course of things; each is an errno of the same name. */
+export type TreeFaultCode = 'ENOENT' | 'ENOTDIR' | 'EISDIR' | 'EINVAL' | 'EPERM' | 'ESTALE'
+
+export class TreeFault extends Error {
+  override readonly name = 'TreeFault'
+  readonly code: TreeFaultCode
+
+  constructor(code: TreeFaultCode) {
+    super(code)
+    this.code = code
+  }
+}

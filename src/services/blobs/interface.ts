@@ -1,0 +1,52 @@
+import type { Digest } from '../../model/castore/digest.ts'
+import type { Call } from '../../support/call.ts'
+
+/** One piece of a blob; it is itself readable under its digest. */
+export interface ChunkMeta {
+  readonly digest: Digest
+  /** Bytes, at least 1. */
+  readonly size: number
+}
+
+/**
+ * The contents of a blob, in order, in pieces of any size above 0 bytes. Read once. Leaving the loop early
+ * releases the source. The pieces belong to the reader: nobody writes to them afterwards.
+ */
+export type BlobStream = AsyncIterable<Uint8Array>
+
+/**
+ * Byte sequences under their BLAKE3 digest (spec §1.3). Backends store and fetch and never verify: the
+ * verifying layer does, in one place. The digest of a chunk reads like the digest of a blob.
+ *
+ * Random access is built on `chunks` and `openRead` (see chunk-reader.ts); it is no backend's business.
+ */
+export interface BlobService {
+  has(digest: Digest, call?: Call): Promise<boolean>
+
+  /**
+   * How the blob divides into chunks, in order, covering it exactly. `[]` when it exists but is only to be had
+   * as a whole; `undefined` when it is absent.
+   */
+  chunks(digest: Digest, call?: Call): Promise<readonly ChunkMeta[] | undefined>
+
+  /** `undefined` when the blob is absent. */
+  openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined>
+
+  /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
+  openWrite(call?: Call): BlobWriter
+}
+
+/** Takes the bytes of one blob. After a rejected `write` or `close` only `abort` may be called. */
+export interface BlobWriter {
+  /**
+   * Resolves when the writer wants more (backpressure: await it). The bytes must stay unchanged until `close`
+   * or `abort` has settled.
+   */
+  write(bytes: Uint8Array): Promise<void>
+
+  /** Resolves with the digest once the blob is stored durably; closing again gives the same digest. */
+  close(): Promise<Digest>
+
+  /** Gives up; nothing becomes visible. Does nothing after `close`. */
+  abort(): Promise<void>
+}

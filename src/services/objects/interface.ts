@@ -1,0 +1,35 @@
+import type { Call } from '../../support/call.ts'
+
+/** A half-open range of bytes. */
+export interface ByteRange {
+  readonly start: number
+  /** Past the end of the object: cut to it. */
+  readonly end: number
+}
+
+/**
+ * Keyed bytes in a bucket, a folder or memory; knows nothing of what is stored. Keys are relative, made of
+ * `/`-separated parts from `[A-Za-z0-9._-]`, chosen by us and never by a stranger.
+ */
+export interface ObjectStore {
+  /** A name for messages: the address without credentials. */
+  readonly name: string
+
+  /** The whole object, or a part; `undefined` when it is absent. */
+  get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined>
+
+  /** The size in bytes; `undefined` when it is absent. */
+  head(key: string, call?: Call): Promise<number | undefined>
+
+  /**
+   * Stores it durably and all at once: a reader sees the whole object or none. With `ifAbsent` an existing
+   * object is left as it is (contents under one key never differ, so this saves work and changes nothing).
+   */
+  put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void>
+
+  /** The keys that begin with `prefix`, in any order. */
+  list(prefix: string, call?: Call): AsyncIterable<string>
+
+  /** Removing what is absent succeeds. */
+  delete(key: string, call?: Call): Promise<void>
+}

@@ -1,0 +1,58 @@
+/** Bytes in the small: comparing, joining, printing. Strings never stand in for bytes. */
+
+/** memcmp order: bytewise, the shorter of two with a common prefix first. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  return Buffer.compare(a, b)
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0
+}
+
+export function concatBytes(parts: readonly Uint8Array[], length?: number): Uint8Array<ArrayBuffer> {
+  const total = length ?? parts.reduce((sum, part) => sum + part.length, 0)
+  const joined = new Uint8Array(total)
+  let offset = 0
+  for (const part of parts) {
+    joined.set(part, offset)
+    offset += part.length
+  }
+  return joined
+}
+
+export function hex(bytes: Uint8Array): string {
+  return view(bytes).toString('hex')
+}
+
+export function utf8(text: string): Uint8Array {
+  return Buffer.from(text, 'utf8')
+}
+
+/** The same memory as a Buffer. */
+export function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/**
+ * Bytes as one line for a person: printable ASCII and well-formed UTF-8 stay, every other byte becomes `\xNN`.
+ * Names come from strangers; raw control bytes would let them write to the terminal and the log.
+ */
+export function printable(bytes: Uint8Array): string {
+  const text = view(bytes).toString('utf8')
+  const wellFormed = !text.includes('\ufffd')
+  if (wellFormed) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
+    return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, escapeCharacter)
+  }
+  let out = ''
+  for (const byte of bytes) out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeByte(byte)
+  return out
+}
+
+function escapeCharacter(character: string): string {
+  return [...Buffer.from(character, 'utf8')].map(escapeByte).join('')
+}
+
+function escapeByte(byte: number): string {
+  return `\\x${byte.toString(16).padStart(2, '0')}`
+}

@@ -1,0 +1,39 @@
+import { StoreError } from './errors.ts'
+
+/** What every call that may wait takes. */
+export interface Call {
+  /** Aborting it ends the call with `cancelled` (or with the abort's reason, if that is a StoreError). */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Throws the reason of an aborted signal as a StoreError. Call it between the steps of long work. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw StoreError.from(signal.reason)
+}
+
+/**
+ * The call's signal joined with a deadline: after `ms` milliseconds it aborts with `deadline`, naming `what`.
+ * Dispose of it (`using`) when the work is done, else the timer lives on.
+ */
+export function withDeadline(
+  call: Call | undefined,
+  ms: number,
+  what: string,
+): Call & { signal: AbortSignal } & Disposable {
+  const controller = new AbortController()
+  const timer = setTimeout(
+    () => controller.abort(new StoreError('deadline', `${what}: no answer within ${ms / 1000} s`)),
+    ms,
+  )
+  const outer = call?.signal
+  const forward = () => controller.abort(outer?.reason)
+  if (outer?.aborted) forward()
+  else outer?.addEventListener('abort', forward, { once: true })
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+      outer?.removeEventListener('abort', forward)
+    },
+  }
+}
