@@ -8,8 +8,7 @@
  */
 import { compareBytes, printable } from '../../support/bytes.ts'
 import { Digest } from './digest.ts'
-import type { Entry } from './directory.ts'
-import type { Node } from './node.ts'
+import type { Entry, Node } from './node.ts'
 import { pathComponent, pathComponentFault } from './path-component.ts'
 import { ProtoReader, ProtoWriter } from './proto.ts'
 import { symlinkTarget } from './symlink-target.ts'

@@ -1,14 +1,9 @@
 import { compareBytes, printable } from '../../support/bytes.ts'
 import { Digest } from './digest.ts'
 import { decodeEntryLists, encodeEntries } from './directory-codec.ts'
-import type { Node } from './node.ts'
+import type { Entry, Node } from './node.ts'
 import type { PathComponent } from './path-component.ts'
 import { ValidationError } from './validation-error.ts'
-
-export interface Entry {
-  readonly name: PathComponent
-  readonly node: Node
-}
 
 /**
  * How the size of a directory is counted (spec §1.9). With n entries, of which the sub-directories record

@@ -1,4 +1,5 @@
 import type { Digest } from './digest.ts'
+import type { PathComponent } from './path-component.ts'
 import type { SymlinkTarget } from './symlink-target.ts'
 
 /** What a name in a directory, or a store path, stands for. Nodes are nameless; their holder knows the name. */
@@ -22,4 +23,10 @@ export interface FileNode {
 export interface SymlinkNode {
   readonly kind: 'symlink'
   readonly target: SymlinkTarget
+}
+
+/** A node under its name in a directory. */
+export interface Entry {
+  readonly name: PathComponent
+  readonly node: Node
 }

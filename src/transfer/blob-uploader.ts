@@ -1,0 +1,50 @@
+import { Digest } from '../model/castore/digest.ts'
+import type { BlobService } from '../services/blobs/interface.ts'
+import type { Call } from '../support/call.ts'
+import { Semaphore, SingleFlight } from '../support/concurrency.ts'
+import { SMALL_BLOB_BUDGET_BYTES } from '../support/limits.ts'
+
+/** Bytes of small blobs that all imports of this process hold in memory (spec §6.2). */
+const smallBlobBudget = new Semaphore(SMALL_BLOB_BUDGET_BYTES)
+
+/**
+ * Uploads blobs that are held in memory, each content once: blobs that exist are not sent, and equal contents
+ * that arrive at the same time share one upload.
+ */
+export class BlobUploader {
+  readonly #blobs: BlobService
+  readonly #uploads = new SingleFlight<string, void>()
+
+  constructor(blobs: BlobService) {
+    this.#blobs = blobs
+  }
+
+  /** The service itself, for blobs that are too large to be held. */
+  get blobs(): BlobService {
+    return this.#blobs
+  }
+
+  /** Waits for `bytes` of the budget; call the result to give them back. */
+  reserve(bytes: number, call?: Call): Promise<() => void> {
+    return smallBlobBudget.acquire(bytes, call?.signal)
+  }
+
+  /** Stores `contents` unless it is there already. */
+  async upload(contents: Uint8Array, call?: Call): Promise<Digest> {
+    const digest = Digest.of(contents)
+    await this.#uploads.run(digest.key, (flight) => this.#store(digest, contents, flight), call)
+    return digest
+  }
+
+  async #store(digest: Digest, contents: Uint8Array, call: Call): Promise<void> {
+    if (await this.#blobs.has(digest, call)) return
+    const writer = this.#blobs.openWrite(call)
+    try {
+      if (contents.length > 0) await writer.write(contents)
+      await writer.close()
+    } catch (error) {
+      await writer.abort()
+      throw error
+    }
+  }
+}

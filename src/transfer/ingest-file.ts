@@ -1,0 +1,128 @@
+import type { BigIntStats } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import type { Digest } from '../model/castore/digest.ts'
+import type { FileNode } from '../model/castore/node.ts'
+import { printable } from '../support/bytes.ts'
+import { type Call, throwIfAborted } from '../support/call.ts'
+import { StoreError } from '../support/errors.ts'
+import { READ_BUFFER_BYTES, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import type { BlobUploader } from './blob-uploader.ts'
+import { type IngestProgress, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
+
+const OWNER_EXECUTE = 0o100n
+
+/**
+ * Stores one regular file. Its size is what was read, and what was read is what was there from the first byte to
+ * the last: a file whose size or times moved meanwhile is an error, since its digest would describe a state that
+ * never existed.
+ */
+export async function ingestFile(
+  path: Uint8Array,
+  uploader: BlobUploader,
+  options: Call & { readonly progress?: IngestProgress | undefined },
+): Promise<FileNode> {
+  const file = await openSource(path)
+  try {
+    const before = await file.stat({ bigint: true })
+    if (!before.isFile()) throw changed(path)
+    const size = Number(before.size)
+    const source = { file, path, size, before }
+    const digest =
+      size <= SMALL_BLOB_BYTES_MAX
+        ? await uploadSmall(source, uploader, options)
+        : await uploadLarge(source, uploader, options)
+    options.progress?.file()
+    return { kind: 'file', digest, size: before.size, executable: (before.mode & OWNER_EXECUTE) !== 0n }
+  } catch (error) {
+    throw sourceError('read', path, error)
+  } finally {
+    await file.close()
+  }
+}
+
+interface Source {
+  readonly file: FileHandle
+  readonly path: Uint8Array
+  readonly size: number
+  readonly before: BigIntStats
+}
+
+async function uploadSmall(
+  source: Source,
+  uploader: BlobUploader,
+  options: Call & { readonly progress?: IngestProgress | undefined },
+): Promise<Digest> {
+  const release = await uploader.reserve(source.size, options)
+  try {
+    // One byte more than expected tells a file that grew.
+    const buffer = Buffer.allocUnsafeSlow(source.size + 1)
+    const length = await readFully(source.file, buffer)
+    await checkUnchanged(source, length)
+    options.progress?.read(length)
+    return await uploader.upload(buffer.subarray(0, length), options)
+  } finally {
+    release()
+  }
+}
+
+async function uploadLarge(
+  source: Source,
+  uploader: BlobUploader,
+  options: Call & { readonly progress?: IngestProgress | undefined },
+): Promise<Digest> {
+  const writer = uploader.blobs.openWrite(options)
+  try {
+    let total = 0
+    for (;;) {
+      throwIfAborted(options.signal)
+      // A fresh buffer each time: the writer may still hold the last one.
+      const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+      const length = await readFully(source.file, buffer)
+      if (length > 0) await writer.write(buffer.subarray(0, length))
+      total += length
+      options.progress?.read(length)
+      if (length < buffer.length) break
+    }
+    await checkUnchanged(source, total)
+    return await writer.close()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}
+
+async function openSource(path: Uint8Array): Promise<FileHandle> {
+  try {
+    return await open(Buffer.from(path), OPEN_SOURCE_FLAGS)
+  } catch (error) {
+    throw sourceError('open', path, error)
+  }
+}
+
+/** Reads from the current position until the buffer is full or the file ends. */
+async function readFully(file: FileHandle, buffer: Buffer): Promise<number> {
+  let filled = 0
+  while (filled < buffer.length) {
+    const { bytesRead } = await file.read(buffer, filled, buffer.length - filled, null)
+    if (bytesRead === 0) break
+    filled += bytesRead
+  }
+  return filled
+}
+
+async function checkUnchanged(source: Source, bytesRead: number): Promise<void> {
+  const { before } = source
+  const after = await source.file.stat({ bigint: true })
+  // Somebody who hard-links the file (Nix optimising its store) moves ctime and changes nothing.
+  const sameTimes =
+    after.mtimeNs === before.mtimeNs && (after.ctimeNs === before.ctimeNs || after.nlink !== before.nlink)
+  if (after.size !== before.size || after.mode !== before.mode || !sameTimes || bytesRead !== source.size)
+    throw changed(source.path)
+}
+
+function changed(path: Uint8Array): StoreError {
+  return new StoreError(
+    'precondition',
+    `${printable(path)} changed while it was read: import it again when nobody writes to it`,
+  )
+}
