@@ -91,7 +91,7 @@ export class SingleFlight<K, V> {
     return this.#flights.size
   }
 
-  run(key: K, work: (call: Call) => Promise<V>, call?: Call): Promise<V> {
+  async run(key: K, work: (call: Call) => Promise<V>, call?: Call): Promise<V> {
     throwIfAborted(call?.signal)
     const flight = this.#flights.get(key) ?? this.#start(key, work)
     flight.passengers++
@@ -142,18 +142,33 @@ export async function* mapConcurrent<T, R>(
   const forward = () => controller.abort(call?.signal?.reason)
   call?.signal?.addEventListener('abort', forward, { once: true })
   const pending: Promise<R>[] = []
+  let failure: { readonly error: unknown } | undefined
+  // Noticed at once and not when its turn comes: an earlier item may wait for long, and then ends as well.
+  const fail = (error: unknown) => {
+    failure ??= { error }
+    controller.abort(new StoreError('cancelled', 'another item failed'))
+  }
+  const next = async (): Promise<R> => {
+    try {
+      return await pending.shift()!
+    } catch (error) {
+      throw failure ? failure.error : error
+    }
+  }
   try {
     throwIfAborted(call?.signal)
     for await (const item of items) {
+      throwIfAborted(call?.signal)
+      if (failure) break
       const result = work(item, { signal: controller.signal })
-      result.catch(() => {}) // awaited in order below
+      result.catch(fail)
       pending.push(result)
-      if (pending.length >= width) yield await pending.shift()!
+      if (pending.length >= width) yield await next()
     }
-    while (pending.length > 0) yield await pending.shift()!
+    while (pending.length > 0) yield await next()
   } finally {
     call?.signal?.removeEventListener('abort', forward)
-    controller.abort(new StoreError('cancelled', 'an earlier item failed'))
+    controller.abort(new StoreError('cancelled', 'the results are no longer wanted'))
     await Promise.allSettled(pending)
   }
 }

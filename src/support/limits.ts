@@ -22,6 +22,12 @@ export const TREE_DEPTH_MAX = 256
 export const NAR_DEPTH_MAX = 64
 /** Entries of one directory in a NAR. */
 export const NAR_DIRECTORY_ENTRIES_MAX = 1_000_000
+/** The NAR writer gathers framing, names and small contents in buffers of this size. */
+export const NAR_FRAMING_BUFFER_BYTES = 64 * KiB
+/** Contents up to this size are copied among the framing: one piece of 64 KiB costs less than many small ones. */
+export const NAR_INLINE_CONTENTS_BYTES_MAX = 4 * KiB
+/** A NAR listing document: about 100 bytes for each entry of a large tree. */
+export const NAR_LISTING_BYTES_MAX = 64 * MiB
 /** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
 export const NARINFO_BYTES_MAX = 1 * MiB
 
@@ -34,6 +40,18 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
 export const CHUNK_UPLOADS_MAX = 8
 
+/** Chunks of one blob that are fetched and decompressed ahead of its reader. */
+export const CHUNK_READS_MAX = 4
+/** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
+export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
+
+// — Object stores —
+
+/** Files that one file object store has open at the same time; more wait for their turn. */
+export const OBJECT_FILES_MAX = 64
+/** A temp file this old belongs to a process that died: a put writes its file in one go, in seconds at worst. */
+export const TEMP_FILE_STALE_MS = 10 * 60_000
+
 // — Ingestion (spec §6.2, Appendix B) —
 
 /** Blobs up to this size are held in memory and uploaded concurrently; larger ones are streamed. */
@@ -42,10 +60,29 @@ export const SMALL_BLOB_BYTES_MAX = 1 * MiB
 export const SMALL_BLOB_BUDGET_BYTES = 128 * MiB
 /** Files of one import that are open at the same time. */
 export const INGEST_FILES_MAX = 50
+/** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */
+export const NAR_PREFETCH_FILES_MAX = 32
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** One read from a source file. */
 export const READ_BUFFER_BYTES = 256 * KiB
+
+// — Directories and path infos —
+
+/** Directories of one closure that is uploaded, downloaded or walked: bounds the digests that are remembered. */
+export const CLOSURE_DIRECTORIES_MAX = 4_000_000
+/** Encoded bytes of one upload of directories, held in memory until it is complete and stored at once. */
+export const DIRECTORY_UPLOAD_BYTES_MAX = 512 * MiB
+/** Directories that a breadth-first walk loads ahead of the one it yields. */
+export const DIRECTORY_LOADS_MAX = 32
+/** Directories of one upload that are written to an object store at the same time. */
+export const DIRECTORY_STORES_MAX = 16
+/** First read of a stored closure: holds the root of nearly all, and the whole of most. */
+export const CLOSURE_FIRST_READ_BYTES = 64 * KiB
+/** Each further read of a stored closure. */
+export const CLOSURE_READ_BYTES = 4 * MiB
+/** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
+export const PATH_INFO_LIST_PAGE = 256
 
 // — gRPC —
 
@@ -57,8 +94,22 @@ export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
 export const GRPC_WINDOW_BYTES = 8 * MiB
 /** A unary call, or the silence between two messages of a stream, may last this long. */
 export const GRPC_CALL_MS_MAX = 30_000
-/** Messages of one upload that wait for the transport. */
-export const GRPC_REFLECTION_STREAMS_MAX = 64
+/** Rendering a NAR for its hash sends nothing until it is done. */
+export const GRPC_CALCULATE_NAR_MS_MAX = 600_000
+/** An address with `wait-connect=1` is given up after this long. */
+export const GRPC_CONNECT_MS_MAX = 10_000
+/** A lost connection is tried again after this long at first … */
+export const GRPC_RECONNECT_MS_MIN = 100
+/** … and after this long at most: a mount works again soon after its daemon is back. */
+export const GRPC_RECONNECT_MS_MAX = 1_000
+/** Pauses before a read that found its peer unavailable is tried again: at most 2 s together. */
+export const GRPC_RETRY_MS: readonly number[] = [100, 300, 600, 1_000]
+/** A connection with calls on it is probed after this much silence … */
+export const GRPC_KEEPALIVE_MS = 20_000
+/** … and given up when the probe is not answered within this. */
+export const GRPC_KEEPALIVE_TIMEOUT_MS = 10_000
+/** Characters of a status message: percent-encoded it must fit the 16 KiB of headers that peers accept. */
+export const GRPC_STATUS_CHARACTERS_MAX = 2_048
 
 // — Reading through the mount —
 
@@ -66,15 +117,49 @@ export const GRPC_REFLECTION_STREAMS_MAX = 64
 export const MOUNT_CHUNK_CACHE_BYTES = 96 * MiB
 /** Chunk lists of blobs kept in memory for the mount, counted in chunks. */
 export const MOUNT_CHUNK_LISTS_MAX = 200_000
-/** Decoded directories kept although the kernel forgot them, counted in entries. */
+/** Decoded directories kept for the mount, counted in entries. What was dropped is fetched again when needed. */
 export const MOUNT_DIRECTORY_CACHE_ENTRIES = 200_000
 /** Read-ahead of a file that is read in order. */
 export const MOUNT_READ_AHEAD_BYTES = 4 * MiB
+/** Read-ahead begins with this much, once a file has been read in order, and doubles. */
+export const MOUNT_READ_AHEAD_BYTES_MIN = 512 * KiB
+/** Files whose reading order is remembered. */
+export const MOUNT_READ_AHEAD_FILES_MAX = 1_024
 /** A blob whose source offers no chunks is held in memory as a whole; above this it cannot be read at random. */
 export const UNCHUNKED_BLOB_BYTES_MAX = 256 * MiB
 /** A system call on the mount ends after this long, whatever happened to the store behind it. */
 export const MOUNT_CALL_MS_MAX = 60_000
 /** Fetches from the store on behalf of the mount at the same time; more wait for their turn. */
 export const MOUNT_FETCHES_MAX = 64
+/** Chunks that are being fetched for the mount hold at most this much memory; no less than the largest one. */
+export const MOUNT_FETCH_BYTES_MAX = 256 * MiB
+/** Names in the listing of the root; they are kept, so that a listing can be continued anywhere. */
+export const MOUNT_ROOT_NAMES_MAX = 2_000_000
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
+
+// — Processes —
+
+/** What was begun may take this long to finish after a stop signal; then it is cut. */
+export const SHUTDOWN_MS_MAX = 10_000
+
+// — The FUSE session and its mount point —
+
+/** One READ or listing: 256 pages of 4 KiB, the kernel's default `fs.fuse.max_pages_limit`. */
+export const FUSE_READ_BYTES_MAX = 1 * MiB
+/** Requests of a read-only mount are short, but 64 KiB carry 4,000 FORGETs at once; the kernel demands 8 KiB. */
+export const FUSE_REQUEST_BYTES_MAX = 64 * KiB
+/** Requests served before the event loop gets to sockets and timers again. */
+export const FUSE_REQUESTS_PER_TURN = 64
+/** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
+export const FUSE_BACKGROUND_MAX = 128
+/** Buffers for listings that are kept for reuse. */
+export const FUSE_LISTINGS_KEPT_MAX = 4
+/** The kernel's copy of the root listing is dropped after this long, so that new paths show up. */
+export const MOUNT_ROOT_LISTING_MS = 1_000
+/** A mount point that does not answer for this long is held for wedged. */
+export const MOUNT_PROBE_MS = 2_000
+/** From mount(2) to the kernel's first request. */
+export const MOUNT_READY_MS = 10_000
+/** Mounts stacked on one mount point by killed processes that are cleaned up. */
+export const MOUNT_STALE_MAX = 16

@@ -1,10 +1,12 @@
 import type { SizeFormula } from '../model/castore/directory.ts'
+import type { ContentAddress } from '../model/nix/content-address.ts'
 import { importName } from '../model/nix/import-name.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
-import { narStorePath } from '../model/nix/store-path-calculation.ts'
+import { contentAddressedPath } from '../model/nix/store-path-calculation.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import type { NarCalculation, PathInfoService } from '../services/pathinfos/interface.ts'
+import { utf8 } from '../support/bytes.ts'
 import type { Call } from '../support/call.ts'
 import { ingestTree } from './ingest-tree.ts'
 import type { IngestProgress } from './source.ts'
@@ -26,18 +28,19 @@ export async function importPath(
   path: string,
   options: Call & { readonly sizeFormula: SizeFormula; readonly progress?: IngestProgress | undefined },
 ): Promise<PathInfo> {
-  const name = importName(path)
+  const name = importName(utf8(path))
   const node = await ingestTree(services, path, options)
   const { narSize, narSha256 } = await services.narCalculation.calculateNar(node, options)
+  const ca: ContentAddress = { kind: 'nar', algorithm: 'sha256', digest: narSha256 }
   const pathInfo: PathInfo = {
-    storePath: narStorePath(name, narSha256),
+    storePath: contentAddressedPath(name, ca),
     node,
     references: [],
     narSize,
     narSha256,
     signatures: [],
     deriver: undefined,
-    ca: { kind: 'nar', algorithm: 'sha256', digest: narSha256 },
+    ca,
   }
   return await services.pathInfos.put(pathInfo, options)
 }

@@ -1,5 +1,6 @@
 import type { Node } from '../castore/node.ts'
 import type { ContentAddress } from './content-address.ts'
+import type { NarInfo } from './narinfo.ts'
 import type { Signature } from './signature.ts'
 import type { StorePath } from './store-path.ts'
 
@@ -18,4 +19,49 @@ export interface PathInfo {
   /** Without its `.drv` suffix. */
   readonly deriver: StorePath | undefined
   readonly ca: ContentAddress | undefined
+}
+
+/** Where and how a binary cache offers the NAR of a path. */
+export interface NarLocation {
+  /** Relative to the cache, or absolute. */
+  readonly url: string
+  /** `undefined` for none. */
+  readonly compression?: string | undefined
+  /** SHA-256 of the NAR as it is transferred. */
+  readonly fileHash?: Uint8Array | undefined
+  /** Bytes of the NAR as it is transferred. */
+  readonly fileSize?: bigint | undefined
+}
+
+/** What a binary cache tells of this path (spec §6.5). */
+export function narInfoOf(pathInfo: PathInfo, location: NarLocation): NarInfo {
+  return {
+    storePath: pathInfo.storePath,
+    url: location.url,
+    compression: location.compression,
+    fileHash: location.fileHash,
+    fileSize: location.fileSize,
+    narSha256: pathInfo.narSha256,
+    narSize: pathInfo.narSize,
+    references: pathInfo.references,
+    deriver: pathInfo.deriver,
+    system: undefined,
+    signatures: pathInfo.signatures,
+    ca: pathInfo.ca,
+    flags: new Set(),
+  }
+}
+
+/** The path info of a path that a binary cache told of, once its NAR was ingested as `node`. */
+export function pathInfoOf(narInfo: NarInfo, node: Node): PathInfo {
+  return {
+    storePath: narInfo.storePath,
+    node,
+    references: narInfo.references,
+    narSize: narInfo.narSize,
+    narSha256: narInfo.narSha256,
+    signatures: narInfo.signatures,
+    deriver: narInfo.deriver,
+    ca: narInfo.ca,
+  }
 }

@@ -11,10 +11,11 @@ export interface FuseDevice {
   /** Copies the next request into `buffer`; its length, or 0 when none is waiting (or the device is closed). */
   receive(buffer: Uint8Array): number
   /**
-   * Writes one reply or notification in one piece. Returns false when the kernel no longer wants it (the
-   * request was interrupted); throws on anything else.
+   * Writes one reply or notification in one piece: the first `headLength` bytes of `head`, then `pieces`. The
+   * memory is the caller's again when this returns. Returns false when the kernel no longer wants it (the
+   * request is gone, the connection ended); throws on anything else.
    */
-  send(parts: readonly Uint8Array[]): boolean
+  send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean
   /** Stops polling and closes the connection: whoever still waits in the kernel gets ENOTCONN. */
   close(): void
 }

@@ -22,14 +22,15 @@ export interface TreeEntry {
 
 /** Takes directory entries one by one; returns false when an entry did not fit (it was not taken). */
 export interface EntrySink {
-  /** `cookie`: where listing goes on after this entry. */
+  /** `cookie`: where listing goes on after this entry. Without `remember`, `entry.inode` is 0: none was handed out. */
   add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean
 }
 
 /**
  * The read-only filesystem below a mount, knowing nothing of FUSE or virtio. Names and targets are bytes.
  * Errors are StoreErrors; what a filesystem says in the normal course of things (no such entry, not a
- * directory) is `TreeFault`.
+ * directory) is `TreeFault`. A number that is not alive is `ESTALE` everywhere. Whatever answers `Soon` throws
+ * at once or rejects.
  *
  * Life of an inode: `lookup` and every entry that a listing with `remember` hands out count one reference,
  * `forget` takes references back, and at zero the number is dead (its successor gets a new one).

@@ -1,0 +1,297 @@
+/*
+ * What JavaScript cannot do by itself with the FUSE device: poll it, read and write it without exceptions, mount
+ * and unmount, and take a descriptor out of a socket. It decides nothing. See src/mount/fuse/native-device.ts.
+ *
+ * Every function that makes a system call answers with its result, or with -errno. Node-API calls are unchecked
+ * where they can only fail when the TypeScript side passes a wrong type: the result is then -EINVAL.
+ */
+#define _GNU_SOURCE
+#define NAPI_VERSION 9
+#include <errno.h>
+#include <fcntl.h>
+#include <node_api.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <uv.h>
+
+/* Parts of one reply; the caller joins what is more. UIO_MAXIOV of the kernel is 1024. */
+#define PARTS_MAX 1024
+/* PATH_MAX, and one page of options, which is all that mount(2) takes. */
+#define STRING_MAX 4096
+
+static napi_value integer(napi_env env, int64_t value)
+{
+	napi_value result;
+	napi_create_int64(env, value, &result);
+	return result;
+}
+
+static int64_t outcome(int64_t result)
+{
+	return result < 0 ? -(int64_t)errno : result;
+}
+
+static bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length)
+{
+	napi_typedarray_type type;
+	void *start;
+	if (napi_get_typedarray_info(env, value, &type, length, &start, NULL, NULL) != napi_ok)
+		return false;
+	*data = start;
+	return type == napi_uint8_array;
+}
+
+static bool string_of(napi_env env, napi_value value, char out[STRING_MAX])
+{
+	size_t length;
+	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= STRING_MAX)
+		return false;
+	return napi_get_value_string_utf8(env, value, out, STRING_MAX, &length) == napi_ok;
+}
+
+/* receive(fd, buffer): bytes of the next request. */
+static napi_value receive(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	int fd;
+	uint8_t *data;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || !bytes_of(env, args[1], &data, &length))
+		return integer(env, -EINVAL);
+	return integer(env, outcome(read(fd, data, length)));
+}
+
+/* send(fd, head, headLength, pieces): writes the first bytes of head and all pieces with one writev(2). */
+static napi_value send_reply(napi_env env, napi_callback_info info)
+{
+	napi_value args[4], piece;
+	size_t argc = 4, length;
+	int fd;
+	uint32_t head_length, count;
+	uint8_t *data;
+	struct iovec parts[PARTS_MAX];
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || !bytes_of(env, args[1], &data, &length) ||
+	    napi_get_value_uint32(env, args[2], &head_length) != napi_ok || head_length > length ||
+	    napi_get_array_length(env, args[3], &count) != napi_ok || count >= PARTS_MAX)
+		return integer(env, -EINVAL);
+	parts[0] = (struct iovec){data, head_length};
+	for (uint32_t i = 0; i < count; i++) {
+		if (napi_get_element(env, args[3], i, &piece) != napi_ok || !bytes_of(env, piece, &data, &length))
+			return integer(env, -EINVAL);
+		parts[i + 1] = (struct iovec){data, length};
+	}
+	return integer(env, outcome(writev(fd, parts, (int)count + 1)));
+}
+
+/* mount(source, target, flags, options) */
+static napi_value mount_fuse(napi_env env, napi_callback_info info)
+{
+	napi_value args[4];
+	size_t argc = 4;
+	uint32_t flags;
+	char source[STRING_MAX], target[STRING_MAX], options[STRING_MAX];
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], source) || !string_of(env, args[1], target) ||
+	    napi_get_value_uint32(env, args[2], &flags) != napi_ok || !string_of(env, args[3], options))
+		return integer(env, -EINVAL);
+	return integer(env, outcome(mount(source, target, "fuse", flags, options)));
+}
+
+/* unmount(target, flags) */
+static napi_value unmount(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	uint32_t flags;
+	char target[STRING_MAX];
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], target) || napi_get_value_uint32(env, args[1], &flags) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(umount2(target, (int)flags)));
+}
+
+/* socketPair(ends): fills the two elements of an Int32Array with the ends of a stream. */
+static napi_value socket_pair(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1, length;
+	napi_typedarray_type type;
+	void *ends;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_typedarray_info(env, args[0], &type, &length, &ends, NULL, NULL) != napi_ok ||
+	    type != napi_int32_array || length != 2)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)));
+}
+
+/* Takes one descriptor out of a socket without waiting; it is close-on-exec and non-blocking. */
+static int take_descriptor(int socket)
+{
+	char byte;
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int fd;
+	if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return -errno;
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) {
+		int error = errno;
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+/* receiveDescriptor(socket): a descriptor that was passed over it. */
+static napi_value receive_descriptor(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	int socket;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &socket) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, take_descriptor(socket));
+}
+
+struct watch {
+	uv_poll_t *handle;
+	napi_env env;
+	napi_ref callback;
+	napi_async_context context;
+};
+
+static void free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+/* Runs when the JavaScript environment ends, or from unwatch(). */
+static void stop_watching(void *data)
+{
+	struct watch *watch = data;
+	if (!watch->handle)
+		return;
+	uv_close((uv_handle_t *)watch->handle, free_handle);
+	watch->handle = NULL;
+	napi_delete_reference(watch->env, watch->callback);
+	napi_async_destroy(watch->env, watch->context);
+}
+
+static void free_watch(napi_env env, void *data, void *hint)
+{
+	(void)hint;
+	napi_remove_env_cleanup_hook(env, stop_watching, data);
+	stop_watching(data);
+	free(data);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+	struct watch *watch = handle->data;
+	napi_env env = watch->env;
+	napi_handle_scope scope;
+	napi_value callback, receiver, argument, result, error;
+	(void)events;
+	napi_open_handle_scope(env, &scope);
+	napi_get_reference_value(env, watch->callback, &callback);
+	napi_get_global(env, &receiver);
+	argument = integer(env, status);
+	/* The callback may end the watch: nothing of it may be touched afterwards. */
+	if (napi_make_callback(env, watch->context, receiver, callback, 1, &argument, &result) ==
+	    napi_pending_exception) {
+		napi_get_and_clear_last_exception(env, &error);
+		napi_fatal_exception(env, error);
+	}
+	napi_close_handle_scope(env, scope);
+}
+
+static int start_poll(napi_env env, struct watch *watch, int fd)
+{
+	uv_loop_t *loop;
+	napi_get_uv_event_loop(env, &loop);
+	/* The size is asked of the libuv that runs, which may be newer than the headers. */
+	watch->handle = calloc(1, uv_handle_size(UV_POLL));
+	if (!watch->handle)
+		return -ENOMEM;
+	int failed = uv_poll_init(loop, watch->handle, fd);
+	if (failed) {
+		free(watch->handle);
+		watch->handle = NULL;
+		return failed;
+	}
+	watch->handle->data = watch;
+	return uv_poll_start(watch->handle, UV_READABLE, on_poll);
+}
+
+/* watch(fd, callback): calls back with 0 when fd is readable, with -errno when it fails; an object for unwatch. */
+static napi_value watch_descriptor(napi_env env, napi_callback_info info)
+{
+	napi_value args[2], name, external;
+	size_t argc = 2;
+	int fd, failed;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok)
+		return integer(env, -EINVAL);
+	struct watch *watch = calloc(1, sizeof *watch);
+	if (!watch)
+		return integer(env, -ENOMEM);
+	watch->env = env;
+	napi_create_string_utf8(env, "tvix-store:fuse", NAPI_AUTO_LENGTH, &name);
+	napi_async_init(env, NULL, name, &watch->context);
+	napi_create_reference(env, args[1], 1, &watch->callback);
+	napi_add_env_cleanup_hook(env, stop_watching, watch);
+	failed = start_poll(env, watch, fd);
+	/* Its finalizer frees the watch, also after a failure. */
+	napi_create_external(env, watch, free_watch, NULL, &external);
+	return failed ? integer(env, failed) : external;
+}
+
+/* unwatch(watch): no callback comes after this; the descriptor may be closed. */
+static napi_value unwatch(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	void *watch;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], &watch) == napi_ok)
+		stop_watching(watch);
+	return NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback function;
+	} functions[] = {
+	    {"receive", receive},
+	    {"send", send_reply},
+	    {"mount", mount_fuse},
+	    {"unmount", unmount},
+	    {"socketPair", socket_pair},
+	    {"receiveDescriptor", receive_descriptor},
+	    {"watch", watch_descriptor},
+	    {"unwatch", unwatch},
+	};
+	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+		napi_value function;
+		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
+		napi_set_named_property(env, exports, functions[i].name, function);
+	}
+	return exports;
+}

@@ -1,0 +1,80 @@
+import { type Command, Option } from 'commander'
+import type { SizeFormula } from '../model/castore/directory.ts'
+import { importName } from '../model/nix/import-name.ts'
+import type { PathInfo } from '../model/nix/path-info.ts'
+import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { openStores } from '../services/composition/open-stores.ts'
+import { utf8, view } from '../support/bytes.ts'
+import { mapConcurrent } from '../support/concurrency.ts'
+import { StoreError } from '../support/errors.ts'
+import { onStopSignal } from '../support/lifecycle.ts'
+import { IMPORT_PATHS_MAX } from '../support/limits.ts'
+import { importPath } from '../transfer/import-path.ts'
+import { localNarCalculation } from '../transfer/nar-calculation.ts'
+import { ImportProgress } from './progress.ts'
+import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
+
+interface ImportOptions extends StoreOptions {
+  readonly json: boolean
+  readonly directorySize: SizeFormula
+}
+
+export function addImportCommand(program: Command): void {
+  const command = program
+    .command('import')
+    .argument('[path...]', 'files, directories or symlinks to put into the store')
+    .description('Put trees into the store, each under the path that `nix-store --add` gives it.')
+    .option('--json', 'one JSON object a line on standard output instead of the store path', false)
+    .addOption(
+      new Option('--directory-size <formula>', 'how sizes of directories are counted')
+        .choices(['rust', 'documented'])
+        .default('rust'),
+    )
+    .addHelpText('after', '\nExample:\n  $ tvix-store import ./result /usr/share/doc')
+    .action(runImport)
+  addStoreOptions(command, CLIENT_ADDRESSES)
+}
+
+/** Prints the store path of every tree as soon as it is stored; the first failure ends it. */
+async function runImport(paths: string[], options: ImportOptions): Promise<void> {
+  // A name that cannot be in a store path is told before anything is read.
+  for (const path of paths) importName(utf8(path))
+  const stop = onStopSignal()
+  await using stores = await openStores(storeAddresses(options))
+  const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
+  const progress = new ImportProgress(paths.length)
+  try {
+    const settings = { sizeFormula: options.directorySize, progress }
+    const imported = mapConcurrent(
+      paths,
+      IMPORT_PATHS_MAX,
+      async (path, call) => {
+        const pathInfo = await importPath(services, path, { ...settings, ...call })
+        progress.path()
+        progress.print(options.json ? toJson(path, pathInfo) : pathInfo.storePath.absolutePath)
+      },
+      { signal: stop.signal },
+    )
+    for await (const _ of imported);
+    progress.finish()
+  } catch (error) {
+    progress.stop()
+    throw stop.signal.aborted
+      ? new StoreError('cancelled', 'interrupted; nothing half-imported is visible')
+      : error
+  }
+}
+
+function toJson(path: string, pathInfo: PathInfo): string {
+  const { node } = pathInfo
+  return JSON.stringify({
+    path,
+    storePath: pathInfo.storePath.absolutePath,
+    narSize: Number(pathInfo.narSize),
+    narHash: `sha256-${view(pathInfo.narSha256).toString('base64')}`,
+    root:
+      node.kind === 'symlink'
+        ? { type: node.kind, target: view(node.target).toString('utf8') }
+        : { type: node.kind, digest: node.digest.toString(), size: Number(node.size) },
+  })
+}

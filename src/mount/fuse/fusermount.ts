@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync } from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+import { StoreError, systemCode } from '../../support/errors.ts'
+import { nativeAddon } from './native-addon.ts'
+
+/** The setuid helper of the FUSE project, which mounts for users (fusermount3(1)). */
+const PROGRAM = 'fusermount3'
+/** The descriptor at which the helper finds its end of the socket. */
+const SOCKET_FD = 3
+
+/** Mounts on `target` through the helper; answers with the descriptor that it passes back over a socket. */
+export async function fusermountMount(target: string, options: readonly string[]): Promise<number> {
+  const ends = new Int32Array(2)
+  const failed = nativeAddon().socketPair(ends)
+  if (failed < 0) throw new StoreError('internal', `socketpair failed: ${getSystemErrorName(failed)}`)
+  const [ours, theirs] = ends as unknown as [number, number]
+  try {
+    await run(['-o', options.join(','), '--', target], theirs)
+    // The helper has sent it before it ended.
+    const fd = nativeAddon().receiveDescriptor(ours)
+    if (fd >= 0) return fd
+    throw new StoreError('internal', `${PROGRAM} passed no descriptor: ${getSystemErrorName(fd)}`)
+  } finally {
+    closeSync(ours)
+    closeSync(theirs)
+  }
+}
+
+/** Unmounts a mount of this user, as soon as its last user leaves. */
+export async function fusermountUnmount(target: string): Promise<void> {
+  await run(['-u', '-z', '--', target])
+}
+
+async function run(args: readonly string[], socket?: number): Promise<void> {
+  const child = spawn(PROGRAM, args, {
+    stdio: ['ignore', 'ignore', 'pipe', ...(socket === undefined ? [] : [socket])],
+    env: { ...process.env, ...(socket === undefined ? {} : { _FUSE_COMMFD: String(SOCKET_FD) }) },
+  })
+  const said: Buffer[] = []
+  child.stderr!.on('data', (chunk: Buffer) => said.push(chunk))
+  let code: unknown
+  try {
+    ;[code] = await once(child, 'close')
+  } catch (error) {
+    throw missing(error)
+  }
+  if (code === 0) return
+  throw new StoreError(
+    'denied',
+    `${PROGRAM} failed: ${Buffer.concat(said).toString().trim() || `status ${code}`}`,
+  )
+}
+
+function missing(error: unknown): StoreError {
+  if (systemCode(error) !== 'ENOENT') return StoreError.from(error)
+  return new StoreError(
+    'denied',
+    `mounting needs root, or the program ${PROGRAM}; on Debian install it with: apt-get install fuse3`,
+    { cause: error },
+  )
+}

@@ -1,0 +1,100 @@
+import { FUSE_LISTINGS_KEPT_MAX, FUSE_READ_BYTES_MAX } from '../../support/limits.ts'
+import type { EntrySink, InodeNumber, Tree, TreeEntry } from '../tree/interface.ts'
+import { type Owner, writeEntry } from './attributes.ts'
+import { dataView, getU64, LITTLE_ENDIAN, setU64 } from './bytes.ts'
+import { DIRENT, ENTRY_OUT, FILE_TYPE } from './protocol.ts'
+
+/**
+ * The body of a reply to READDIR or READDIRPLUS, filled entry by entry. Each request has one to itself, from
+ * its first entry to its reply, because listing may wait for the store while others are served.
+ */
+export class Listing implements EntrySink {
+  readonly #owner: Owner
+  #bytes = new Uint8Array(0)
+  #view = dataView(this.#bytes)
+  #limit = 0
+  #used = 0
+  #overflowed = false
+  /** The directory. */
+  inode: InodeNumber = 0
+  /** Entries carry attributes, and a reference each (READDIRPLUS). */
+  plus = false
+
+  constructor(owner: Owner) {
+    this.#owner = owner
+  }
+
+  /** Starts over, for a caller who has room for `size` bytes. */
+  reset(inode: InodeNumber, size: number, plus: boolean): void {
+    this.#limit = Math.min(size, FUSE_READ_BYTES_MAX)
+    if (this.#bytes.length < this.#limit) {
+      this.#bytes = new Uint8Array(this.#limit)
+      this.#view = dataView(this.#bytes)
+    }
+    this.#used = 0
+    this.#overflowed = false
+    this.inode = inode
+    this.plus = plus
+  }
+
+  add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean {
+    const start = this.#used
+    const dirent = this.plus ? start + ENTRY_OUT.bytes : start
+    const end = padded(dirent + DIRENT.bytes + name.length)
+    if (end > this.#limit) {
+      this.#overflowed = true
+      return false
+    }
+    const view = this.#view
+    if (this.plus) writeEntry(this.#bytes, view, start, entry, this.#owner)
+    view.setBigUint64(dirent + DIRENT.ino, entry.attributes.ino, LITTLE_ENDIAN)
+    setU64(view, dirent + DIRENT.off, cookie)
+    view.setUint32(dirent + DIRENT.namelen, name.length, LITTLE_ENDIAN)
+    view.setUint32(dirent + DIRENT.type, FILE_TYPE[entry.attributes.kind], LITTLE_ENDIAN)
+    this.#bytes.set(name, dirent + DIRENT.bytes)
+    this.#bytes.fill(0, dirent + DIRENT.bytes + name.length, end)
+    this.#used = end
+    return true
+  }
+
+  /** Not even one entry had room: an empty reply would say that the directory ends here. */
+  get tooSmall(): boolean {
+    return this.#overflowed && this.#used === 0
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#used)
+  }
+
+  /** Gives back the references of entries that the kernel never got to see. */
+  forget(tree: Tree): void {
+    for (let at = 0; this.plus && at < this.#used; ) {
+      tree.forget(getU64(this.#view, at + ENTRY_OUT.nodeid), 1)
+      const nameLength = this.#view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
+      at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
+    }
+    this.#used = 0
+  }
+}
+
+/** Listings that nobody uses, so that a walk through many directories allocates one buffer. */
+export class ListingPool {
+  readonly #owner: Owner
+  readonly #free: Listing[] = []
+
+  constructor(owner: Owner) {
+    this.#owner = owner
+  }
+
+  take(): Listing {
+    return this.#free.pop() ?? new Listing(this.#owner)
+  }
+
+  give(listing: Listing): void {
+    if (this.#free.length < FUSE_LISTINGS_KEPT_MAX) this.#free.push(listing)
+  }
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / DIRENT.align) * DIRENT.align
+}

@@ -1,0 +1,151 @@
+import { writeFile } from 'node:fs/promises'
+import { StoreError } from '../../support/errors.ts'
+import {
+  FUSE_READ_BYTES_MAX,
+  MOUNT_CALL_MS_MAX,
+  MOUNT_NEGATIVE_MS,
+  MOUNT_READY_MS,
+} from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
+import type { Tree } from '../tree/interface.ts'
+import type { Owner } from './attributes.ts'
+import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
+import { prepareMountPoint } from './mount-point.ts'
+import { type MountEntry, readMountTable, topMount } from './mount-table.ts'
+import { NativeDevice } from './native-device.ts'
+import { FuseSession } from './session.ts'
+import type { StatsSnapshot } from './stats.ts'
+
+export interface MountTreeOptions {
+  readonly tree: Tree
+  /** An empty directory. */
+  readonly target: string
+  /** Lets other users in; without it only the one who mounts gets anything. */
+  readonly allowOther: boolean
+  /** Owner of everything. */
+  readonly uidGid: Owner
+  readonly showXattr: boolean
+  readonly logger: Logger
+  /** How long a store path that was absent is held for absent, in milliseconds. */
+  readonly negativeMs?: number
+  /** After how long a call that waits for the store fails, in milliseconds. */
+  readonly callMs?: number
+}
+
+/** `requested`: `unmount` was called; `elsewhere`: somebody else unmounted it, or the kernel gave it up. */
+export type MountEnd = 'requested' | 'elsewhere'
+
+export interface Mount {
+  /** The real path of the mount point. */
+  readonly target: string
+  readonly stats: StatsSnapshot
+  /** Resolves when nothing is served any more. */
+  readonly closed: Promise<MountEnd>
+  /** Unmounts, even if files are open: whoever waits for an answer gets an error. Idempotent. */
+  unmount(): Promise<void>
+}
+
+/**
+ * Mounts `tree` on `target` and serves it until it is unmounted. Resolves when the mount answers. The process
+ * that serves a mount must not use it with a synchronous call, nor have its working directory there.
+ */
+export async function mountTree(options: MountTreeOptions): Promise<Mount> {
+  const target = await prepareMountPoint(options.target, options.logger)
+  const fd = await mountDevice({ target, allowOther: options.allowOther })
+  const session = new FuseSession(new NativeDevice(fd), options.tree, {
+    owner: options.uidGid,
+    showXattr: options.showXattr,
+    negativeMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
+    callMs: options.callMs ?? MOUNT_CALL_MS_MAX,
+    logger: options.logger,
+  })
+  const mounted = new KernelMount(target, session, options.logger)
+  try {
+    await mounted.begin()
+  } catch (error) {
+    await mounted.unmount()
+    throw error
+  }
+  return mounted
+}
+
+class KernelMount implements Mount {
+  readonly target: string
+  readonly closed: Promise<MountEnd>
+  readonly #session: FuseSession
+  readonly #logger: Logger
+  #entry: MountEntry | undefined
+  #unmounting: Promise<void> | undefined
+
+  constructor(target: string, session: FuseSession, logger: Logger) {
+    this.target = target
+    this.#session = session
+    this.#logger = logger
+    this.closed = session.closed.then(() => this.#ended())
+  }
+
+  get stats(): StatsSnapshot {
+    return this.#session.stats.snapshot()
+  }
+
+  async begin(): Promise<void> {
+    // Told from any later mount on the same path by its device number.
+    this.#entry = topMount(await readMountTable(), this.target)
+    if (this.#entry?.source !== FILESYSTEM_NAME)
+      throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
+    this.#session.start()
+    await ready(this.#session, this.target)
+    await raiseReadAhead(this.#entry, this.#logger)
+  }
+
+  unmount(): Promise<void> {
+    this.#unmounting ??= this.#unmount()
+    return this.#unmounting
+  }
+
+  async #unmount(): Promise<void> {
+    try {
+      await this.#unmountOwn()
+    } finally {
+      this.#session.close()
+    }
+  }
+
+  async #ended(): Promise<MountEnd> {
+    if (this.#unmounting) return 'requested'
+    // When the connection was aborted, the mount is still there and answers every access with an error.
+    try {
+      await this.#unmountOwn()
+    } catch (error) {
+      this.#logger.error({ error }, 'the mount is dead and could not be unmounted')
+    }
+    return 'elsewhere'
+  }
+
+  /** Never takes away what somebody else mounted on the same path since. */
+  async #unmountOwn(): Promise<void> {
+    const top = topMount(await readMountTable(), this.target)
+    if (top && top.device === this.#entry?.device) await unmountDevice(this.target)
+  }
+}
+
+async function ready(session: FuseSession, target: string): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const error = new StoreError('deadline', `the kernel did not connect to the mount on "${target}"`)
+  const timer = setTimeout(() => late.reject(error), MOUNT_READY_MS)
+  try {
+    await Promise.race([session.ready, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** INIT cannot raise the kernel's read-ahead of 128 KiB; root can, and reads then come in pieces of 1 MiB. */
+async function raiseReadAhead({ device }: MountEntry, logger: Logger): Promise<void> {
+  const file = `/sys/class/bdi/${device}/read_ahead_kb`
+  try {
+    await writeFile(file, String(FUSE_READ_BYTES_MAX / 1024))
+  } catch (error) {
+    logger.debug({ file, error }, 'the read-ahead of the kernel stays as it is')
+  }
+}

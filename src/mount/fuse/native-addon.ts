@@ -1,0 +1,46 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { StoreError } from '../../support/errors.ts'
+
+declare const watchBrand: unique symbol
+/** A descriptor that is being polled. */
+export interface Watch {
+  readonly [watchBrand]: true
+}
+
+/** native/fuse_device.c: system calls answer with their result, or with a negative errno; none throws. */
+export interface NativeAddon {
+  receive(fd: number, buffer: Uint8Array): number
+  send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
+  mount(source: string, target: string, flags: number, options: string): number
+  unmount(target: string, flags: number): number
+  /** Fills `ends` with both ends of a stream. */
+  socketPair(ends: Int32Array): number
+  /** Takes a descriptor out of a socket, without waiting. */
+  receiveDescriptor(socket: number): number
+  /** Calls back with 0 while `fd` is readable, with a negative errno once when it failed. */
+  watch(fd: number, callback: (status: number) => void): Watch | number
+  unwatch(watch: Watch): void
+}
+
+/** From `src/mount/fuse` and from `dist/mount/fuse` alike. */
+const ADDON = fileURLToPath(new URL('../../../native/build/fuse_device.node', import.meta.url))
+
+let loaded: NativeAddon | undefined
+
+export function nativeAddon(): NativeAddon {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): NativeAddon {
+  try {
+    return createRequire(import.meta.url)(ADDON) as NativeAddon
+  } catch (error) {
+    throw new StoreError(
+      'unimplemented',
+      'mounting needs the native addon, which is not built; build it with: npm run build:native',
+      { cause: error },
+    )
+  }
+}

@@ -1,0 +1,75 @@
+import { closeSync } from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+import { StoreError } from '../../support/errors.ts'
+import type { FuseDevice } from './device.ts'
+import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
+import { Errno } from './protocol.ts'
+
+/** The addon takes this many pieces with one reply (UIO_MAXIOV less the header). */
+const PIECES_MAX = 1023
+
+/** The kernel's own end: an open, non-blocking /dev/fuse that is, or will be, mounted. It owns the descriptor. */
+export class NativeDevice implements FuseDevice {
+  readonly #addon: NativeAddon = nativeAddon()
+  readonly #fd: number
+  #watch: Watch | undefined
+  #onClosed: (() => void) | undefined
+  #open = true
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  start(onReadable: () => void, onClosed: () => void): void {
+    this.#onClosed = onClosed
+    const watch = this.#addon.watch(this.#fd, (status) => (status < 0 ? this.#lost() : onReadable()))
+    if (typeof watch === 'number')
+      throw new StoreError('internal', `polling /dev/fuse failed: ${getSystemErrorName(watch)}`)
+    this.#watch = watch
+  }
+
+  receive(buffer: Uint8Array): number {
+    while (this.#open) {
+      const length = this.#addon.receive(this.#fd, buffer)
+      if (length >= 0) return length
+      switch (-length) {
+        case Errno.EAGAIN:
+          return 0
+        // ENOENT: the request was taken back between the poll and the read.
+        case Errno.EINTR:
+        case Errno.ENOENT:
+          continue
+        case Errno.ENODEV:
+        case Errno.ECONNABORTED:
+          this.#lost()
+          return 0
+        default:
+          throw new StoreError('internal', `reading /dev/fuse failed: ${getSystemErrorName(length)}`)
+      }
+    }
+    return 0
+  }
+
+  send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean {
+    if (!this.#open) return false
+    const joined = pieces.length > PIECES_MAX ? [Buffer.concat(pieces)] : pieces
+    const written = this.#addon.send(this.#fd, head, headLength, joined)
+    if (written >= 0) return true
+    if (written === -Errno.ENOENT || written === -Errno.ENODEV || written === -Errno.ECONNABORTED)
+      return false
+    throw new StoreError('internal', `writing /dev/fuse failed: ${getSystemErrorName(written)}`)
+  }
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    if (this.#watch) this.#addon.unwatch(this.#watch)
+    closeSync(this.#fd)
+  }
+
+  #lost(): void {
+    const onClosed = this.#onClosed
+    this.#onClosed = undefined
+    onClosed?.()
+  }
+}

@@ -1,0 +1,323 @@
+import { StoreError } from '../../support/errors.ts'
+import { FUSE_REQUESTS_PER_TURN, MOUNT_ROOT_LISTING_MS } from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
+import type { InodeNumber, Soon, Tree } from '../tree/interface.ts'
+import type { Owner } from './attributes.ts'
+import { HIGH, LOW } from './bytes.ts'
+import type { FuseDevice } from './device.ts'
+import { errnoOf } from './errno.ts'
+import { ListingPool } from './listing.ts'
+import { type Agreement, negotiate } from './negotiate.ts'
+import { OPERATIONS, type Operation, type OperationContext, refusalOf } from './operations.ts'
+import { PendingRequest, uniqueKey } from './pending.ts'
+import {
+  BATCH_FORGET_IN,
+  Errno,
+  FORGET_IN,
+  FORGET_ONE,
+  INIT_IN,
+  INTERRUPT_IN,
+  MAJOR,
+  MINOR,
+  Notify,
+  Opcode,
+  OUT_HEADER,
+  ROOT_NODE,
+} from './protocol.ts'
+import { Reply } from './reply.ts'
+import { Request } from './request.ts'
+import { SessionStats } from './stats.ts'
+
+export interface SessionOptions {
+  readonly owner: Owner
+  readonly showXattr: boolean
+  /** How long the kernel remembers a missing name that may yet appear, in milliseconds. */
+  readonly negativeMs: number
+  /** A request that was not answered after this long is answered with an error, in milliseconds. */
+  readonly callMs: number
+  readonly logger: Logger
+}
+
+/**
+ * Serves a tree to the kernel: takes requests from the device, asks the tree, answers. What the tree knows is
+ * answered before the next request is looked at, without a promise; what must be fetched is answered when it
+ * comes, when a signal interrupts the caller, or at its deadline, whichever is first. Nothing here blocks.
+ */
+export class FuseSession {
+  readonly stats = new SessionStats()
+  /** Settles when the kernel and we agreed on how to speak; rejects when the session ends before. */
+  readonly ready: Promise<void>
+  /** Resolves when the kernel ended the connection, or `close` did. */
+  readonly closed: Promise<void>
+  readonly #device: FuseDevice
+  readonly #tree: Tree
+  readonly #options: SessionOptions
+  readonly #logger: Logger
+  readonly #request = new Request()
+  readonly #reply = new Reply()
+  readonly #inFlight = new Map<bigint, PendingRequest>()
+  readonly #ready = Promise.withResolvers<void>()
+  readonly #closed = Promise.withResolvers<void>()
+  #context: OperationContext
+  #rootListed: NodeJS.Timeout | undefined
+  #open = true
+
+  constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
+    this.#device = device
+    this.#tree = tree
+    this.#options = options
+    this.#logger = options.logger
+    this.#context = {
+      tree,
+      owner: options.owner,
+      listings: new ListingPool(options.owner),
+      showXattr: options.showXattr,
+      negativeMs: options.negativeMs,
+      noOpen: false,
+      noOpendir: false,
+      rootListed: () => this.#scheduleRootInvalidation(),
+    }
+    this.ready = this.#ready.promise
+    this.ready.catch(() => {}) // whoever waits sees it
+    this.closed = this.#closed.promise
+  }
+
+  start(): void {
+    this.#device.start(
+      () => this.#drain(),
+      () => this.close(),
+    )
+  }
+
+  /** Requests that wait for the tree. */
+  get inFlight(): number {
+    return this.#inFlight.size
+  }
+
+  /** Ends the connection; calls that wait in the kernel fail. Idempotent. */
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    clearTimeout(this.#rootListed)
+    this.#device.close()
+    const reason = new StoreError('cancelled', 'the mount is gone')
+    for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
+    this.#ready.reject(new StoreError('unavailable', 'the mount ended before it was ready'))
+    this.#closed.resolve()
+  }
+
+  /** Serves what is waiting, but not so much that timers and sockets starve: the device calls again. */
+  #drain(): void {
+    try {
+      for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
+        const length = this.#device.receive(this.#request.buffer)
+        if (length === 0) return
+        this.#serve(length)
+      }
+    } catch (error) {
+      this.#logger.error({ error }, 'the FUSE device failed; the mount ends')
+      this.close()
+    }
+  }
+
+  #serve(length: number): void {
+    const request = this.#request
+    if (!request.accept(length)) {
+      this.#logger.error({ length }, 'malformed FUSE request')
+      return
+    }
+    const { opcode } = request
+    this.stats.countRequest(opcode)
+    const operation = OPERATIONS.get(opcode)
+    if (operation) this.#perform(operation, request)
+    else if (opcode === Opcode.FORGET) this.#forget(request)
+    else if (opcode === Opcode.BATCH_FORGET) this.#forgetMany(request)
+    else if (opcode === Opcode.INTERRUPT) this.#interrupt(request)
+    else if (opcode === Opcode.INIT) this.#init(request)
+    else this.#refuse(request, refusalOf(opcode))
+  }
+
+  #perform(operation: Operation<unknown>, request: Request): void {
+    if (request.bodyLength < operation.bodyBytes) {
+      this.#refuse(request, Errno.EINVAL)
+      return
+    }
+    const pending = new PendingRequest(request)
+    let soon: Soon<unknown>
+    try {
+      soon = operation.begin(request, this.#context, pending)
+    } catch (error) {
+      this.#fail(pending, error)
+      return
+    }
+    if (soon instanceof Promise) this.#wait(operation, pending, soon)
+    else this.#finish(operation, pending, soon)
+  }
+
+  #wait(operation: Operation<unknown>, pending: PendingRequest, soon: Promise<unknown>): void {
+    this.#inFlight.set(pending.key, pending)
+    pending.timer = setTimeout(() => this.#expire(pending), this.#options.callMs)
+    soon
+      .then(
+        (value) => this.#finish(operation, pending, value),
+        (error) => this.#fail(pending, error),
+      )
+      .catch((error) => this.#logger.error({ error }, `${pending}: answering failed`))
+  }
+
+  #finish(operation: Operation<unknown>, pending: PendingRequest, value: unknown): void {
+    let delivered = false
+    try {
+      delivered = !pending.answered && this.#answer(operation, pending, value)
+    } finally {
+      operation.end?.(value, delivered, this.#context)
+    }
+  }
+
+  /** True when the kernel took `value` (and not an error in its place). */
+  #answer(operation: Operation<unknown>, pending: PendingRequest, value: unknown): boolean {
+    let errno: number
+    this.#reply.begin()
+    try {
+      errno = operation.write(value, this.#reply, this.#context)
+    } catch (error) {
+      this.#fail(pending, error)
+      return false
+    }
+    const taken = this.#send(pending, errno)
+    if (pending.opcode === Opcode.READ && taken) this.stats.bytesRead += this.#reply.length - OUT_HEADER.bytes
+    return taken && errno === 0
+  }
+
+  #fail(pending: PendingRequest, error: unknown): void {
+    if (pending.answered) return
+    const errno = errnoOf(error)
+    if (errno === Errno.EIO || errno === Errno.ETIMEDOUT) this.#logFailure(pending, error)
+    this.#send(pending, errno)
+  }
+
+  #logFailure(pending: PendingRequest, error: unknown): void {
+    const { code, message } = StoreError.from(error)
+    const foreseen = error instanceof StoreError
+    this.#logger.error(
+      { inode: pending.nodeid, code, ...(foreseen ? {} : { error }) },
+      `${pending} failed: ${message}`,
+    )
+  }
+
+  #expire(pending: PendingRequest): void {
+    const seconds = this.#options.callMs / 1000
+    const error = new StoreError('deadline', `the store gave no answer within ${seconds} s`)
+    this.#fail(pending, error)
+    pending.abort(error)
+  }
+
+  /** Ends a wait before its time: the caller gets an error, the tree learns that nobody wants this any more. */
+  #abandon(pending: PendingRequest, reason: StoreError): void {
+    this.#fail(pending, reason)
+    pending.abort(reason)
+  }
+
+  #send(pending: PendingRequest, errno: number): boolean {
+    pending.answered = true
+    if (pending.timer) {
+      clearTimeout(pending.timer)
+      this.#inFlight.delete(pending.key)
+    }
+    return this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
+  }
+
+  #sendReply(uniqueLow: number, uniqueHigh: number, errno: number): boolean {
+    const reply = this.#reply
+    reply.finish(uniqueLow, uniqueHigh, errno)
+    if (errno !== 0) this.stats.countError(errno)
+    return this.#open && this.#write()
+  }
+
+  /** True when the kernel took what lies in the reply buffer. */
+  #write(): boolean {
+    const reply = this.#reply
+    try {
+      return this.#device.send(reply.bytes, reply.headLength, reply.pieces)
+    } catch (error) {
+      // The kernel has ended the request with EIO by itself.
+      this.#logger.error({ error }, 'the kernel refused a reply')
+      return false
+    } finally {
+      // The memory behind the pieces belongs to caches; it must not be held until the next reply.
+      reply.begin()
+    }
+  }
+
+  /** Answers with an error, without asking the tree. */
+  #refuse(request: Request, errno: number): void {
+    this.#sendReply(request.uniqueLow, request.uniqueHigh, errno)
+  }
+
+  #forget(request: Request): void {
+    if (request.bodyLength < FORGET_IN.bytes) return
+    this.#takeBack(request.nodeid, request.u64(FORGET_IN.nlookup))
+  }
+
+  #forgetMany(request: Request): void {
+    if (request.bodyLength < BATCH_FORGET_IN.bytes) return
+    const room = Math.floor((request.bodyLength - BATCH_FORGET_IN.bytes) / FORGET_ONE.bytes)
+    const count = Math.min(request.u32(BATCH_FORGET_IN.count), room)
+    for (let i = 0; i < count; i++) {
+      const at = BATCH_FORGET_IN.bytes + i * FORGET_ONE.bytes
+      this.#takeBack(request.u64(at + FORGET_ONE.nodeid), request.u64(at + FORGET_ONE.nlookup))
+    }
+  }
+
+  /** FORGET has no reply: a failure can only be logged. */
+  #takeBack(inode: InodeNumber, references: number): void {
+    try {
+      this.#tree.forget(inode, references)
+    } catch (error) {
+      this.#logger.error({ inode, error }, 'forgetting an inode failed')
+    }
+  }
+
+  /** A signal arrived for a process that waits: its call ends with EINTR at once. No reply to this itself. */
+  #interrupt(request: Request): void {
+    if (request.bodyLength < INTERRUPT_IN.bytes) return
+    const at = INTERRUPT_IN.unique
+    const pending = this.#inFlight.get(uniqueKey(request.u32(at + LOW), request.u32(at + HIGH)))
+    // Not there: it was answered while the interrupt was on its way.
+    if (pending) this.#abandon(pending, new StoreError('cancelled', 'interrupted by a signal'))
+  }
+
+  #init(request: Request): void {
+    const agreement = request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request)
+    if (agreement === 'too-old') {
+      this.#refuse(request, Errno.EPROTO)
+      this.#ready.reject(new StoreError('unimplemented', 'the kernel speaks a FUSE protocol older than 7.23'))
+      return
+    }
+    this.#reply.begin()
+    if (agreement === 'version') this.#reply.version(MAJOR, MINOR)
+    else this.#reply.init(agreement, MAJOR)
+    this.#sendReply(request.uniqueLow, request.uniqueHigh, 0)
+    if (agreement !== 'version') this.#agreed(agreement)
+  }
+
+  #agreed({ noOpen, noOpendir, minor }: Agreement): void {
+    this.#context = { ...this.#context, noOpen, noOpendir }
+    this.#logger.debug({ protocol: `${MAJOR}.${minor}`, noOpen, noOpendir }, 'the kernel is connected')
+    this.#ready.resolve()
+  }
+
+  /**
+   * Without OPENDIR the kernel keeps listings for ever. That is right below store paths; in the root new paths
+   * appear, so its listing is dropped again a moment after it was given out.
+   */
+  #scheduleRootInvalidation(): void {
+    this.#rootListed ??= setTimeout(() => {
+      this.#rootListed = undefined
+      this.#reply.begin()
+      this.#reply.invalidInode(ROOT_NODE)
+      this.#reply.finishNotification(Notify.INVAL_INODE)
+      this.#write()
+    }, MOUNT_ROOT_LISTING_MS)
+  }
+}

@@ -1,0 +1,329 @@
+import type { Directory } from '../../model/castore/directory.ts'
+import type { Node } from '../../model/castore/node.ts'
+import { pathComponentFault } from '../../model/castore/path-component.ts'
+import type { BlobService } from '../../services/blobs/interface.ts'
+import type { DirectoryService } from '../../services/directories/interface.ts'
+import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
+import { printable } from '../../support/bytes.ts'
+import type { Call } from '../../support/call.ts'
+import { Semaphore } from '../../support/concurrency.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
+import {
+  MOUNT_CHUNK_CACHE_BYTES,
+  MOUNT_CHUNK_LISTS_MAX,
+  MOUNT_DIRECTORY_CACHE_ENTRIES,
+  MOUNT_FETCH_BYTES_MAX,
+  MOUNT_FETCHES_MAX,
+  MOUNT_NEGATIVE_MS,
+  MOUNT_ROOT_NAMES_MAX,
+  TREE_DEPTH_MAX,
+} from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
+import { DirectoryLoader } from './directory-loader.ts'
+import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
+import { FileReader } from './file-reader.ts'
+import { nodeAttributes } from './identity.ts'
+import { InodeTable, ROOT_INODE } from './inode-table.ts'
+import {
+  type Attributes,
+  type EntrySink,
+  type InodeNumber,
+  type Missing,
+  type Soon,
+  type Statfs,
+  type Tree,
+  type TreeEntry,
+  TreeFault,
+} from './interface.ts'
+import { ReadAhead } from './read-ahead.ts'
+import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
+import { RootListing } from './root-listing.ts'
+import { RootNames } from './root-names.ts'
+import { whenReady } from './soon.ts'
+import { createMountStats, type MountStats } from './stats.ts'
+import { type XattrKind, xattrNames, xattrValue } from './xattrs.ts'
+
+/** What the tree may keep and do at once; see the limits of the same meaning in support/limits.ts. */
+export interface TreeLimits {
+  readonly chunkCacheBytes: number
+  readonly chunkListsMax: number
+  readonly directoryCacheEntries: number
+  readonly fetchesMax: number
+  readonly fetchBytesMax: number
+  readonly rootNamesMax: number
+}
+
+const DEFAULT_LIMITS: TreeLimits = {
+  chunkCacheBytes: MOUNT_CHUNK_CACHE_BYTES,
+  chunkListsMax: MOUNT_CHUNK_LISTS_MAX,
+  directoryCacheEntries: MOUNT_DIRECTORY_CACHE_ENTRIES,
+  fetchesMax: MOUNT_FETCHES_MAX,
+  fetchBytesMax: MOUNT_FETCH_BYTES_MAX,
+  rootNamesMax: MOUNT_ROOT_NAMES_MAX,
+}
+
+export interface CastoreTreeOptions {
+  readonly rootNodes: RootNodes
+  /** What they give is verified already. */
+  readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
+  readonly directories: Pick<DirectoryService, 'get'>
+  /** Whether the root may be listed (spec §5.6); else that is EPERM. */
+  readonly listRoot: boolean
+  /** Hears of what fails in the background; what fails in a call is thrown. */
+  readonly logger: Logger
+  /** How long the list of store paths counts as complete, in milliseconds. */
+  readonly negativeMs?: number | undefined
+  /** What the services are called in messages. */
+  readonly sources?: SourceNames | undefined
+  readonly limits?: Partial<TreeLimits> | undefined
+  /** Milliseconds on any clock that never goes back. */
+  readonly now?: (() => number) | undefined
+}
+
+/** What a tree keeps in memory. */
+export interface TreeUsage {
+  readonly inodes: number
+  readonly directoryEntries: number
+  readonly chunkListEntries: number
+  readonly chunkBytes: number
+}
+
+export interface CastoreTree extends Tree {
+  readonly stats: MountStats
+  readonly usage: TreeUsage
+  /** Ends what runs in the background. Calls that are waiting end by their own signals. */
+  close(): void
+}
+
+/** The filesystem of store paths: lazy, in that nothing is fetched before it is needed (spec §5). */
+export function createCastoreTree(options: CastoreTreeOptions): CastoreTree {
+  return new LazyTree(options)
+}
+
+const STATFS_BLOCK_BYTES = 4096
+const NO_PIECES: readonly Uint8Array[] = []
+
+class LazyTree implements CastoreTree {
+  readonly stats = createMountStats()
+  readonly #inodes = new InodeTable()
+  readonly #names = new RootNames(this.#inodes)
+  readonly #readAhead = new ReadAhead()
+  readonly #closing = new AbortController()
+  readonly #root: RootDirectory
+  readonly #listing: RootListing | undefined
+  readonly #directories: DirectoryLoader
+  readonly #files: FileReader
+
+  constructor(options: CastoreTreeOptions) {
+    const { rootNodes, blobs, directories, logger, sources = UNNAMED_SOURCES } = options
+    const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    const { stats } = this
+    const closing = this.#closing.signal
+    const slots = new Semaphore(limits.fetchesMax)
+    this.#root = new RootDirectory({
+      rootNodes,
+      source: sources.pathInfos,
+      inodes: this.#inodes,
+      names: this.#names,
+      slots,
+      stats: stats.rootLookups,
+    })
+    if (options.listRoot)
+      this.#listing = new RootListing({
+        rootNodes,
+        source: sources.pathInfos,
+        freshMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
+        namesMax: limits.rootNamesMax,
+        stats: stats.rootListings,
+        now: options.now ?? (() => performance.now()),
+        closing,
+      })
+    this.#directories = new DirectoryLoader({
+      directories,
+      source: sources.directories,
+      entriesMax: limits.directoryCacheEntries,
+      slots,
+      stats: stats.directories,
+    })
+    this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
+  }
+
+  get usage(): TreeUsage {
+    return {
+      inodes: this.#inodes.count,
+      directoryEntries: this.#directories.weight,
+      chunkListEntries: this.#files.listedChunks,
+      chunkBytes: this.#files.chunkBytes,
+    }
+  }
+
+  close(): void {
+    this.#closing.abort(new StoreError('cancelled', 'unmounted'))
+  }
+
+  lookup(parent: InodeNumber, name: Uint8Array, call?: Call): Soon<TreeEntry | Missing> {
+    if (parent === ROOT_INODE) return this.#root.lookup(name, call)
+    this.#expectDirectory(parent)
+    if (pathComponentFault(name)) return MISSING_FOREVER
+    return whenReady(this.#load(parent, call), (directory) => this.#find(parent, directory, name))
+  }
+
+  forget(inode: InodeNumber, references: number): void {
+    if (!this.#inodes.forget(inode, references)) return
+    this.#names.release(inode)
+    this.#readAhead.forget(inode)
+  }
+
+  getattr(inode: InodeNumber): Attributes {
+    return this.#inodes.attributes(inode)
+  }
+
+  readlink(inode: InodeNumber): Uint8Array {
+    if (this.getattr(inode).kind !== 'symlink') throw new TreeFault('EINVAL')
+    return this.#inodes.target(inode)
+  }
+
+  readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void> {
+    if (inode === ROOT_INODE) return this.#readRoot(cookie, sink, remember, call)
+    this.#expectDirectory(inode)
+    return whenReady(this.#load(inode, call), ({ entries }) => {
+      const parent: Parent = {
+        ino: this.getattr(inode).ino,
+        intern: (name, node, position) => this.#inodes.intern(node, inode, position, name),
+      }
+      for (let position = cookie; position < entries.length; position++)
+        if (!this.#offer(sink, parent, entries[position]!, position, remember)) return
+    })
+  }
+
+  read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]> {
+    const { kind, size: recorded } = this.getattr(inode)
+    if (kind === 'directory') throw new TreeFault('EISDIR')
+    if (kind === 'symlink') throw new TreeFault('EINVAL')
+    const file = { digest: this.#inodes.digest(inode), size: Number(recorded) }
+    if (!Number.isSafeInteger(file.size))
+      throw this.#located(inode, tooLarge(file.digest.toString(), recorded))
+    const range = { start: offset, end: Math.min(offset + size, file.size) }
+    if (range.start >= range.end) return NO_PIECES
+    const pieces = this.#files.read(file, range, call)
+    const ahead = this.#readAhead.next(inode, range, file.size)
+    if (ahead) this.#files.prefetch(file, ahead)
+    return this.#locate(inode, pieces)
+  }
+
+  listxattr(inode: InodeNumber): readonly string[] {
+    const kind = this.#xattrKind(inode)
+    return kind ? xattrNames(kind) : []
+  }
+
+  getxattr(inode: InodeNumber, name: string): Uint8Array | undefined {
+    const kind = this.#xattrKind(inode)
+    return kind && xattrValue(kind, this.#inodes.digest(inode), name)
+  }
+
+  statfs(): Statfs {
+    const bytes = this.#inodes.fileBytes
+    const blockSize = BigInt(STATFS_BLOCK_BYTES)
+    return {
+      blockSize: STATFS_BLOCK_BYTES,
+      blocks: (bytes + blockSize - 1n) / blockSize,
+      files: BigInt(this.#inodes.count),
+    }
+  }
+
+  #find(parent: InodeNumber, directory: Directory, name: Uint8Array): TreeEntry | Missing {
+    const position = directory.indexOf(name)
+    if (position < 0) return MISSING_FOREVER
+    return this.#inodes.handOut(
+      this.#inodes.intern(directory.entries[position]!.node, parent, position, name),
+    )
+  }
+
+  #readRoot(cookie: number, sink: EntrySink, remember: boolean, call: Call | undefined): Soon<void> {
+    const listing = this.#listing
+    if (!listing) throw new TreeFault('EPERM')
+    if (cookie === 0) listing.begin()
+    const parent: Parent = {
+      ino: this.getattr(ROOT_INODE).ino,
+      intern: (name, node) => this.#names.intern(name, node),
+    }
+    // What is known is handed out before anything is waited for; false when there was nothing to hand out.
+    const offerKnown = () => {
+      for (let position = cookie; ; position++) {
+        const entry = listing.at(position)
+        if (!entry) return position > cookie
+        if (!this.#offer(sink, parent, entry, position, remember)) return true
+      }
+    }
+    if (offerKnown()) return
+    return listing.has(cookie, call).then((has) => void (has && offerKnown()))
+  }
+
+  /** False when the sink is full; then the entry leaves no trace. */
+  #offer(
+    sink: EntrySink,
+    parent: Parent,
+    { name, node }: { name: Uint8Array; node: Node },
+    position: number,
+    remember: boolean,
+  ): boolean {
+    const cookie = position + 1
+    if (!remember)
+      return sink.add(name, { inode: 0, attributes: nodeAttributes(node, parent.ino, name) }, cookie)
+    const inode = parent.intern(name, node, position)
+    const taken = sink.add(name, { inode, attributes: this.getattr(inode) }, cookie)
+    if (taken) this.#inodes.reference(inode)
+    else this.forget(inode, 0)
+    return taken
+  }
+
+  #load(inode: InodeNumber, call: Call | undefined): Soon<Directory> {
+    return this.#locate(inode, this.#directories.get(this.#inodes.digest(inode), call))
+  }
+
+  #expectDirectory(inode: InodeNumber): void {
+    if (this.getattr(inode).kind !== 'directory') throw new TreeFault('ENOTDIR')
+  }
+
+  #xattrKind(inode: InodeNumber): XattrKind | undefined {
+    const { kind } = this.getattr(inode)
+    return inode === ROOT_INODE || kind === 'symlink' ? undefined : kind
+  }
+
+  /** Failures of what is fetched for an inode gain the store path that it is below. */
+  #locate<T>(inode: InodeNumber, value: Soon<T>): Soon<T> {
+    if (!(value instanceof Promise)) return value
+    return value.catch((error: unknown) => {
+      throw this.#located(inode, error)
+    })
+  }
+
+  #located(inode: InodeNumber, error: unknown): StoreError {
+    const storePath = this.#storePathOf(inode)
+    return storePath ? withContext(storePath, error) : StoreError.from(error)
+  }
+
+  /** The basename of the store path that an inode is below; a file may be below several, and this is the first. */
+  #storePathOf(inode: InodeNumber): string | undefined {
+    let at = inode
+    for (let depth = 0; depth < TREE_DEPTH_MAX && this.#inodes.isAlive(at) && at !== ROOT_INODE; depth++) {
+      const name = this.#names.nameOf(at)
+      if (name) return printable(name)
+      at = this.#inodes.parent(at)
+    }
+    return undefined
+  }
+}
+
+/** A directory whose entries are listed. */
+interface Parent {
+  readonly ino: bigint
+  intern(name: Uint8Array, node: Node, position: number): InodeNumber
+}
+
+function tooLarge(digest: string, size: bigint): StoreError {
+  return new StoreError(
+    'exhausted',
+    `blob ${digest}: ${size} bytes are recorded for it, more than can be read`,
+  )
+}

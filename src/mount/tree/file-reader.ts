@@ -1,0 +1,227 @@
+import type { Digest } from '../../model/castore/digest.ts'
+import type { BlobService } from '../../services/blobs/interface.ts'
+import { type Call, withDeadline } from '../../support/call.ts'
+import { mapConcurrent, Semaphore } from '../../support/concurrency.ts'
+import { StoreError } from '../../support/errors.ts'
+import { CHUNK_BYTES_AVG, MOUNT_CALL_MS_MAX, UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
+import { collectExactly } from './blob-bytes.ts'
+import { CachedFetch, type Wanted } from './cached-fetch.ts'
+import { ChunkList } from './chunk-list.ts'
+import { missing, sourceFailure } from './failures.ts'
+import type { Soon } from './interface.ts'
+import type { Range } from './read-ahead.ts'
+import { whenReady } from './soon.ts'
+import type { MountStats } from './stats.ts'
+
+/**
+ * Blobs up to the smallest chunk (half the average) are a single chunk for whoever chunks as we do, and for
+ * anybody else they are quick to read as a whole: asking for their chunks would only be a round trip more.
+ */
+const UNDIVIDED_BYTES_MAX = CHUNK_BYTES_AVG / 2
+
+export interface FileReaderOptions {
+  readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
+  readonly source: string
+  readonly chunkCacheBytes: number
+  readonly chunkListsMax: number
+  readonly fetchesMax: number
+  readonly fetchBytesMax: number
+  /** For the requests that bring no contents. */
+  readonly slots: Semaphore
+  readonly stats: MountStats
+  /** Hears of read-ahead that failed. */
+  readonly logger: Logger
+  /** Ends what runs in the background. */
+  readonly closing: AbortSignal
+}
+
+/** A file's contents, as its node tells them. */
+export interface FileContents {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+}
+
+/** Ranges of blobs, fetched and kept chunk by chunk. */
+export class FileReader {
+  readonly #options: FileReaderOptions
+  readonly #lists: CachedFetch<ChunkList>
+  readonly #chunks: CachedFetch<Uint8Array>
+  /** What one of `fetchesMax` fetches may hold; a larger chunk takes the place of several. */
+  readonly #slotBytes: number
+  #prefetching = 0
+
+  constructor(options: FileReaderOptions) {
+    const { chunkListsMax, chunkCacheBytes, fetchBytesMax, fetchesMax, slots, stats } = options
+    this.#options = options
+    this.#slotBytes = Math.floor(fetchBytesMax / fetchesMax)
+    this.#lists = new CachedFetch({
+      weightMax: chunkListsMax,
+      weigh: (list) => list.length,
+      bytes: () => 0,
+      slots,
+      stats: stats.chunkLists,
+    })
+    this.#chunks = new CachedFetch({
+      weightMax: chunkCacheBytes,
+      weigh: (chunk) => chunk.length,
+      bytes: (chunk) => chunk.length,
+      slots: new Semaphore(this.#slotBytes * fetchesMax),
+      stats: stats.chunks,
+    })
+  }
+
+  /** Bytes of the chunks kept. */
+  get chunkBytes(): number {
+    return this.#chunks.weight
+  }
+
+  /** Chunks that the lists kept tell of. */
+  get listedChunks(): number {
+    return this.#lists.weight
+  }
+
+  /** The bytes of `range`, which lies inside the file and is not empty, in pieces of the chunks kept. */
+  read(file: FileContents, range: Range, call: Call | undefined): Soon<readonly Uint8Array[]> {
+    return whenReady(this.#list(file, call), (list) => this.#readChunks(file, list, range, call))
+  }
+
+  /**
+   * Starts to fetch the chunks of `range` unless that would take more than half of the slots: reads come
+   * first. Failures are nobody's concern here: whoever reads the chunk meets them again.
+   */
+  prefetch(file: FileContents, range: Range): void {
+    const list = this.#knownList(file)
+    if (!list) return
+    const last = list.indexAt(range.end - 1)
+    for (let index = list.indexAt(range.start); index <= last; index++) {
+      if (this.#prefetching >= this.#options.fetchesMax / 2) return
+      this.#prefetchChunk(this.#wanted(file, list, index))
+    }
+  }
+
+  #prefetchChunk(wanted: Wanted<Uint8Array>): void {
+    const { closing, stats, logger } = this.#options
+    if (closing.aborted || this.#chunks.peek(wanted.key)) return
+    const call = withDeadline({ signal: closing }, MOUNT_CALL_MS_MAX, 'read-ahead')
+    const done = () => {
+      this.#prefetching--
+      call[Symbol.dispose]()
+    }
+    this.#prefetching++
+    this.#chunks
+      .prefetch(wanted, stats.readAhead, call)
+      .catch((error) => logger.debug({ err: error }, 'read-ahead failed'))
+      .finally(done)
+  }
+
+  #readChunks(
+    file: FileContents,
+    list: ChunkList,
+    range: Range,
+    call: Call | undefined,
+  ): Soon<readonly Uint8Array[]> {
+    const first = list.indexAt(range.start)
+    const last = list.indexAt(range.end - 1)
+    const pieces: Uint8Array[] = []
+    for (let index = first; index <= last; index++) {
+      const chunk = this.#chunks.take(chunkKey(list, index))
+      if (!chunk) return this.#collect(file, list, range, { pieces, index, last }, call)
+      pieces.push(cut(chunk, list, index, range))
+    }
+    return pieces
+  }
+
+  /** Goes on from the first chunk that must be waited for. */
+  async #collect(
+    file: FileContents,
+    list: ChunkList,
+    range: Range,
+    { pieces, index: from, last }: { pieces: Uint8Array[]; index: number; last: number },
+    call: Call | undefined,
+  ): Promise<readonly Uint8Array[]> {
+    const rest = Array.from({ length: last + 1 - from }, (_, i) => from + i)
+    const fetchPiece = async (index: number, pieceCall: Call) =>
+      cut(await this.#chunks.get(this.#wanted(file, list, index), pieceCall), list, index, range)
+    for await (const piece of mapConcurrent(rest, this.#options.fetchesMax, fetchPiece, call))
+      pieces.push(piece)
+    return pieces
+  }
+
+  #list(file: FileContents, call: Call | undefined): Soon<ChunkList> {
+    return undivided(file) ?? this.#lists.get(this.#wantedList(file), call)
+  }
+
+  #knownList(file: FileContents): ChunkList | undefined {
+    return undivided(file) ?? this.#lists.peek(contentKey(file))
+  }
+
+  #wantedList(file: FileContents): Wanted<ChunkList> {
+    return { key: contentKey(file), fetch: (call) => this.#fetchList(file, call) }
+  }
+
+  async #fetchList(file: FileContents, call: Call): Promise<ChunkList> {
+    const { blobs, source } = this.#options
+    const what = `blob ${file.digest}`
+    const chunks = await blobs.chunks(file.digest, call).catch((error: unknown) => {
+      throw sourceFailure(`chunks of ${what}`, source, error)
+    })
+    if (!chunks) throw missing(what, source)
+    if (chunks.length === 0) return new ChunkList([file])
+    if (!chunks.every(({ size }) => Number.isSafeInteger(size) && size > 0))
+      throw new StoreError('corrupt', `${what}, from ${source}: a chunk of its list has no valid size`)
+    const list = new ChunkList(chunks)
+    if (list.size !== file.size)
+      throw new StoreError(
+        'corrupt',
+        `${what}, from ${source}: its chunks add up to ${list.size} bytes, its directory records ${file.size}`,
+      )
+    return list
+  }
+
+  #wanted(file: FileContents, list: ChunkList, index: number): Wanted<Uint8Array> {
+    return {
+      key: chunkKey(list, index),
+      weight: Math.max(list.chunk(index).size, this.#slotBytes),
+      fetch: (call) => this.#fetchChunk(file, list, index, call),
+    }
+  }
+
+  async #fetchChunk(file: FileContents, list: ChunkList, index: number, call: Call): Promise<Uint8Array> {
+    const { blobs, source } = this.#options
+    const { digest, size } = list.chunk(index)
+    const what = list.length === 1 ? `blob ${file.digest}` : `chunk ${digest} of blob ${file.digest}`
+    if (size > UNCHUNKED_BLOB_BYTES_MAX)
+      throw new StoreError(
+        'exhausted',
+        `${what}, from ${source}: ${size} bytes in one piece, at most ${UNCHUNKED_BLOB_BYTES_MAX} can be read: import it into a store that divides blobs into chunks`,
+      )
+    try {
+      const stream = await blobs.openRead(digest, call)
+      if (stream) return await collectExactly(stream, size)
+    } catch (error) {
+      throw sourceFailure(what, source, error)
+    }
+    throw missing(what, source)
+  }
+}
+
+function undivided(file: FileContents): ChunkList | undefined {
+  return file.size <= UNDIVIDED_BYTES_MAX ? new ChunkList([file]) : undefined
+}
+
+/** The size belongs to the key: who lies about the size of a blob or chunk must not fail the others' reads. */
+function contentKey({ digest, size }: FileContents): string {
+  return `${digest.key}${size}`
+}
+
+function chunkKey(list: ChunkList, index: number): string {
+  return contentKey(list.chunk(index))
+}
+
+/** The part of a chunk that lies inside the range; not a copy. */
+function cut(chunk: Uint8Array, list: ChunkList, index: number, range: Range): Uint8Array {
+  const start = list.start(index)
+  return chunk.subarray(Math.max(0, range.start - start), Math.min(chunk.length, range.end - start))
+}

@@ -1,0 +1,76 @@
+import type { Node } from '../../model/castore/node.ts'
+import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
+import { printable } from '../../support/bytes.ts'
+import type { Call } from '../../support/call.ts'
+import { type Semaphore, SingleFlight } from '../../support/concurrency.ts'
+import { StoreError } from '../../support/errors.ts'
+import { sourceFailure } from './failures.ts'
+import type { InodeTable } from './inode-table.ts'
+import type { Missing, Soon, TreeEntry } from './interface.ts'
+import { nameKey, type RootNames } from './root-names.ts'
+import type { FetchStats } from './stats.ts'
+
+export const MISSING_FOREVER: Missing = { missing: true, forever: true }
+export const MISSING_FOR_NOW: Missing = { missing: true, forever: false }
+
+export interface RootDirectoryOptions {
+  readonly rootNodes: Pick<RootNodes, 'canExist' | 'get'>
+  readonly source: string
+  readonly inodes: InodeTable
+  readonly names: RootNames
+  readonly slots: Semaphore
+  readonly stats: FetchStats
+}
+
+/**
+ * Finds names at the root. Absence is kept nowhere here: the kernel keeps it as long as it may, and then wants
+ * to know.
+ */
+export class RootDirectory {
+  readonly #options: RootDirectoryOptions
+  readonly #flights = new SingleFlight<string, Node | undefined>()
+
+  constructor(options: RootDirectoryOptions) {
+    this.#options = options
+  }
+
+  lookup(name: Uint8Array, call: Call | undefined): Soon<TreeEntry | Missing> {
+    const { rootNodes, inodes, names, stats } = this.#options
+    const known = names.get(name)
+    if (known === undefined && !rootNodes.canExist(name)) return MISSING_FOREVER
+    stats.asked++
+    if (known === undefined) return this.#ask(name, call)
+    stats.cached++
+    return inodes.handOut(known)
+  }
+
+  async #ask(name: Uint8Array, call: Call | undefined): Promise<TreeEntry | Missing> {
+    const { inodes, names, stats } = this.#options
+    let started = false
+    const asking = this.#flights.run(
+      nameKey(name),
+      (flightCall) => {
+        started = true
+        return this.#fetch(name, flightCall)
+      },
+      call,
+    )
+    if (!started) stats.joined++
+    const node = await asking
+    return node ? inodes.handOut(names.intern(name, node)) : MISSING_FOR_NOW
+  }
+
+  async #fetch(name: Uint8Array, call: Call): Promise<Node | undefined> {
+    const { rootNodes, source, slots, stats } = this.#options
+    const release = await slots.acquire(1, call.signal)
+    stats.fetched++
+    try {
+      return await rootNodes.get(name, call)
+    } catch (error) {
+      if (StoreError.from(error).code !== 'cancelled') stats.failed++
+      throw sourceFailure(`store path ${printable(name)}`, source, error)
+    } finally {
+      release()
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import type { Node } from '../../model/castore/node.ts'
+import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
+import { type Call, throwIfAborted } from '../../support/call.ts'
+import { StoreError } from '../../support/errors.ts'
+import { sourceFailure } from './failures.ts'
+import { nameKey } from './root-names.ts'
+import type { FetchStats } from './stats.ts'
+
+export interface RootListingEntry {
+  readonly name: Uint8Array
+  readonly node: Node
+}
+
+export interface RootListingOptions {
+  readonly rootNodes: Pick<RootNodes, 'list'>
+  readonly source: string
+  /** A listing that begins earlier than this after the last one was complete sees the same. */
+  readonly freshMs: number
+  readonly namesMax: number
+  readonly stats: FetchStats
+  readonly now: () => number
+  /** Ends what runs in the background. */
+  readonly closing: AbortSignal
+}
+
+/**
+ * The names at the root, in the order in which they became known. Names are only ever added, so that a
+ * position stays what it was and a listing can be continued or repeated from anywhere, however slowly the
+ * source tells its names and however small the reader's buffer is.
+ */
+export class RootListing {
+  readonly #options: RootListingOptions
+  readonly #entries: RootListingEntry[] = []
+  readonly #positions = new Map<string, number>()
+  readonly #waiting = new Set<() => void>()
+  #wakeScheduled = false
+  #running = false
+  #failure: StoreError | undefined
+  #completedAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: RootListingOptions) {
+    this.#options = options
+  }
+
+  at(position: number): RootListingEntry | undefined {
+    return this.#entries[position]
+  }
+
+  /** A listing begins: asks the source again, unless that is going on already or was done just now. */
+  begin(): void {
+    const { stats, now, freshMs } = this.#options
+    stats.asked++
+    if (this.#running) stats.joined++
+    else if (now() - this.#completedAt < freshMs) stats.cached++
+    else void this.#refresh()
+  }
+
+  /**
+   * Waits until there is an entry at `position` (true), or it is certain that there is none (false). Throws
+   * when the source failed: a listing that is cut short must not look complete.
+   */
+  async has(position: number, call: Call | undefined): Promise<boolean> {
+    while (position >= this.#entries.length) {
+      throwIfAborted(call?.signal)
+      if (!this.#running) {
+        if (this.#failure) throw this.#failure
+        return false
+      }
+      await this.#change(call?.signal)
+    }
+    return true
+  }
+
+  async #refresh(): Promise<void> {
+    const { rootNodes, source, stats, now, closing } = this.#options
+    this.#running = true
+    this.#failure = undefined
+    stats.fetched++
+    try {
+      for await (const entry of rootNodes.list({ signal: closing })) this.#add(entry)
+      this.#completedAt = now()
+    } catch (error) {
+      if (!closing.aborted) stats.failed++
+      this.#failure = sourceFailure('the list of store paths', source, error)
+    } finally {
+      this.#running = false
+      this.#wake()
+    }
+  }
+
+  #add(entry: RootListingEntry): void {
+    const key = nameKey(entry.name)
+    const known = this.#positions.get(key)
+    if (known !== undefined) {
+      this.#entries[known] = entry
+      return
+    }
+    const { namesMax } = this.#options
+    if (this.#entries.length >= namesMax)
+      throw new StoreError(
+        'exhausted',
+        `there are more than ${namesMax} store paths, mount without listing the root`,
+      )
+    this.#positions.set(key, this.#entries.length)
+    this.#entries.push(entry)
+    this.#scheduleWake()
+  }
+
+  /** Who waits is woken after this turn of the event loop, to find all that came with it. */
+  #scheduleWake(): void {
+    if (this.#wakeScheduled || this.#waiting.size === 0) return
+    this.#wakeScheduled = true
+    setImmediate(() => this.#wake())
+  }
+
+  #wake(): void {
+    this.#wakeScheduled = false
+    for (const resume of this.#waiting) resume()
+    this.#waiting.clear()
+  }
+
+  #change(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const resume = () => {
+        signal?.removeEventListener('abort', leave)
+        resolve()
+      }
+      const leave = () => {
+        this.#waiting.delete(resume)
+        reject(StoreError.from(signal?.reason))
+      }
+      signal?.addEventListener('abort', leave, { once: true })
+      this.#waiting.add(resume)
+    })
+  }
+}

@@ -1,0 +1,28 @@
+import { STORE_PATH_DIGEST_BYTES } from '../../model/nix/store-path.ts'
+import type { pathInfoRpc } from '../../model/wire/services.ts'
+import type { NarCalculation, PathInfoService } from '../../services/pathinfos/interface.ts'
+import { StoreError } from '../../support/errors.ts'
+import type { Handlers } from './method-adapter.ts'
+
+/** spec §2.4 */
+export function pathInfoHandlers(
+  pathInfos: PathInfoService,
+  narCalculation: NarCalculation,
+): Handlers<typeof pathInfoRpc> {
+  return {
+    async Get(outputHash, call) {
+      if (!outputHash) throw new StoreError('unimplemented', 'by_what needs to be specified')
+      if (outputHash.length !== STORE_PATH_DIGEST_BYTES)
+        throw new StoreError('invalid-argument', 'invalid output digest length')
+      const pathInfo = await pathInfos.get(outputHash, call)
+      if (!pathInfo) throw new StoreError('not-found', 'PathInfo not found')
+      return pathInfo
+    },
+
+    Put: (pathInfo, call) => pathInfos.put(pathInfo, call),
+
+    CalculateNAR: (node, call) => narCalculation.calculateNar(node, call),
+
+    List: (_request, call) => pathInfos.list(call),
+  }
+}

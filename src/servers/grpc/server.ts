@@ -1,0 +1,107 @@
+import { once } from 'node:events'
+import type { ServerHttp2Session } from 'node:http2'
+import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js'
+import { HealthImplementation } from 'grpc-health-check'
+import { FAMILIES, type RpcService, serviceName } from '../../model/wire/rpc.ts'
+import { blobRpc, directoryRpc, pathInfoRpc } from '../../model/wire/services.ts'
+import type { BlobService } from '../../services/blobs/interface.ts'
+import type { DirectoryService } from '../../services/directories/interface.ts'
+import type { NarCalculation, PathInfoService } from '../../services/pathinfos/interface.ts'
+import { GRPC_KEEPALIVE_MS, GRPC_KEEPALIVE_TIMEOUT_MS, GRPC_RECEIVE_BYTES_MAX } from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
+import { blobHandlers } from './blob-handlers.ts'
+import { directoryHandlers } from './directory-handlers.ts'
+import { type Listener, startListener } from './listener.ts'
+import { defineService, type Handlers, implementService } from './method-adapter.ts'
+import { pathInfoHandlers } from './path-info-handlers.ts'
+import { addReflection } from './reflection.ts'
+import { widenWindows } from './wide-windows.ts'
+
+export interface GrpcServerParts {
+  readonly blobs: BlobService
+  readonly directories: DirectoryService
+  readonly pathInfos: PathInfoService
+  readonly narCalculation: NarCalculation
+  readonly logger: Logger
+}
+
+export interface GrpcServer {
+  /** Serves on one more address (see `startListener`) and resolves with where that is. */
+  listen(address: string): Promise<string>
+  /**
+   * Takes no more connections and calls, waits for those that run, and cuts what is left after `deadlineMs`
+   * milliseconds. Resolves when nothing is open any more.
+   */
+  shutdown(deadlineMs: number): Promise<void>
+}
+
+/** The services of spec §1 under the names of both families, health checks and reflection. */
+export function createGrpcServer(parts: GrpcServerParts): GrpcServer {
+  return new StoreServer(parts)
+}
+
+const OPTIONS = {
+  'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
+  'grpc.max_send_message_length': -1,
+  'grpc.keepalive_time_ms': GRPC_KEEPALIVE_MS,
+  'grpc.keepalive_timeout_ms': GRPC_KEEPALIVE_TIMEOUT_MS,
+}
+
+class StoreServer implements GrpcServer {
+  readonly #logger: Logger
+  readonly #server = new Server(OPTIONS)
+  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #listeners: Listener[] = []
+  readonly #health = new HealthImplementation({ '': 'SERVING' })
+  readonly #healthNames = ['']
+  readonly #injector: ConnectionInjector
+
+  constructor({ blobs, directories, pathInfos, narCalculation, logger }: GrpcServerParts) {
+    this.#logger = logger
+    this.#serve(blobRpc, blobHandlers(blobs))
+    this.#serve(directoryRpc, directoryHandlers(directories))
+    this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
+    this.#health.addToServer(this.#server)
+    addReflection(this.#server)
+    widenWindows(this.#server, (session) => this.#trackSession(session))
+    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
+  }
+
+  async listen(address: string): Promise<string> {
+    const listener = await startListener(address, (socket) => this.#injector.injectConnection(socket))
+    this.#listeners.push(listener)
+    return listener.address
+  }
+
+  async shutdown(deadlineMs: number): Promise<void> {
+    // First of all, so that load balancers stop sending calls here.
+    for (const name of this.#healthNames) this.#health.setStatus(name, 'NOT_SERVING')
+    for (const listener of this.#listeners) listener.close()
+    const ended = [...this.#sessions].map((session) => once(session, 'close'))
+    for (const session of this.#sessions) session.close()
+    const timer = setTimeout(() => this.#cut(), deadlineMs)
+    await Promise.all(ended)
+    clearTimeout(timer)
+    this.#server.forceShutdown()
+  }
+
+  #serve<S extends RpcService>(service: S, handlers: Handlers<S>): void {
+    const implementation = implementService(service, handlers, this.#logger)
+    for (const family of FAMILIES) {
+      this.#server.addService(defineService(family, service), implementation)
+      const name = serviceName(family, service)
+      this.#healthNames.push(name)
+      this.#health.setStatus(name, 'SERVING')
+    }
+  }
+
+  #trackSession(session: ServerHttp2Session): void {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+  }
+
+  #cut(): void {
+    this.#logger.warn({ connections: this.#sessions.size }, 'cutting connections that are still busy')
+    for (const session of this.#sessions) session.destroy()
+  }
+}

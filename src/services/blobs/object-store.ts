@@ -1,0 +1,113 @@
+import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
+import { type Call, throwIfAborted } from '../../support/call.ts'
+import { mapConcurrent } from '../../support/concurrency.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
+import { CHUNK_BYTES_AVG, CHUNK_BYTES_MAX, CHUNK_READS_MAX } from '../../support/limits.ts'
+import type { ObjectStore } from '../objects/interface.ts'
+import { checkChunkList, decodeChunkList } from './chunk-list.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import { blobKey, chunkKey } from './object-keys.ts'
+import { ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { decompress } from './zstd.ts'
+
+/**
+ * Blobs as chunks in a bucket, in the layout of spec §3.3:
+ *
+ *     chunks/b3/<4 hex>/<digest>   one zstd frame with the bytes of a chunk
+ *     blobs/b3/<4 hex>/<digest>    the chunk list; empty for blobs of one chunk or none
+ *
+ * The `blobs/` object is written last: what is listed there is complete. `averageChunkBytes`: a power of two.
+ */
+export function objectStoreBlobService(
+  objects: ObjectStore,
+  averageChunkBytes = CHUNK_BYTES_AVG,
+): BlobService {
+  return new ObjectStoreBlobService(objects, averageChunkBytes)
+}
+
+class ObjectStoreBlobService implements BlobService {
+  readonly #objects: ObjectStore
+  readonly #averageChunkBytes: number
+
+  constructor(objects: ObjectStore, averageChunkBytes: number) {
+    this.#objects = objects
+    this.#averageChunkBytes = averageChunkBytes
+  }
+
+  async has(digest: Digest, call?: Call): Promise<boolean> {
+    if ((await this.#objects.head(blobKey(digest), call)) !== undefined) return true
+    return (await this.#objects.head(chunkKey(digest), call)) !== undefined
+  }
+
+  async chunks(digest: Digest, call?: Call): Promise<readonly ChunkMeta[] | undefined> {
+    const list = await this.#chunkList(digest, call)
+    if (list) return list
+    return (await this.#objects.head(chunkKey(digest), call)) === undefined ? undefined : []
+  }
+
+  /** The chunk object first: most blobs are one chunk, and the digest of a chunk reads like that of a blob. */
+  async openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined> {
+    throwIfAborted(call?.signal)
+    if (digest.equals(EMPTY_DIGEST)) return pieces([])
+    const whole = await this.#chunk(digest, CHUNK_BYTES_MAX, call)
+    if (whole) return pieces([whole], call)
+    const list = await this.#chunkList(digest, call)
+    if (!list) return undefined
+    if (list.length === 0) throw this.#missingChunk(digest, digest)
+    return mapConcurrent(list, CHUNK_READS_MAX, (meta, inner) => this.#listedChunk(digest, meta, inner), call)
+  }
+
+  openWrite(call?: Call): BlobWriter {
+    return new ObjectStoreBlobWriter(this.#objects, this.#averageChunkBytes, call)
+  }
+
+  /** What the `blobs/` object says; `undefined` without one. */
+  async #chunkList(digest: Digest, call?: Call): Promise<ChunkMeta[] | undefined> {
+    const value = await this.#objects.get(blobKey(digest), call)
+    if (!value) return undefined
+    const list = this.#decode(digest, value)
+    checkChunkList(digest, list, this.#objects.name)
+    return list
+  }
+
+  #decode(digest: Digest, value: Uint8Array): ChunkMeta[] {
+    try {
+      return decodeChunkList(value)
+    } catch (error) {
+      const message = `the chunk list of blob ${digest} in ${this.#objects.name} cannot be read: ${(error as Error).message}`
+      throw new StoreError('corrupt', message, { cause: error })
+    }
+  }
+
+  async #chunk(digest: Digest, maxBytes: number, call?: Call): Promise<Uint8Array | undefined> {
+    const frame = await this.#objects.get(chunkKey(digest), call)
+    if (!frame) return undefined
+    try {
+      return await decompress(frame, maxBytes)
+    } catch (error) {
+      throw withContext(`chunk ${digest} in ${this.#objects.name}`, error)
+    }
+  }
+
+  async #listedChunk(blob: Digest, meta: ChunkMeta, call: Call): Promise<Uint8Array> {
+    const chunk = await this.#chunk(meta.digest, Math.min(meta.size, CHUNK_BYTES_MAX), call)
+    if (!chunk) throw this.#missingChunk(blob, meta.digest)
+    if (chunk.length === meta.size) return chunk
+    throw new StoreError(
+      'corrupt',
+      `chunk ${meta.digest} in ${this.#objects.name} has ${chunk.length} bytes, but ${meta.size} in blob ${blob}`,
+    )
+  }
+
+  #missingChunk(blob: Digest, chunk: Digest): StoreError {
+    const what = `blob ${blob} in ${this.#objects.name} is incomplete: the object ${chunkKey(chunk)} is missing`
+    return new StoreError('corrupt', what)
+  }
+}
+
+async function* pieces(list: readonly Uint8Array[], call?: Call): AsyncGenerator<Uint8Array> {
+  for (const piece of list) {
+    throwIfAborted(call?.signal)
+    yield piece
+  }
+}

@@ -1,0 +1,123 @@
+import { ValidationError } from '../../model/castore/validation-error.ts'
+import { StoreError } from '../../support/errors.ts'
+import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
+
+/** Which of the three services an address is for: each has backends of its own (spec §3.1). */
+export type Role = 'blobs' | 'directories' | 'pathInfos'
+
+/** Where a service keeps its data, as an address says it. */
+export type StoreAddress =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'lmdb'; readonly path: string }
+  | { readonly kind: 'object-memory' }
+  | { readonly kind: 'object-file'; readonly path: string }
+  | { readonly kind: 'grpc'; readonly grpc: GrpcAddress }
+
+const FORMS = {
+  memory: 'memory:',
+  lmdb: 'lmdb:///path',
+  objectstore: 'objectstore+file:///path or objectstore+memory:',
+  grpc: 'grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
+} as const
+
+const SCHEMES: Readonly<Record<Role, readonly (keyof typeof FORMS)[]>> = {
+  blobs: ['memory', 'objectstore', 'grpc'],
+  directories: ['memory', 'lmdb', 'objectstore', 'grpc'],
+  pathInfos: ['memory', 'lmdb', 'grpc'],
+}
+
+const ROLE_NAMES: Readonly<Record<Role, string>> = {
+  blobs: 'blobs',
+  directories: 'directories',
+  pathInfos: 'path infos',
+}
+
+/** Schemes of the Rust implementation (spec §3.2 to §3.7) that we do not have. */
+const UNSUPPORTED = new Set(['bigtable', 'nix', 'cache', 'combined', 'priority', 'lru', 'keyfile-signing'])
+const UNSUPPORTED_OBJECT_STORES = new Set([
+  ...['http', 'https', 's3', 's3a', 'gs', 'az', 'azure', 'abfs', 'abfss', 'adl'],
+])
+
+/**
+ * Understands an address, in the spellings of all three trees (spec §2.7, §3.2 to §3.7). Throws ValidationError
+ * `InvalidAddress` (or `invalid-argument` for gRPC) when it is malformed, `unimplemented` when it names a backend
+ * that this build lacks.
+ */
+export function parseAddress(role: Role, text: string): StoreAddress {
+  const { scheme, rest } = splitScheme(role, text)
+  const [backend] = scheme.split('+', 1)
+  if (backend === 'redb') throw redbIsNotOurs(text)
+  if (UNSUPPORTED.has(backend!)) throw unsupported(text)
+  if (!SCHEMES[role].some((known) => known === backend)) throw invalid(role, text, `unknown scheme ${scheme}`)
+  if (backend === 'grpc') return { kind: 'grpc', grpc: parseGrpcAddress(text) }
+  if (backend === 'objectstore') return parseObjectStore(role, text, scheme.slice('objectstore+'.length), rest)
+  if (scheme !== backend) throw invalid(role, text, `unknown scheme ${scheme}`)
+  if (scheme === 'lmdb') return { kind: 'lmdb', path: absolutePath(role, text, rest) }
+  if (rest !== '' && rest !== '//') throw invalid(role, text, 'memory has no host and no path')
+  return { kind: 'memory' }
+}
+
+function parseObjectStore(role: Role, text: string, inner: string, rest: string): StoreAddress {
+  if (UNSUPPORTED_OBJECT_STORES.has(inner)) throw unsupported(text)
+  if (inner === 'file') return { kind: 'object-file', path: absolutePath(role, text, rest) }
+  if (inner !== 'memory') throw invalid(role, text, `unknown object store ${inner || '(none)'}`)
+  // The path of a memory store says where in it the objects are; as every one is private, that changes nothing.
+  if (splitPath(role, text, rest).host !== '') throw invalid(role, text, 'memory has no host')
+  return { kind: 'object-memory' }
+}
+
+function splitScheme(role: Role, text: string): { scheme: string; rest: string } {
+  const match = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(text)
+  if (!match) throw invalid(role, text, 'it has no scheme')
+  return { scheme: match[1]!.toLowerCase(), rest: match[2]! }
+}
+
+/** The path of `:/path` and of `:///path`, decoded. Where it leads is for the one who opens it to find out. */
+function absolutePath(role: Role, text: string, rest: string): string {
+  const { host, path } = splitPath(role, text, rest)
+  if (host !== '') throw invalid(role, text, `${host} stands in the place of a host; three slashes begin a path`)
+  if (!path.startsWith('/')) throw invalid(role, text, 'the path must be absolute')
+  if (/^\/+$/.test(path)) throw invalid(role, text, 'the path is missing')
+  return path
+}
+
+function splitPath(role: Role, text: string, rest: string): { host: string; path: string } {
+  if (/[?#]/.test(rest)) throw invalid(role, text, 'it takes no parameters (write ? as %3F and # as %23)')
+  const [, host = '', encoded = ''] = /^(?:\/\/([^/]*))?(.*)$/s.exec(rest)!
+  const path = percentDecoded(encoded)
+  if (path === undefined || path.includes('\0')) throw invalid(role, text, 'its path is not well-formed')
+  return { host, path }
+}
+
+function percentDecoded(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    return undefined // a stray %, or bytes that are no UTF-8
+  }
+}
+
+function invalid(role: Role, text: string, why: string): ValidationError {
+  const forms = SCHEMES[role].map((scheme) => FORMS[scheme]).join(', ')
+  const what = text === '' ? 'an empty address' : text
+  return new ValidationError(
+    'InvalidAddress',
+    `${what} is no address for ${ROLE_NAMES[role]}: ${why}; expected ${forms}`,
+  )
+}
+
+function unsupported(text: string): StoreError {
+  return new StoreError('unimplemented', `${withoutSecrets(text)}: not supported in this build`)
+}
+
+function redbIsNotOurs(text: string): StoreError {
+  return new StoreError(
+    'unimplemented',
+    `${text}: redb files belong to the Rust implementation; use lmdb:///path instead. To take the data along, serve the file with the Rust tvix-store and copy it over gRPC`,
+  )
+}
+
+/** Credentials of cloud addresses stand in the query or before the host; neither belongs on a terminal. */
+function withoutSecrets(text: string): string {
+  return text.replace(/[?#].*$/s, '').replace(/\/\/[^/@]*@/, '//')
+}

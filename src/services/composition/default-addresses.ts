@@ -1,0 +1,54 @@
+import { accessSync, constants } from 'node:fs'
+import { dirname, isAbsolute, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { systemCode } from '../../support/errors.ts'
+import type { StoreAddresses } from './open-stores.ts'
+
+const SYSTEM_STATE = '/var/lib/tvix-store'
+const LOCAL_DAEMON = 'grpc+http://[::1]:8000'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What commands talk to unless told otherwise: a daemon on this machine (spec §4.1). */
+export const CLIENT_ADDRESSES: StoreAddresses = {
+  blobs: LOCAL_DAEMON,
+  directories: LOCAL_DAEMON,
+  pathInfos: LOCAL_DAEMON,
+}
+
+/** Where the daemon keeps its data unless told otherwise (spec §4.1, with LMDB in the place of redb). */
+export function daemonAddresses(env: Environment = process.env, systemState = SYSTEM_STATE): StoreAddresses {
+  const { pathname } = pathToFileURL(stateFolder(env, systemState))
+  return {
+    blobs: `objectstore+file://${pathname}/blobs.object_store`,
+    directories: `lmdb://${pathname}/directories.lmdb`,
+    pathInfos: `lmdb://${pathname}/pathinfo.lmdb`,
+  }
+}
+
+/**
+ * The system's state folder for those who may write there, else `tvix-store` in the user's (XDG Base Directory
+ * Specification, `XDG_STATE_HOME`). Without a home there is only the former.
+ */
+function stateFolder(env: Environment, systemState: string): string {
+  const userState = userStateFolder(env)
+  return userState && !mayCreate(systemState) ? join(userState, 'tvix-store') : systemState
+}
+
+function userStateFolder(env: Environment): string | undefined {
+  const { XDG_STATE_HOME: state, HOME: home } = env
+  // The specification: a relative path is invalid and to be ignored.
+  if (state && isAbsolute(state)) return state
+  return home ? join(home, '.local/state') : undefined
+}
+
+/** Whether `path` is writable, or may be created as far as permissions go. */
+function mayCreate(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch (error) {
+    const parent = dirname(path)
+    return systemCode(error) === 'ENOENT' && parent !== path && mayCreate(parent)
+  }
+}

@@ -1,0 +1,139 @@
+import { withContext } from '../../support/errors.ts'
+import { grpcBlobService } from '../blobs/grpc.ts'
+import type { BlobService } from '../blobs/interface.ts'
+import { memoryBlobService } from '../blobs/memory.ts'
+import { objectStoreBlobService } from '../blobs/object-store.ts'
+import { verifyingBlobService } from '../blobs/verifying.ts'
+import { grpcDirectoryService } from '../directories/grpc.ts'
+import type { DirectoryService } from '../directories/interface.ts'
+import { openLmdbDirectoryService } from '../directories/lmdb.ts'
+import { memoryDirectoryService } from '../directories/memory.ts'
+import { objectStoreDirectoryService } from '../directories/object-store.ts'
+import { verifyingDirectoryService } from '../directories/verifying.ts'
+import type { GrpcAddress } from '../grpc-address.ts'
+import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
+import { openFileObjectStore } from '../objects/file.ts'
+import type { ObjectStore } from '../objects/interface.ts'
+import { memoryObjectStore } from '../objects/memory.ts'
+import { grpcPathInfoService } from '../pathinfos/grpc.ts'
+import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
+import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
+import { memoryPathInfoService } from '../pathinfos/memory.ts'
+import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
+import { parseAddress, type Role, type StoreAddress } from './address.ts'
+
+export interface StoreAddresses {
+  readonly blobs: string
+  readonly directories: string
+  readonly pathInfos: string
+}
+
+/** The three services. Disposing of them closes files and connections; let calls end first. */
+export interface Stores extends AsyncDisposable {
+  readonly blobs: BlobService
+  readonly directories: DirectoryService
+  readonly pathInfos: PathInfoService
+  /** The peer's, when path infos come from one; otherwise NARs are rendered here. */
+  readonly narCalculation?: NarCalculation
+  /** The addresses, for messages. */
+  readonly describe: string
+}
+
+/**
+ * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
+ * does, or with the address in front of what opening it said; what was opened by then is closed again.
+ */
+export async function openStores(addresses: StoreAddresses): Promise<Stores> {
+  const parsed = {
+    blobs: parseAddress('blobs', addresses.blobs),
+    directories: parseAddress('directories', addresses.directories),
+    pathInfos: parseAddress('pathInfos', addresses.pathInfos),
+  }
+  await using opening = new Opening()
+  const blobs = await named('blobs', addresses, () => opening.blobs(parsed.blobs))
+  const directories = await named('directories', addresses, () => opening.directories(parsed.directories))
+  const remote = await named('pathInfos', addresses, () => opening.pathInfos(parsed.pathInfos))
+  const opened = opening.keep()
+  return {
+    // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
+    // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
+    // sees it. Local backends too: disks rot, and buckets are written by others.
+    blobs: verifyingBlobService(blobs, addresses.blobs),
+    directories: verifyingDirectoryService(directories, addresses.directories),
+    // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
+    pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
+    ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
+    describe: describe(addresses),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+interface OpenPathInfos {
+  readonly pathInfos: PathInfoService
+  readonly narCalculation?: NarCalculation
+}
+
+/** Opens bare backends and remembers what is to be closed. */
+class Opening implements AsyncDisposable {
+  readonly #opened = new AsyncDisposableStack()
+  readonly #channels = new Map<string, GrpcChannel>()
+
+  async blobs(address: StoreAddress): Promise<BlobService> {
+    if (address.kind === 'memory') return memoryBlobService()
+    if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
+    return objectStoreBlobService(await openObjects(address))
+  }
+
+  async directories(address: StoreAddress): Promise<DirectoryService> {
+    if (address.kind === 'memory') return memoryDirectoryService()
+    if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
+    if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
+    return objectStoreDirectoryService(await openObjects(address))
+  }
+
+  async pathInfos(address: StoreAddress): Promise<OpenPathInfos> {
+    if (address.kind === 'grpc') {
+      const remote = grpcPathInfoService(await this.#channel(address.grpc))
+      return { pathInfos: remote, narCalculation: remote }
+    }
+    if (address.kind === 'lmdb')
+      return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+    return { pathInfos: memoryPathInfoService() }
+  }
+
+  /** Hands over what has been opened, to be closed by the new holder. */
+  keep(): AsyncDisposableStack {
+    return this.#opened.move()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opened.disposeAsync()
+  }
+
+  /** Services at one address share a connection. */
+  async #channel({ text }: GrpcAddress): Promise<GrpcChannel> {
+    const open = this.#channels.get(text)
+    if (open) return open
+    const channel = await openGrpcChannel(text)
+    this.#opened.defer(() => channel.close())
+    this.#channels.set(text, channel)
+    return channel
+  }
+}
+
+async function openObjects(address: StoreAddress): Promise<ObjectStore> {
+  return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
+}
+
+async function named<T>(role: Role, addresses: StoreAddresses, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    throw withContext(addresses[role], error)
+  }
+}
+
+function describe({ blobs, directories, pathInfos }: StoreAddresses): string {
+  if (blobs === directories && blobs === pathInfos) return blobs
+  return `blobs at ${blobs}, directories at ${directories}, path infos at ${pathInfos}`
+}

@@ -1,0 +1,165 @@
+import type { Digest } from '../../model/castore/digest.ts'
+import type { Directory } from '../../model/castore/directory.ts'
+import { type Call, throwIfAborted } from '../../support/call.ts'
+import { mapConcurrent } from '../../support/concurrency.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
+import {
+  CLOSURE_FIRST_READ_BYTES,
+  CLOSURE_READ_BYTES,
+  DIRECTORY_BYTES_MAX,
+  DIRECTORY_STORES_MAX,
+} from '../../support/limits.ts'
+import { compress, decompress } from '../blobs/zstd.ts'
+import type { ObjectStore } from '../objects/interface.ts'
+import { decodeClosure, encodeClosure } from './closure-frames.ts'
+import { type Closure, type CollectedDirectory, closurePutter } from './closure-putter.ts'
+import type { DirectoryPutter, DirectoryService } from './interface.ts'
+import { decodeStored, encodeForStorage } from './stored.ts'
+import { traverse } from './traverse.ts'
+
+/**
+ * Directories in an object store, in the layout of spec §3.6: one object per uploaded closure, found by the digest
+ * of its root. In addition every directory below the root gets an object of its own, so that it is found too:
+ *
+ *     dirs/b3/<4 hex>/<hex>          the closure of a root (see closure-frames.ts); shared with other programs
+ *     directories/b3/<4 hex>/<hex>   one zstd frame with the canonical encoding of one directory; ours alone
+ *
+ * The closure is written last: where it is, everything it refers to is.
+ */
+export function objectStoreDirectoryService(objects: ObjectStore): DirectoryService {
+  return new ObjectStoreDirectoryService(objects)
+}
+
+class ObjectStoreDirectoryService implements DirectoryService {
+  readonly #objects: ObjectStore
+
+  constructor(objects: ObjectStore) {
+    this.#objects = objects
+  }
+
+  async get(digest: Digest, call?: Call): Promise<Directory | undefined> {
+    for await (const root of this.#closure(digest, call)) return root
+    return this.#indexed(digest, call)
+  }
+
+  async *getRecursive(digest: Digest, call?: Call): AsyncGenerator<Directory> {
+    let isRoot = false
+    for await (const directory of this.#closure(digest, call)) {
+      isRoot = true
+      yield directory
+    }
+    if (!isRoot) yield* traverse(digest, (child, inner) => this.get(child, inner), this.#objects.name, call)
+  }
+
+  async put(directory: Directory, call?: Call): Promise<Digest> {
+    const [child] = directory.children()
+    // Its closure could not be written, and a `dirs/` object without it would be read as complete.
+    if (child)
+      throw new StoreError(
+        'invalid-argument',
+        `${this.#objects.name} keeps whole closures: directory ${directory.digest} has sub-directories, upload it with them`,
+      )
+    const body = await encodeClosure([encodeForStorage(directory)])
+    await this.#objects.put(closureKey(directory.digest), body, { ...call, ifAbsent: true })
+    return directory.digest
+  }
+
+  startPutter(call?: Call): DirectoryPutter {
+    return closurePutter((closure) => this.#store(closure, call), call)
+  }
+
+  async #store({ root, leavesToRoot }: Closure, call: Call | undefined): Promise<void> {
+    // Also when the closure is there already: a program that knows no index may have written it.
+    const inner = leavesToRoot.filter(({ digest }) => !digest.equals(root))
+    const writes = mapConcurrent(inner, DIRECTORY_STORES_MAX, (item, own) => this.#storeIndexed(item, own), call)
+    for await (const _ of writes) throwIfAborted(call?.signal)
+    const key = closureKey(root)
+    if ((await this.#objects.head(key, call)) !== undefined) return
+    const body = await encodeClosure(breadthFirst(root, leavesToRoot))
+    await this.#objects.put(key, body, { ...call, ifAbsent: true })
+  }
+
+  async #storeIndexed({ digest, encoded }: CollectedDirectory, call: Call): Promise<void> {
+    const key = indexKey(digest)
+    if ((await this.#objects.head(key, call)) !== undefined) return
+    await this.#objects.put(key, await compress(encoded), { ...call, ifAbsent: true })
+  }
+
+  /** The directories of the closure object, root first; none when there is no such object. */
+  async *#closure(root: Digest, call: Call | undefined): AsyncGenerator<Directory> {
+    const key = closureKey(root)
+    const source = `${this.#objects.name}: ${key}`
+    // Absence is to be known before a decompressor gets to see an empty stream.
+    const first = await this.#read(key, 0, CLOSURE_FIRST_READ_BYTES, call)
+    if (!first) return
+    for await (const encoded of decodeClosure(this.#parts(key, first, call), source)) {
+      throwIfAborted(call?.signal)
+      yield decodeStored(encoded, root, source)
+    }
+  }
+
+  /** The closure object piece by piece, so that memory does not grow with it. */
+  async *#parts(key: string, first: Uint8Array, call: Call | undefined): AsyncGenerator<Uint8Array> {
+    yield first
+    let offset = first.length
+    if (offset < CLOSURE_FIRST_READ_BYTES) return
+    for (;;) {
+      const part = await this.#read(key, offset, CLOSURE_READ_BYTES, call)
+      if (!part) throw new StoreError('corrupt', `${this.#objects.name}: ${key} vanished while it was read`)
+      if (part.length > 0) yield part
+      if (part.length < CLOSURE_READ_BYTES) return
+      offset += part.length
+    }
+  }
+
+  #read(key: string, start: number, length: number, call: Call | undefined): Promise<Uint8Array | undefined> {
+    return this.#objects.get(key, { ...call, range: { start, end: start + length } })
+  }
+
+  async #indexed(digest: Digest, call: Call | undefined): Promise<Directory | undefined> {
+    const key = indexKey(digest)
+    const body = await this.#objects.get(key, call)
+    if (!body) return undefined
+    const source = `${this.#objects.name}: ${key}`
+    return decodeStored(await decompressDirectory(body, source), digest, source)
+  }
+}
+
+async function decompressDirectory(body: Uint8Array, source: string): Promise<Uint8Array> {
+  try {
+    return await decompress(body, DIRECTORY_BYTES_MAX)
+  } catch (error) {
+    throw withContext(source, error)
+  }
+}
+
+/** The order of spec §2.3: a queue that takes each digest once. */
+function breadthFirst(root: Digest, closure: readonly CollectedDirectory[]): Uint8Array[] {
+  const byDigest = new Map(closure.map((directory) => [directory.digest.key, directory]))
+  const queue = [root]
+  const met = new Set([root.key])
+  const encodings: Uint8Array[] = []
+  for (const digest of queue) {
+    const { encoded, children } = byDigest.get(digest.key)!
+    encodings.push(encoded)
+    for (const child of children) {
+      if (met.has(child.key)) continue
+      met.add(child.key)
+      queue.push(child)
+    }
+  }
+  return encodings
+}
+
+function closureKey(digest: Digest): string {
+  return `dirs/${fannedOut(digest)}`
+}
+
+function indexKey(digest: Digest): string {
+  return `directories/${fannedOut(digest)}`
+}
+
+/** Two bytes of fan-out are four characters (spec §3.3). */
+function fannedOut(digest: Digest): string {
+  return `b3/${digest.hex.slice(0, 4)}/${digest.hex}`
+}

@@ -1,0 +1,122 @@
+import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
+import { view } from '../support/bytes.ts'
+import { StoreError } from '../support/errors.ts'
+import { errorOfStatus } from './grpc-status.ts'
+
+type RawCall = ReturnType<Channel['createCall']>
+
+/**
+ * One call on a channel, message by message: a message is fetched only when it is asked for and sent only when
+ * the transport takes it, so a slow side slows the other and nothing piles up in between.
+ *
+ * Send one message at a time and receive one at a time; the two directions are independent.
+ */
+export class GrpcCall {
+  /** Address and procedure, for messages. */
+  readonly what: string
+  readonly #raw: RawCall
+  readonly #patienceMs: number
+  readonly #signal: AbortSignal | undefined
+  #ending: 'ok' | StoreError | undefined
+  #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined
+  #sender: PromiseWithResolvers<void> | undefined
+
+  /** `patienceMs`: how long the peer may stay silent while we wait for it. */
+  constructor(raw: RawCall, what: string, patienceMs: number, signal: AbortSignal | undefined) {
+    this.what = what
+    this.#raw = raw
+    this.#patienceMs = patienceMs
+    this.#signal = signal
+    raw.start(new Metadata(), {
+      onReceiveMetadata: () => {},
+      onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
+      onReceiveStatus: (end) => this.#onStatus(end),
+    })
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal?.aborted) this.#onAbort()
+  }
+
+  /** Resolves when the transport has taken the message. Throws what the call ended with. */
+  async send(message: Uint8Array): Promise<void> {
+    this.#throwIfFailed()
+    if (this.#ending === 'ok')
+      throw new StoreError('internal', `${this.what}: answered before everything was sent`)
+    const sender = Promise.withResolvers<void>()
+    this.#sender = sender
+    this.#raw.sendMessageWithContext({ callback: () => sender.resolve() }, view(message))
+    await this.#wait(sender.promise)
+  }
+
+  /** Nothing more will be sent. */
+  halfClose(): void {
+    if (!this.#ending) this.#raw.halfClose()
+  }
+
+  /** The next message; `undefined` when the call has ended well. Throws what it ended with otherwise. */
+  async receive(): Promise<Uint8Array | undefined> {
+    this.#throwIfFailed()
+    if (this.#ending === 'ok') return undefined
+    const receiver = Promise.withResolvers<Uint8Array | undefined>()
+    this.#receiver = receiver
+    this.#raw.startRead()
+    return this.#wait(receiver.promise)
+  }
+
+  /** The only message of the answer. */
+  async receiveOnly(): Promise<Uint8Array> {
+    const message = await this.receive()
+    if (!message) throw new StoreError('corrupt', `${this.what}: answered without a message`)
+    if (await this.receive()) {
+      this.cancel()
+      throw new StoreError('corrupt', `${this.what}: answered with more than one message`)
+    }
+    return message
+  }
+
+  /** Ends the call for both sides; harmless when it has ended. */
+  cancel(): void {
+    this.#fail(new StoreError('cancelled', `${this.what}: cancelled`))
+  }
+
+  readonly #onAbort = () => this.#fail(StoreError.from(this.#signal?.reason))
+
+  async #wait<T>(step: Promise<T>): Promise<T> {
+    const seconds = this.#patienceMs / 1000
+    const timer = setTimeout(
+      () => this.#fail(new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)),
+      this.#patienceMs,
+    )
+    try {
+      return await step
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #fail(error: StoreError): void {
+    if (this.#ending) return
+    this.#end(error)
+    this.#raw.cancelWithStatus(status.CANCELLED, error.message)
+  }
+
+  #onStatus(end: StatusObject): void {
+    this.#end(end.code === status.OK ? 'ok' : errorOfStatus(end, this.what))
+  }
+
+  #end(ending: 'ok' | StoreError): void {
+    if (this.#ending) return
+    this.#ending = ending
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    if (ending === 'ok') {
+      this.#receiver?.resolve(undefined)
+      this.#sender?.resolve()
+    } else {
+      this.#receiver?.reject(ending)
+      this.#sender?.reject(ending)
+    }
+  }
+
+  #throwIfFailed(): void {
+    if (this.#ending instanceof StoreError) throw this.#ending
+  }
+}

@@ -1,0 +1,171 @@
+import { readFileSync } from 'node:fs'
+import { Channel, type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
+import { FAMILIES, type Family, methodPath, type RpcService, serviceName } from '../model/wire/rpc.ts'
+import { blobRpc, directoryRpc, pathInfoRpc } from '../model/wire/services.ts'
+import type { Call } from '../support/call.ts'
+import { SingleFlight } from '../support/concurrency.ts'
+import { type ErrorCode, StoreError } from '../support/errors.ts'
+import {
+  GRPC_CALL_MS_MAX,
+  GRPC_CONNECT_MS_MAX,
+  GRPC_KEEPALIVE_MS,
+  GRPC_KEEPALIVE_TIMEOUT_MS,
+  GRPC_RECEIVE_BYTES_MAX,
+  GRPC_RECONNECT_MS_MAX,
+  GRPC_RECONNECT_MS_MIN,
+  GRPC_WINDOW_BYTES,
+} from '../support/limits.ts'
+import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
+import { GrpcCall } from './grpc-call.ts'
+
+const OPTIONS: ChannelOptions = {
+  'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
+  'grpc.max_send_message_length': -1,
+  'grpc-node.flow_control_window': GRPC_WINDOW_BYTES,
+  'grpc.keepalive_time_ms': GRPC_KEEPALIVE_MS,
+  'grpc.keepalive_timeout_ms': GRPC_KEEPALIVE_TIMEOUT_MS,
+  'grpc.initial_reconnect_backoff_ms': GRPC_RECONNECT_MS_MIN,
+  'grpc.max_reconnect_backoff_ms': GRPC_RECONNECT_MS_MAX,
+  // Stores live on local networks and sockets; a proxy meant for the web has no business in between.
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+}
+
+export interface StartOptions extends Call {
+  /** How long the peer may stay silent, in milliseconds. */
+  readonly patienceMs?: number
+}
+
+/** A connection to a gRPC peer that makes and remakes itself. */
+export interface GrpcChannel {
+  readonly address: string
+  /** Starts a call under the name that the peer knows the service by. */
+  start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall>
+  close(): void
+}
+
+/**
+ * Opens a channel to an address of spec §2.7. It connects on first use, or at once with `wait-connect=1`; then
+ * it throws `unavailable` when nobody answers. Throws `invalid-argument` for an address that is none.
+ */
+export async function openGrpcChannel(address: string): Promise<GrpcChannel> {
+  const { text, target, tls, waitConnect } = parseGrpcAddress(address)
+  const channel = new PeerChannel(text, new Channel(target, createCredentials(tls), OPTIONS))
+  if (waitConnect) {
+    try {
+      await channel.connect()
+    } catch (error) {
+      channel.close()
+      throw error
+    }
+  }
+  return channel
+}
+
+function createCredentials(tls: GrpcTlsFiles | undefined): ChannelCredentials {
+  if (!tls) return credentials.createInsecure()
+  const read = (path: string | undefined) => (path === undefined ? null : readPem(path))
+  return credentials.createSsl(read(tls.ca), read(tls.clientKey), read(tls.clientCert))
+}
+
+function readPem(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw new StoreError('invalid-argument', `cannot read ${path}: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+}
+
+/** Requests that every server refuses without doing anything: their digests have no bytes. */
+const PROBES: Readonly<Record<string, { method: string; request: Uint8Array }>> = {
+  [blobRpc.name]: {
+    method: 'Stat',
+    request: blobRpc.methods.Stat.request.encode({ digest: new Uint8Array(0), sendChunks: false }),
+  },
+  [directoryRpc.name]: {
+    method: 'Get',
+    request: directoryRpc.methods.Get.request.encode({ digest: new Uint8Array(0), recursive: false }),
+  },
+  [pathInfoRpc.name]: {
+    method: 'Get',
+    request: pathInfoRpc.methods.Get.request.encode(new Uint8Array(0)),
+  },
+}
+
+/** Failures of a probe that say nothing about whether the service exists. */
+const NO_ANSWER: ReadonlySet<ErrorCode> = new Set([
+  'unavailable',
+  'deadline',
+  'exhausted',
+  'denied',
+  'cancelled',
+])
+
+class PeerChannel implements GrpcChannel {
+  readonly address: string
+  readonly #channel: Channel
+  /** By service name, once the peer has answered. */
+  readonly #families = new Map<string, Family>()
+  readonly #probes = new SingleFlight<string, Family>()
+
+  constructor(address: string, channel: Channel) {
+    this.address = address
+    this.#channel = channel
+  }
+
+  async start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall> {
+    const family = await this.#family(service, options)
+    return this.#open(methodPath(family, service, method), options)
+  }
+
+  /** Any answer will do, and a health check gets one from every server. */
+  async connect(): Promise<void> {
+    const call = this.#open('/grpc.health.v1.Health/Check', { patienceMs: GRPC_CONNECT_MS_MAX })
+    const failure = await this.#ask(call, new Uint8Array(0))
+    if (failure?.code === 'unavailable' || failure?.code === 'deadline') throw failure
+  }
+
+  close(): void {
+    this.#channel.close()
+  }
+
+  #open(path: string, options: StartOptions = {}): GrpcCall {
+    const { signal, patienceMs = GRPC_CALL_MS_MAX } = options
+    const raw = this.#channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
+    return new GrpcCall(raw, `${this.address}: ${path.slice(1)}`, patienceMs, signal)
+  }
+
+  async #family(service: RpcService, call?: Call): Promise<Family> {
+    const known = this.#families.get(service.name)
+    if (known) return known
+    const found = await this.#probes.run(service.name, (shared) => this.#probe(service, shared), call)
+    this.#families.set(service.name, found)
+    return found
+  }
+
+  /** Which of the two names the peer answers to (spec §1.13): the first that is not UNIMPLEMENTED. */
+  async #probe(service: RpcService, shared: Call): Promise<Family> {
+    const { method, request } = PROBES[service.name]!
+    for (const family of FAMILIES) {
+      const failure = await this.#ask(this.#open(methodPath(family, service, method), shared), request)
+      if (failure && NO_ANSWER.has(failure.code)) throw failure
+      if (failure?.code !== 'unimplemented') return family
+    }
+    const names = FAMILIES.map((family) => serviceName(family, service)).join(' nor ')
+    throw new StoreError('unimplemented', `${this.address} serves neither ${names}`)
+  }
+
+  /** Makes a call for the sake of its status. */
+  async #ask(call: GrpcCall, request: Uint8Array): Promise<StoreError | undefined> {
+    try {
+      await call.send(request)
+      call.halfClose()
+      while (await call.receive()) {}
+      return undefined
+    } catch (error) {
+      return StoreError.from(error)
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import type { StatusObject } from '@grpc/grpc-js'
+import { ERROR_TABLE, type ErrorCode, StoreError } from '../support/errors.ts'
+import { GRPC_STATUS_CHARACTERS_MAX } from '../support/limits.ts'
+
+const CANCELLED = ERROR_TABLE.cancelled.grpc
+
+/** Codes that only other servers use, next to those of the error table. */
+const FOREIGN_CODES: Readonly<Record<number, ErrorCode>> = {
+  2: 'internal', // UNKNOWN: what snix answers when its backend fails
+  6: 'precondition', // ALREADY_EXISTS
+  10: 'unavailable', // ABORTED
+  11: 'exhausted', // OUT_OF_RANGE: what tonic answers to a message above its limit
+  16: 'denied', // UNAUTHENTICATED
+}
+
+const CODE_OF_STATUS = new Map<number, ErrorCode>(
+  Object.entries(ERROR_TABLE).map(([code, row]) => [row.grpc, code as ErrorCode]),
+)
+
+/** A status that a call ended with, told by the side that made the call. `what` names address and procedure. */
+export function errorOfStatus({ code, details }: Pick<StatusObject, 'code' | 'details'>, what: string) {
+  return new StoreError(errorCode(code, details), `${what}: ${details}`)
+}
+
+function errorCode(code: number, details: string): ErrorCode {
+  // Calls that we cancel never get here, so a cancelled one was cut by the peer, for instance when it shut down.
+  if (code === CANCELLED) return 'unavailable'
+  // grpc-js has no other word for a stream that broke off below the level of gRPC.
+  if (details.startsWith('Received RST_STREAM')) return 'unavailable'
+  return CODE_OF_STATUS.get(code) ?? FOREIGN_CODES[code] ?? 'internal'
+}
+
+/** The status that tells a client of an error. */
+export function statusOfError(error: StoreError): { code: number; details: string } {
+  return {
+    code: ERROR_TABLE[error.code].grpc,
+    // Half a surrogate pair has no UTF-8, and grpc-js would throw while it encodes the message.
+    details: error.message.slice(0, GRPC_STATUS_CHARACTERS_MAX).toWellFormed(),
+  }
+}

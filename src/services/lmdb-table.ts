@@ -1,0 +1,115 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { type Database, open, type RootDatabase } from 'lmdb'
+import { StoreError, systemCode } from '../support/errors.ts'
+
+/**
+ * One table of an LMDB file: bytes under keys of one length. Writes are durable when they resolve (fsync is part
+ * of the commit). Several processes may have the file open at once; each read sees a whole commit or nothing.
+ */
+export interface LmdbTable extends AsyncDisposable {
+  /** For messages: the address without parameters. */
+  readonly name: string
+  get(key: Uint8Array): Uint8Array | undefined
+  /** All in one transaction: a crash leaves all or none. The bytes must not change until it resolves. */
+  put(entries: readonly LmdbEntry[]): Promise<void>
+  /** Up to `limit` entries in key order, after `previous` or from the start. Holds no transaction afterwards. */
+  page(previous: Uint8Array | undefined, limit: number): LmdbEntry[]
+}
+
+export interface LmdbEntry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
+export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
+  try {
+    await mkdir(dirname(path), { recursive: true })
+    const root: RootDatabase<Buffer, Uint8Array> = open({
+      path,
+      noSubdir: true,
+      // Otherwise a put would resolve before it is on disk.
+      overlappingSync: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+    })
+    const database = root.openDB<Buffer, Uint8Array>(table, { encoding: 'binary', keyEncoding: 'binary' })
+    return new OpenLmdbTable(`lmdb://${path}`, root, database)
+  } catch (error) {
+    throw openFailure(path, error)
+  }
+}
+
+class OpenLmdbTable implements LmdbTable {
+  readonly name: string
+  readonly #root: RootDatabase<Buffer, Uint8Array>
+  readonly #database: Database<Buffer, Uint8Array>
+
+  constructor(name: string, root: RootDatabase<Buffer, Uint8Array>, database: Database<Buffer, Uint8Array>) {
+    this.name = name
+    this.#root = root
+    this.#database = database
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#guard('read', () => this.#database.getBinary(key as Buffer))
+  }
+
+  async put(entries: readonly LmdbEntry[]): Promise<void> {
+    try {
+      // One batch is one conditional block of one transaction. (`transaction` would call back into JavaScript
+      // from the writer thread, which never happens on some systems.)
+      await this.#database.batch(() => {
+        for (const { key, value } of entries)
+          this.#database.put(key as Buffer, value as Buffer).catch(() => {}) // the batch fails with it
+      })
+    } catch (error) {
+      throw this.#failure('write', await commitError(error))
+    }
+  }
+
+  page(previous: Uint8Array | undefined, limit: number): LmdbEntry[] {
+    const start = previous ? { start: previous as Buffer, exclusiveStart: true } : {}
+    return this.#guard('list', () =>
+      Array.from(this.#database.getRange({ ...start, limit }), ({ key, value }) => ({ key, value })),
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#root.close()
+  }
+
+  #guard<T>(doing: string, work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw this.#failure(doing, error)
+    }
+  }
+
+  #failure(doing: string, error: unknown): StoreError {
+    return new StoreError('unavailable', `${this.name}: cannot ${doing}: ${reason(error)}`, { cause: error })
+  }
+}
+
+/** The package tells why a commit failed in a promise beside the error, rejected by now. */
+async function commitError(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<unknown> }
+  if (!commitError) return error
+  return Promise.race([commitError, Promise.resolve(error)]).catch((why: unknown) => why)
+}
+
+function openFailure(path: string, error: unknown): StoreError {
+  const code = systemCode(error) ?? (error as { code?: unknown }).code
+  const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 13
+  const next = denied
+    ? 'choose a folder that you may write to, or run this as a user who may'
+    : 'check that the path is a LMDB file, or does not exist yet and can be created'
+  const kind = denied ? 'denied' : 'unavailable'
+  return new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,35 @@
+import fs from 'node:fs'
+import { promisify } from 'node:util'
+
+/**
+ * The system calls a file object store writes with. They are a table so that tests can record them, fail them
+ * one by one and cut the power between them. All reject with Node's system errors.
+ */
+export interface FileOps {
+  mkdir(path: string): Promise<void>
+  /** `flags` as for `fs.open`. Resolves with a file descriptor. */
+  open(path: string, flags: string): Promise<number>
+  /** Resolves with the number of bytes written, perhaps fewer than given. */
+  write(fd: number, bytes: Uint8Array, offset: number): Promise<number>
+  fsync(fd: number): Promise<void>
+  close(fd: number): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  unlink(path: string): Promise<void>
+}
+
+const write = promisify(fs.write) as unknown as (
+  fd: number,
+  bytes: Uint8Array,
+  offset: number,
+) => Promise<{ bytesWritten: number }>
+
+/** The callback functions of `node:fs`: its promise interface costs several times as much a file. */
+export const nodeFileOps: FileOps = {
+  mkdir: promisify<string, void>(fs.mkdir),
+  open: promisify<string, string, number>(fs.open),
+  write: async (fd, bytes, offset) => (await write(fd, bytes, offset)).bytesWritten,
+  fsync: promisify(fs.fsync),
+  close: promisify(fs.close),
+  rename: promisify(fs.rename),
+  unlink: promisify(fs.unlink),
+}

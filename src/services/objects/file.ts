@@ -1,0 +1,272 @@
+import { randomUUID } from 'node:crypto'
+import fs from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { type Call, throwIfAborted } from '../../support/call.ts'
+import { Semaphore } from '../../support/concurrency.ts'
+import { systemCode } from '../../support/errors.ts'
+import { OBJECT_FILES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
+import { fileError } from './file-error.ts'
+import { type FileOps, nodeFileOps } from './file-ops.ts'
+import { FolderSync } from './folder-sync.ts'
+import type { ByteRange, ObjectStore } from './interface.ts'
+import { checkKey, isKey } from './key.ts'
+import { cutRange } from './range.ts'
+
+/** Below the root, where no key can point. */
+const TEMP_FOLDER = '.tmp'
+
+const open = promisify(fs.open)
+const read = promisify(fs.read) as unknown as (
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+) => Promise<{ bytesRead: number }>
+const stat = promisify<string, fs.Stats>(fs.stat)
+
+/**
+ * Objects as files below `root`, which is created when it is missing (and may be read-only, if it exists).
+ * Temp files that a killed process left behind are removed.
+ */
+export async function openFileObjectStore(root: string, ops: FileOps = nodeFileOps): Promise<ObjectStore> {
+  const folder = resolve(root)
+  await createRoot(folder, new FolderSync(ops))
+  await removeStaleTempFiles(join(folder, TEMP_FOLDER), ops)
+  return new FileObjectStore(folder, ops)
+}
+
+/**
+ * A put is: write a temp file, fsync it, rename it to its name, fsync the folder. Whenever the power goes, there
+ * is either the whole object or none, and once `put` resolved there is the object. Durability costs a wait for
+ * the disk and not work, so it is made cheap by doing many puts at once: fsyncs run side by side in Node's thread
+ * pool (file systems commit them together), and those of one folder are shared.
+ *
+ * An object of ours that is being put does not exist for `head` and `ifAbsent` until it is durable, so nobody
+ * refers to what a power cut could still take away. Between processes the order of the file system's journal
+ * has to do: who saw the rename of another commits it with the next fsync of their own.
+ */
+class FileObjectStore implements ObjectStore {
+  readonly name: string
+  readonly #root: string
+  readonly #ops: FileOps
+  readonly #folderSync: FolderSync
+  readonly #files = new Semaphore(OBJECT_FILES_MAX)
+  /** Folders that exist durably, or will when the promise resolves. Grows with the fan-out, not with the store. */
+  readonly #folders = new Map<string, Promise<void>>()
+  readonly #puts = new Map<string, Promise<void>>()
+
+  constructor(root: string, ops: FileOps) {
+    this.name = `file://${root}`
+    this.#root = root
+    this.#ops = ops
+    this.#folderSync = new FolderSync(ops)
+    this.#folders.set(root, Promise.resolve())
+  }
+
+  async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
+    const path = this.#path(key)
+    return this.#files.run(() => readFile(path, call?.range), 1, call?.signal)
+  }
+
+  async head(key: string, call?: Call): Promise<number | undefined> {
+    throwIfAborted(call?.signal)
+    const path = this.#path(key)
+    await this.#puts.get(key)?.catch(() => {}) // its own caller hears of a failure
+    return sizeOf(path)
+  }
+
+  async put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void> {
+    throwIfAborted(call?.signal)
+    const path = this.#path(key)
+    if (call?.ifAbsent) {
+      for (let other = this.#puts.get(key); other; other = this.#puts.get(key)) {
+        const stored = await other.then(
+          () => true,
+          () => false,
+        )
+        throwIfAborted(call.signal)
+        if (stored) return
+      }
+    }
+    const put = this.#files.run(() => this.#store(path, body, call), 1, call?.signal)
+    this.#puts.set(key, put)
+    try {
+      await put
+    } finally {
+      if (this.#puts.get(key) === put) this.#puts.delete(key)
+    }
+  }
+
+  async *list(prefix: string, call?: Call): AsyncGenerator<string> {
+    const slash = prefix.lastIndexOf('/')
+    const folder = slash < 0 ? '' : prefix.slice(0, slash + 1)
+    if (folder !== '') checkKey(folder.slice(0, -1))
+    yield* this.#walk(folder, prefix.slice(slash + 1), call)
+  }
+
+  async delete(key: string, call?: Call): Promise<void> {
+    throwIfAborted(call?.signal)
+    const path = this.#path(key)
+    try {
+      await this.#ops.unlink(path)
+      await this.#folderSync.sync(dirname(path))
+    } catch (error) {
+      if (!saysAbsent(error)) throw fileError(`deleting ${path}`, error)
+    }
+  }
+
+  #path(key: string): string {
+    checkKey(key)
+    return join(this.#root, key)
+  }
+
+  async #store(path: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }) {
+    if (call?.ifAbsent && (await sizeOf(path)) !== undefined) return
+    const folder = dirname(path)
+    const temp = join(this.#root, TEMP_FOLDER, randomUUID())
+    try {
+      await this.#ensureFolder(dirname(temp))
+      await this.#ensureFolder(folder)
+      await this.#writeTemp(temp, body, call)
+      await this.#ops.rename(temp, path)
+      await this.#folderSync.sync(folder)
+    } catch (error) {
+      await this.#ops.unlink(temp).catch(() => {}) // it may be gone or never have been; the first error counts
+      this.#forgetFolders(error)
+      throw fileError(`storing ${path}`, error)
+    }
+  }
+
+  async #writeTemp(temp: string, body: Uint8Array, call?: Call): Promise<void> {
+    const fd = await this.#ops.open(temp, 'wx')
+    try {
+      let written = 0
+      while (written < body.length) written += await this.#ops.write(fd, body, written)
+      // An empty file has no contents to lose; its existence is the folder's business.
+      if (body.length > 0) await this.#ops.fsync(fd)
+    } finally {
+      await this.#ops.close(fd)
+    }
+    throwIfAborted(call?.signal)
+  }
+
+  /** Creates a folder and those above it, and makes their entries durable. */
+  #ensureFolder(folder: string): Promise<void> {
+    const known = this.#folders.get(folder)
+    if (known) return known
+    const created = this.#createFolder(folder)
+    this.#folders.set(folder, created)
+    created.catch(() => this.#folders.delete(folder))
+    return created
+  }
+
+  async #createFolder(folder: string): Promise<void> {
+    const parent = dirname(folder)
+    await this.#ensureFolder(parent)
+    await this.#ops.mkdir(folder).catch((error) => {
+      if (systemCode(error) !== 'EEXIST') throw error
+    })
+    // Also when it exists: whoever created it may have been killed before this step.
+    await this.#folderSync.sync(parent)
+  }
+
+  /** Somebody removed folders below us: look again the next time, so that no restart is needed. */
+  #forgetFolders(error: unknown): void {
+    if (systemCode(error) !== 'ENOENT') return
+    this.#folders.clear()
+    this.#folders.set(this.#root, Promise.resolve())
+  }
+
+  /** Keys below `folder` ('' or with a slash at the end); `prefix` narrows the first level. */
+  async *#walk(folder: string, prefix: string, call?: Call): AsyncGenerator<string> {
+    throwIfAborted(call?.signal)
+    const path = join(this.#root, folder)
+    let entries: fs.Dirent[]
+    try {
+      entries = await fs.promises.readdir(path, { withFileTypes: true })
+    } catch (error) {
+      if (saysAbsent(error)) return
+      throw fileError(`listing ${path}`, error)
+    }
+    for (const entry of entries) {
+      // Names that are no keys are temp files, ours or those of other programs.
+      if (!entry.name.startsWith(prefix) || !isKey(entry.name)) continue
+      if (entry.isDirectory()) yield* this.#walk(`${folder}${entry.name}/`, '', call)
+      else if (entry.isFile()) yield folder + entry.name
+    }
+  }
+}
+
+async function createRoot(root: string, folderSync: FolderSync): Promise<void> {
+  try {
+    const topmost = await fs.promises.mkdir(root, { recursive: true })
+    if (topmost === undefined) return
+    for (let folder = root; folder.length >= topmost.length; folder = dirname(folder))
+      await folderSync.sync(dirname(folder))
+  } catch (error) {
+    throw fileError(`creating ${root}`, error)
+  }
+}
+
+async function removeStaleTempFiles(folder: string, ops: FileOps): Promise<void> {
+  try {
+    for (const name of await fs.promises.readdir(folder)) {
+      const path = join(folder, name)
+      const stats = await stat(path).catch(ignoreAbsent)
+      if (stats && stats.mtimeMs < Date.now() - TEMP_FILE_STALE_MS) await ops.unlink(path).catch(ignoreAbsent)
+    }
+  } catch (error) {
+    // A store that we may not write to is not ours to clean, and can be read all the same.
+    if (saysAbsent(error) || ['EROFS', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return
+    throw fileError(`removing what killed processes left in ${folder}`, error)
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    const stats = await stat(path)
+    return stats.isFile() ? stats.size : undefined
+  } catch (error) {
+    if (saysAbsent(error)) return undefined
+    throw fileError(`looking for ${path}`, error)
+  }
+}
+
+/** Waits only where the disk may be waited for: fstat and close of an open file answer from memory. */
+async function readFile(path: string, range: ByteRange | undefined): Promise<Uint8Array | undefined> {
+  let fd: number | undefined
+  try {
+    fd = await open(path, 'r')
+    const stats = fs.fstatSync(fd)
+    if (!stats.isFile()) return undefined
+    const { start, end } = cutRange(range, stats.size)
+    return await readFully(fd, start, end - start)
+  } catch (error) {
+    if (saysAbsent(error)) return undefined
+    throw fileError(`reading ${path}`, error)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+async function readFully(fd: number, start: number, length: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafeSlow(length)
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await read(fd, bytes, done, length - done, start + done)
+    if (bytesRead === 0) throw new Error(`the file ends ${length - done} bytes too early`)
+    done += bytesRead
+  }
+  return bytes
+}
+
+/** Only these two mean that there is no such file; any other failure leaves it open. */
+function saysAbsent(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
+function ignoreAbsent(error: unknown): undefined {
+  if (!saysAbsent(error)) throw error
+}

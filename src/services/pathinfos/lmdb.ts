@@ -1,0 +1,63 @@
+import type { PathInfo } from '../../model/nix/path-info.ts'
+import { decodePathInfo, encodePathInfo } from '../../model/wire/path-info.ts'
+import { hex } from '../../support/bytes.ts'
+import { type Call, throwIfAborted } from '../../support/call.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
+import { PATH_INFO_LIST_PAGE } from '../../support/limits.ts'
+import { type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
+import type { PathInfoService } from './interface.ts'
+
+/**
+ * Path infos in an LMDB file: the PathInfo message under the 20 bytes of the store path's hash. A later one of the
+ * same path replaces the earlier. A listing is in key order and sees what is stored while it goes on, or not.
+ */
+export async function openLmdbPathInfoService(path: string): Promise<PathInfoService & AsyncDisposable> {
+  return new LmdbPathInfoService(await openLmdbTable(path, 'pathinfo'))
+}
+
+class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
+  readonly #table: LmdbTable
+
+  constructor(table: LmdbTable) {
+    this.#table = table
+  }
+
+  async get(outputHash: Uint8Array, call?: Call): Promise<PathInfo | undefined> {
+    throwIfAborted(call?.signal)
+    const bytes = this.#table.get(outputHash)
+    return bytes && this.#decode(outputHash, bytes)
+  }
+
+  async put(pathInfo: PathInfo, call?: Call): Promise<PathInfo> {
+    throwIfAborted(call?.signal)
+    await this.#table.put([{ key: pathInfo.storePath.digest, value: encodePathInfo(pathInfo) }])
+    return pathInfo
+  }
+
+  async *list(call?: Call): AsyncGenerator<PathInfo> {
+    let previous: Uint8Array | undefined
+    for (;;) {
+      throwIfAborted(call?.signal)
+      const page = this.#table.page(previous, PATH_INFO_LIST_PAGE)
+      for (const { key, value } of page) {
+        yield this.#decode(key, value)
+        throwIfAborted(call?.signal)
+      }
+      if (page.length < PATH_INFO_LIST_PAGE) return
+      previous = page.at(-1)!.key
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#table[Symbol.asyncDispose]()
+  }
+
+  #decode(key: Uint8Array, bytes: Uint8Array): PathInfo {
+    try {
+      return decodePathInfo(bytes)
+    } catch (error) {
+      const { message } = withContext(`${this.#table.name}: path info ${hex(key)} does not decode`, error)
+      throw new StoreError('corrupt', message, { cause: error })
+    }
+  }
+}
