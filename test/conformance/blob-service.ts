@@ -1,8 +1,8 @@
 /** What every BlobService promises (src/services/blobs/interface.ts), one case a promise. */
 import assert from 'node:assert/strict'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
-import { readBlob } from '../../src/services/blobs/read-blob.ts'
 import type { BlobService, ChunkMeta } from '../../src/services/blobs/interface.ts'
+import { readBlob } from '../../src/services/blobs/read-blob.ts'
 import { concatBytes } from '../../src/support/bytes.ts'
 import { StoreError } from '../../src/support/errors.ts'
 import { CHUNK_BYTES_AVG } from '../../src/support/limits.ts'

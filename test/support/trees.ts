@@ -74,7 +74,7 @@ export class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'op
     const digest = Digest.of(utf8(name))
     const chunks = Array.from({ length: count }, (_, n) => {
       const chunk = Digest.of(utf8(`${name} ${n}`))
-      this.contents.set(chunk.key, () => Uint8Array.from({ length: chunkSize }, (_, i) => n + i))
+      this.contents.set(chunk.key, () => countingBytes(n, chunkSize))
       return { digest: chunk, size: chunkSize }
     })
     this.lists.set(digest.key, chunks)
@@ -106,6 +106,12 @@ export class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'op
       if (piece.length > 0) yield piece
     }
   }
+}
+
+function countingBytes(first: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = first + i
+  return bytes
 }
 
 export class FakeDirectories extends Moody implements Pick<DirectoryService, 'get'> {

@@ -231,7 +231,7 @@ export class NarParser {
     // Two entries that a consumer takes for one, or finds in another place than the hash says (Nix checks it too).
     if (compareBytes(directory.previous, bytes) >= 0)
       throw this.#invalid(`"${printable(bytes)}" does not come after "${printable(directory.previous)}"`)
-    const name = bytes.slice() as PathComponent
+    const name = new Uint8Array(bytes) as PathComponent
     directory.previous = name
     this.#state = 'entry-node'
     return { type: 'entry', name }

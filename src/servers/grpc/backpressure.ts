@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js'
 import { throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
@@ -33,7 +34,10 @@ export class ResponseSink {
   }
 }
 
-/** The messages of a request stream. A client that leaves in the middle ends it with `cancelled`. */
+/**
+ * The messages of a request stream. A client that leaves in the middle ends it with `cancelled`, so that half an
+ * upload never passes for a whole one.
+ */
 export async function* pullFrom(
   call: ServerReadableStream<Buffer, Buffer>,
   signal: AbortSignal,
@@ -45,4 +49,8 @@ export async function* pullFrom(
     throwIfAborted(signal)
     throw StoreError.from(error)
   }
+  // Node ends the stream of a reset connection like any other, and says that it was cut only afterwards, in the
+  // same turn of the event loop.
+  await setImmediate()
+  throwIfAborted(signal)
 }

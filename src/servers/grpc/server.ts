@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { ServerHttp2Session } from 'node:http2'
 import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js'
 import { HealthImplementation } from 'grpc-health-check'
@@ -77,8 +76,7 @@ class StoreServer implements GrpcServer {
     // First of all, so that load balancers stop sending calls here.
     for (const name of this.#healthNames) this.#health.setStatus(name, 'NOT_SERVING')
     for (const listener of this.#listeners) listener.close()
-    const ended = [...this.#sessions].map((session) => once(session, 'close'))
-    for (const session of this.#sessions) session.close()
+    const ended = [...this.#sessions].map(closeSession)
     const timer = setTimeout(() => this.#cut(), deadlineMs)
     await Promise.all(ended)
     clearTimeout(timer)
@@ -104,4 +102,12 @@ class StoreServer implements GrpcServer {
     this.#logger.warn({ connections: this.#sessions.size }, 'cutting connections that are still busy')
     for (const session of this.#sessions) session.destroy()
   }
+}
+
+/** Resolves when its calls are done and it is closed, well or with an error. */
+function closeSession(session: ServerHttp2Session): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  session.once('close', resolve)
+  session.close()
+  return promise
 }

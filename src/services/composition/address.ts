@@ -50,7 +50,8 @@ export function parseAddress(role: Role, text: string): StoreAddress {
   if (UNSUPPORTED.has(backend!)) throw unsupported(text)
   if (!SCHEMES[role].some((known) => known === backend)) throw invalid(role, text, `unknown scheme ${scheme}`)
   if (backend === 'grpc') return { kind: 'grpc', grpc: parseGrpcAddress(text) }
-  if (backend === 'objectstore') return parseObjectStore(role, text, scheme.slice('objectstore+'.length), rest)
+  if (backend === 'objectstore')
+    return parseObjectStore(role, text, scheme.slice('objectstore+'.length), rest)
   if (scheme !== backend) throw invalid(role, text, `unknown scheme ${scheme}`)
   if (scheme === 'lmdb') return { kind: 'lmdb', path: absolutePath(role, text, rest) }
   if (rest !== '' && rest !== '//') throw invalid(role, text, 'memory has no host and no path')
@@ -75,7 +76,8 @@ function splitScheme(role: Role, text: string): { scheme: string; rest: string }
 /** The path of `:/path` and of `:///path`, decoded. Where it leads is for the one who opens it to find out. */
 function absolutePath(role: Role, text: string, rest: string): string {
   const { host, path } = splitPath(role, text, rest)
-  if (host !== '') throw invalid(role, text, `${host} stands in the place of a host; three slashes begin a path`)
+  if (host !== '')
+    throw invalid(role, text, `${host} stands in the place of a host; three slashes begin a path`)
   if (!path.startsWith('/')) throw invalid(role, text, 'the path must be absolute')
   if (/^\/+$/.test(path)) throw invalid(role, text, 'the path is missing')
   return path

@@ -77,7 +77,10 @@ class FrameReader {
 
   finish(): void {
     if (this.#buffered > 0)
-      throw new StoreError('corrupt', `${this.#source} ends inside a frame: ${this.#buffered} bytes are left over`)
+      throw new StoreError(
+        'corrupt',
+        `${this.#source} ends inside a frame: ${this.#buffered} bytes are left over`,
+      )
   }
 
   #frameLength(bytes: Uint8Array): number {

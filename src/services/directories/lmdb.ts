@@ -37,7 +37,9 @@ class LmdbDirectoryService implements DirectoryService, AsyncDisposable {
 
   startPutter(call?: Call): DirectoryPutter {
     return closurePutter(async ({ leavesToRoot }) => {
-      await this.#table.put(leavesToRoot.map(({ digest, encoded }) => ({ key: digest.bytes, value: encoded })))
+      await this.#table.put(
+        leavesToRoot.map(({ digest, encoded }) => ({ key: digest.bytes, value: encoded })),
+      )
     }, call)
   }
 

@@ -71,7 +71,12 @@ class ObjectStoreDirectoryService implements DirectoryService {
   async #store({ root, leavesToRoot }: Closure, call: Call | undefined): Promise<void> {
     // Also when the closure is there already: a program that knows no index may have written it.
     const inner = leavesToRoot.filter(({ digest }) => !digest.equals(root))
-    const writes = mapConcurrent(inner, DIRECTORY_STORES_MAX, (item, own) => this.#storeIndexed(item, own), call)
+    const writes = mapConcurrent(
+      inner,
+      DIRECTORY_STORES_MAX,
+      (item, own) => this.#storeIndexed(item, own),
+      call,
+    )
     for await (const _ of writes) throwIfAborted(call?.signal)
     const key = closureKey(root)
     if ((await this.#objects.head(key, call)) !== undefined) return

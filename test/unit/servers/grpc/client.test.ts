@@ -118,12 +118,12 @@ describe('peers that are not there', () => {
     const { port } = probe.address() as { port: number }
     probe.close()
     const channel = await openGrpcChannel(`grpc+http://127.0.0.1:${port}`)
-    for (const call of [
+    const calls = [
       grpcBlobService(channel).has(DIGEST),
       grpcDirectoryService(channel).get(DIGEST),
       grpcPathInfoService(channel).get(new Uint8Array(20)),
-    ]) {
-      const error = await failure(call)
+    ]
+    for (const error of await Promise.all(calls.map(failure))) {
       expect(error.code).toBe('unavailable')
       expect(error.message).toMatch(new RegExp(`^grpc\\+http://127.0.0.1:${port}: tvix[^ ]+: .*ECONNREFUSED`))
     }
@@ -231,27 +231,34 @@ describe('peers that go away', () => {
     channel.close()
   })
 
-  test('an upload that is cut fails and is given up on the server', async () => {
-    let aborted = 0
-    const openWrite = (): BlobWriter => ({
-      write: async () => {},
-      close: async () => EMPTY_DIGEST,
-      abort: async () => void aborted++,
-    })
-    await using server = await startTestServer('127.0.0.1:0', { blobs: { ...memoryBlobs(), openWrite } })
-    using proxy = await startProxy(server.bound)
-    const channel = await openGrpcChannel(proxy.address)
-    const writer = grpcBlobService(channel).openWrite()
-    await writer.write(PIECE)
-    proxy.cut()
-    const rest = async () => {
-      for (;;) await writer.write(PIECE)
-    }
-    expect((await failure(rest())).code).toBe('unavailable')
-    await writer.abort()
-    expect(await settled(() => aborted)).toBe(1)
-    channel.close()
-  })
+  test.each(['reset', 'cancelled'])(
+    'an upload that is %s half-way is given up on the server',
+    async (how) => {
+      const outcome = { closed: 0, aborted: 0 }
+      const openWrite = (): BlobWriter => ({
+        write: async () => {},
+        async close() {
+          outcome.closed++
+          return EMPTY_DIGEST
+        },
+        abort: async () => void outcome.aborted++,
+      })
+      await using server = await startTestServer('127.0.0.1:0', { blobs: { ...memoryBlobs(), openWrite } })
+      using proxy = await startProxy(server.bound)
+      const channel = await openGrpcChannel(proxy.address)
+      const writer = grpcBlobService(channel).openWrite()
+      await writer.write(PIECE)
+      if (how === 'reset') proxy.cut()
+      else await writer.abort()
+      const rest = async () => {
+        for (;;) await writer.write(PIECE)
+      }
+      expect((await failure(rest())).code).toBe(how === 'reset' ? 'unavailable' : 'cancelled')
+      await settled(() => outcome.aborted + outcome.closed)
+      expect(outcome).toEqual({ closed: 0, aborted: 1 })
+      channel.close()
+    },
+  )
 })
 
 describe('backpressure and leaving', () => {
