@@ -89,6 +89,7 @@ export class Upload<Request, Response> {
   readonly #start: () => Promise<GrpcCall>
   readonly #method: Method<'client-stream', Request, Response>
   #call: Promise<GrpcCall> | undefined
+  #cancelled = false
   #response: Promise<Response> | undefined
 
   constructor(start: () => Promise<GrpcCall>, method: Method<'client-stream', Request, Response>) {
@@ -110,12 +111,14 @@ export class Upload<Request, Response> {
 
   /** Gives up; harmless after `finish` has succeeded. */
   async cancel(): Promise<void> {
+    this.#cancelled = true
     // A call that never started needs no cancelling, and its failure was thrown from `send`.
     const call = await this.#call?.catch(() => undefined)
     call?.cancel()
   }
 
-  #open(): Promise<GrpcCall> {
+  async #open(): Promise<GrpcCall> {
+    if (this.#cancelled) throw new StoreError('cancelled', 'the upload was given up')
     this.#call ??= this.#start()
     return this.#call
   }

@@ -7,6 +7,7 @@ import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { collect } from '../support/collect.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { type BlobServiceProperties, blobServiceCases, blobServiceSuite, chunkCases } from './blob-service.ts'
 import { brokenCases, type Make, nothingToClean } from './suite.ts'
@@ -180,7 +181,7 @@ function readingThrough(base: BlobService, change: (stream: BlobStream) => BlobS
 
 function readingAs(base: BlobService, change: (blob: Uint8Array[]) => Uint8Array[]): Partial<BlobService> {
   return readingThrough(base, async function* (stream) {
-    yield* change(await Array.fromAsync(stream))
+    yield* change(await collect(stream))
   })
 }
 

@@ -1,5 +1,3 @@
-import { compareBytes } from '../../src/support/bytes.ts'
-import type { Call } from '../../src/support/call.ts'
 import {
   type Attributes,
   type EntrySink,
@@ -11,6 +9,8 @@ import {
   type TreeEntry,
   TreeFault,
 } from '../../src/mount/tree/interface.ts'
+import { compareBytes } from '../../src/support/bytes.ts'
+import type { Call } from '../../src/support/call.ts'
 import type { SampleDirectory, SampleNode } from '../posix/sample.ts'
 
 interface Inode {
@@ -46,7 +46,14 @@ export class FakeTree implements Tree {
         byName.set(name, inode)
       }
     named.sort(([a], [b]) => compareBytes(a, b))
-    const inode: Inode = { node, attributes: attributesOf(node, number), children: named, byName, number, references: 0 }
+    const inode: Inode = {
+      node,
+      attributes: attributesOf(node, number),
+      children: named,
+      byName,
+      number,
+      references: 0,
+    }
     this.#inodes[number] = inode
     return inode
   }

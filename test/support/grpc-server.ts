@@ -4,6 +4,7 @@ import { memoryDirectoryService } from '../../src/services/directories/memory.ts
 import { type GrpcChannel, openGrpcChannel } from '../../src/services/grpc-channel.ts'
 import { memoryPathInfoService } from '../../src/services/pathinfos/memory.ts'
 import { silentLogger } from '../../src/support/log.ts'
+import { tempDir } from './temp-dir.ts'
 
 /** A server in this process, with a channel to it. */
 export interface TestServer extends AsyncDisposable {
@@ -45,5 +46,24 @@ function memoryParts(): GrpcServerParts {
       calculateNar: async () => ({ narSize: 136n, narSha256: new Uint8Array(32).fill(7) }),
     },
     logger: silentLogger,
+  }
+}
+
+/** For conformance suites: a client in front of a server in front of memory, fresh each time. */
+export function overGrpc<S>(
+  transport: 'TCP' | 'unix',
+  makeClient: (server: TestServer) => S,
+  makeParts: () => Partial<GrpcServerParts> = () => ({}),
+): () => Promise<{ subject: S } & AsyncDisposable> {
+  return async () => {
+    const dir = await tempDir()
+    const server = await startTestServer(transport === 'unix' ? `${dir.path}/socket` : undefined, makeParts())
+    return {
+      subject: makeClient(server),
+      async [Symbol.asyncDispose]() {
+        await server[Symbol.asyncDispose]()
+        await dir[Symbol.asyncDispose]()
+      },
+    }
   }
 }

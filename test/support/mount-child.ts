@@ -68,7 +68,9 @@ try {
     ...JSON.parse(options),
   })
   process.on('SIGTERM', () => mount.unmount())
-  process.on('SIGUSR2', () => console.log(JSON.stringify({ stats: mount.stats, references: tree.references })))
+  process.on('SIGUSR2', () =>
+    console.log(JSON.stringify({ stats: mount.stats, references: tree.references })),
+  )
   console.log(JSON.stringify({ ready: process.pid }))
   console.log(JSON.stringify({ end: await mount.closed }))
 } catch (error) {

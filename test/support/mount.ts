@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import type { MountEnd } from '../../src/mount/fuse/mount.ts'
+import type { StatsSnapshot } from '../../src/mount/fuse/stats.ts'
 
 /** Nothing that a test starts may outlive this. */
 const LIFETIME_SECONDS = 180
@@ -98,8 +100,8 @@ export class MountNamespace implements AsyncDisposable {
     const child = this.spawn(process.execPath, CHILD, kind, target, JSON.stringify(options))
     const mount = new ChildMount(child, target)
     const first = await mount.message()
-    if (typeof first['ready'] !== 'number') throw Object.assign(new Error(String(first['message'])), first)
-    mount.pid = first['ready']
+    if (first.ready === undefined) throw Object.assign(new Error(first.message), { code: first.failed })
+    mount.pid = first.ready
     this.#mounts.push(mount)
     return mount
   }
@@ -110,6 +112,22 @@ export class MountNamespace implements AsyncDisposable {
     this.#holder.kill('SIGKILL')
     await rm(this.folder, { recursive: true, force: true })
   }
+}
+
+export interface Counts {
+  readonly stats: StatsSnapshot
+  /** What the kernel holds, over all inodes. */
+  readonly references: number
+}
+
+/** A line of mount-child.ts. */
+interface ChildMessage extends Partial<Counts> {
+  /** The process that serves. */
+  readonly ready?: number
+  readonly end?: MountEnd
+  /** The code of a StoreError, with its message. */
+  readonly failed?: string
+  readonly message?: string
 }
 
 /** A mount that is served by a child process. */
@@ -130,19 +148,19 @@ export class ChildMount {
   }
 
   /** The next line that the child prints. */
-  async message(): Promise<Record<string, unknown>> {
+  async message(): Promise<ChildMessage> {
     const { value, done } = await this.#lines.next()
     if (done) throw new Error('the mounting process ended without a word')
-    return JSON.parse(value) as Record<string, unknown>
+    return JSON.parse(value) as ChildMessage
   }
 
   kill(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal)
   }
 
-  async counts(): Promise<{ stats: { requests: Record<string, number> }; references: number }> {
+  async counts(): Promise<Counts> {
     this.kill('SIGUSR2')
-    return (await this.message()) as never
+    return (await this.message()) as Counts
   }
 
   async stop(): Promise<void> {

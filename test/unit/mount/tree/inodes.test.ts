@@ -237,6 +237,18 @@ describe('the table', () => {
     expect(bytes / count).toBeLessThan(150)
   })
 
+  test('keeps places apart, also those that share a hash bucket', () => {
+    const table = new InodeTable()
+    const node = new FakeStore().directory({})
+    const tops = Array.from({ length: 3000 }, (_, n) => table.internAtRoot(node, utf8(`${n}-top`)))
+    const places = () =>
+      tops.flatMap((top) => [0, 1, 2].map((at) => table.intern(node, top, at, utf8(`${at}`))))
+    const inodes = places()
+    expect(new Set([...tops, ...inodes]).size).toBe(12_000)
+    expect(places()).toEqual(inodes)
+    expect(inodes.map((inode) => table.parent(inode))).toEqual(tops.flatMap((top) => [top, top, top]))
+  })
+
   test('uses the room of dead inodes again', () => {
     const table = new InodeTable()
     const numbers = new Set<InodeNumber>()

@@ -235,8 +235,9 @@ describe('peers that go away', () => {
     'an upload that is %s half-way is given up on the server',
     async (how) => {
       const outcome = { closed: 0, aborted: 0 }
+      const arrived = Promise.withResolvers<void>()
       const openWrite = (): BlobWriter => ({
-        write: async () => {},
+        write: async () => arrived.resolve(),
         async close() {
           outcome.closed++
           return EMPTY_DIGEST
@@ -248,6 +249,7 @@ describe('peers that go away', () => {
       const channel = await openGrpcChannel(proxy.address)
       const writer = grpcBlobService(channel).openWrite()
       await writer.write(PIECE)
+      await arrived.promise
       if (how === 'reset') proxy.cut()
       else await writer.abort()
       const rest = async () => {

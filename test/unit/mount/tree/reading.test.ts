@@ -1,0 +1,241 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Digest } from '../../../../src/model/castore/digest.ts'
+import type { CastoreTree, TreeLimits } from '../../../../src/mount/tree/castore-tree.ts'
+import type { Tree } from '../../../../src/mount/tree/interface.ts'
+import { ReadAhead } from '../../../../src/mount/tree/read-ahead.ts'
+import { utf8 } from '../../../../src/support/bytes.ts'
+import { StoreError } from '../../../../src/support/errors.ts'
+import {
+  MOUNT_READ_AHEAD_BYTES,
+  MOUNT_READ_AHEAD_BYTES_MIN,
+  MOUNT_READ_AHEAD_FILES_MAX,
+} from '../../../../src/support/limits.ts'
+import { FakeStore, readAll, walk } from '../../../support/trees.ts'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** A blob of unequal chunks, more than one of which fits a request. */
+function irregular(): { fake: FakeStore; contents: Buffer } {
+  const fake = new FakeStore()
+  const sizes = [1, 70_000, 2, 2, 40_000, 99_999, 1, 1, 1, 30_000, 12_345]
+  const contents = Buffer.alloc(sizes.reduce((sum, size) => sum + size))
+  for (let i = 0; i < contents.length; i++) contents[i] = (i * 31) ^ (i >> 8)
+  const digest = Digest.of(contents)
+  let offset = 0
+  const chunks = sizes.map((size) => {
+    const chunk = contents.subarray(offset, offset + size)
+    offset += size
+    return { digest: fake.blobs.add(chunk), size }
+  })
+  fake.blobs.lists.set(digest.key, chunks)
+  fake.rootNodes.add('1-f', { kind: 'file', digest, size: BigInt(contents.length), executable: false })
+  return { fake, contents }
+}
+
+async function synthetic(count: number, limits: Partial<TreeLimits> = {}, chunkSize = 256 * KiB) {
+  const fake = new FakeStore()
+  const blob = fake.blobs.addSynthetic('blob', chunkSize, count)
+  fake.rootNodes.add('1-f', { kind: 'file', ...blob, size: BigInt(blob.size), executable: false })
+  const tree = fake.tree({ limits })
+  return { fake, tree, size: blob.size, inode: (await walk(tree, '1-f')).inode }
+}
+
+/** Lets everything that runs in the background come to rest; the fakes need a few turns of the event loop. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+}
+
+const READS = fc.array(fc.record({ offset: fc.nat(260_000), size: fc.nat(150_000) }), { maxLength: 30 })
+
+async function compareReads(tree: Tree, contents: Buffer): Promise<void> {
+  const { inode } = await walk(tree, '1-f')
+  await fc.assert(
+    fc.asyncProperty(READS, async (reads) => {
+      const answers = await Promise.all(reads.map(({ offset, size }) => readAll(tree, inode, offset, size)))
+      for (const [i, { offset, size }] of reads.entries())
+        expect(answers[i]!.equals(contents.subarray(offset, offset + size))).toBe(true)
+    }),
+  )
+}
+
+describe('reading', () => {
+  test('any range gives exactly its bytes, cut at the end of the file', async () => {
+    const { fake, contents } = irregular()
+    await compareReads(fake.tree(), contents)
+  })
+
+  test('likewise when next to nothing is kept, and fetches wait for each other', async () => {
+    const { fake, contents } = irregular()
+    await compareReads(
+      fake.tree({ limits: { chunkCacheBytes: 1, chunkListsMax: 1, fetchesMax: 2 } }),
+      contents,
+    )
+  })
+
+  test('control: a tree that answers one byte less is found out', async () => {
+    const { fake, contents } = irregular()
+    const tree = fake.tree()
+    const short: Tree = Object.create(tree, {
+      read: { value: async (i: number, o: number, s: number) => tree.read(i, o, s > 100_000 ? s - 1 : s) },
+    })
+    await expect(compareReads(short, contents)).rejects.toThrow()
+  })
+
+  test('hands out the chunks in memory, not copies of them', async () => {
+    const { tree, inode } = await synthetic(4)
+    const [first] = await tree.read(inode, 0, 10)
+    const [again] = await tree.read(inode, 5, 10)
+    expect(again!.buffer).toBe(first!.buffer)
+  })
+
+  test('a chunk that two blobs share is fetched once', async () => {
+    const fake = new FakeStore()
+    const chunks = [{ digest: fake.blobs.add(new Uint8Array(200_000)), size: 200_000 }]
+    for (const name of ['1-a', '2-b']) {
+      const digest = Digest.of(utf8(name))
+      const own = { digest: fake.blobs.add(utf8(name)), size: 3 }
+      fake.blobs.lists.set(digest.key, [...chunks, own])
+      fake.rootNodes.add(name, { kind: 'file', digest, size: 200_003n, executable: false })
+    }
+    const tree = fake.tree()
+    for (const name of ['1-a', '2-b'])
+      expect((await readAll(tree, (await walk(tree, name)).inode, 199_999, 9)).toString()).toBe(`\0${name}`)
+    expect(fake.blobs.readRequests).toBe(3)
+  })
+})
+
+describe('limits', () => {
+  test('what is kept stays below them', async () => {
+    const { fake, tree, inode, size } = await synthetic(64, { chunkCacheBytes: MiB, chunkListsMax: 100 })
+    for (let offset = 0; offset < size; offset += 128 * KiB) await tree.read(inode, offset, 128 * KiB)
+    expect(tree.usage.chunkBytes).toBeLessThanOrEqual(MiB)
+    expect(tree.usage.chunkBytes).toBeGreaterThan(0)
+    const other = fake.blobs.addSynthetic('other', 256 * KiB, 64)
+    fake.rootNodes.add('2-f', { kind: 'file', ...other, size: BigInt(other.size), executable: false })
+    await tree.read((await walk(tree, '2-f')).inode, 0, 10)
+    expect(tree.usage.chunkListEntries).toBe(64)
+    await tree.read(inode, 0, 10)
+    expect(tree.stats.chunkLists.fetched).toBe(3)
+  })
+
+  test('a chunk larger than the cache is kept, alone', async () => {
+    const { fake, tree, inode } = await synthetic(2, { chunkCacheBytes: 100 * KiB })
+    for (let i = 0; i < 10; i++) await tree.read(inode, i * 10, 10)
+    await settle()
+    expect(fake.blobs.readRequests - tree.stats.readAhead.fetched).toBe(1)
+  })
+
+  test('no more fetches at once than allowed, and large chunks take the room of several', async () => {
+    for (const [limits, atOnce] of [
+      [{ fetchesMax: 4 }, 4],
+      [{ fetchesMax: 4, fetchBytesMax: 512 * KiB }, 2],
+      [{ fetchesMax: 4, fetchBytesMax: 4 * KiB }, 1],
+    ] as const) {
+      const { fake, tree, inode, size } = await synthetic(16, limits)
+      await tree.read(inode, size - 1, 1) // the list of chunks is not what is counted here
+      fake.blobs.hold()
+      const reading = readAll(tree, inode, 0, size)
+      await settle()
+      expect(fake.blobs.readsAtOnceMax).toBe(atOnce)
+      fake.blobs.open()
+      expect(await reading).toHaveLength(size)
+      expect(fake.blobs.readsAtOnceMax).toBe(atOnce)
+    }
+  })
+})
+
+describe('read-ahead', () => {
+  const readInOrder = async (tree: CastoreTree, inode: number, end: number) => {
+    for (let offset = 0; offset < end; offset += 128 * KiB) {
+      await tree.read(inode, offset, 128 * KiB)
+      await settle()
+    }
+  }
+
+  test('reading in order finds the next chunks in memory', async () => {
+    const { fake, tree, inode, size } = await synthetic(64)
+    await readInOrder(tree, inode, size / 2)
+    expect(tree.stats.chunks.asked - tree.stats.chunks.cached).toBeLessThanOrEqual(2)
+    expect(tree.stats.readAhead.fetched).toBeGreaterThan(30)
+    expect(tree.stats.readAhead.fetchedBytes).toBe(tree.stats.readAhead.fetched * 256 * KiB)
+    // Ahead by the window and not further; nothing twice.
+    expect(fake.blobs.readBytes).toBeLessThanOrEqual(size / 2 + MOUNT_READ_AHEAD_BYTES + 256 * KiB)
+    expect(fake.blobs.readRequests).toBe(tree.stats.chunks.fetched)
+    await readInOrder(tree, inode, size)
+    expect(fake.blobs.readBytes).toBe(size)
+  })
+
+  test('reading at random fetches nothing more than is read', async () => {
+    const { tree, inode, size } = await synthetic(64)
+    for (let i = 0; i < 40; i++) await tree.read(inode, ((i * 37) % 61) * 256 * KiB + 8192, 4096)
+    await settle()
+    expect(size).toBe(64 * 256 * KiB)
+    expect(tree.stats.readAhead.fetched).toBe(0)
+    expect(tree.stats.chunks.fetched).toBe(40)
+  })
+
+  test('a first look at a file is no evidence', async () => {
+    const { fake, tree, inode } = await synthetic(64)
+    await tree.read(inode, 0, 128 * KiB)
+    await settle()
+    expect(fake.blobs.readRequests).toBe(1)
+  })
+
+  test('its failure is silent, and told to whoever reads', async () => {
+    const { fake, tree, inode } = await synthetic(8)
+    await tree.read(inode, 0, 128 * KiB)
+    fake.blobs.failure = new StoreError('unavailable', 'gone')
+    await tree.read(inode, 128 * KiB, 128 * KiB)
+    await settle()
+    expect(tree.stats.readAhead.failed).toBeGreaterThan(0)
+    await expect(async () => tree.read(inode, 256 * KiB, 10)).rejects.toMatchObject({ code: 'unavailable' })
+    fake.blobs.failure = undefined
+    expect(await readAll(tree, inode, 256 * KiB, 2)).toEqual(Buffer.from([1, 2]))
+  })
+
+  test('takes at most half of the fetches, and ends when the tree is closed', async () => {
+    const { fake, tree, inode } = await synthetic(64, { fetchesMax: 6 })
+    for (let i = 0; i < 2; i++) await tree.read(inode, i * 128 * KiB, 128 * KiB)
+    await settle()
+    fake.blobs.hold()
+    const before = fake.blobs.readRequests
+    for (let i = 2; i < 4; i++) void tree.read(inode, i * 128 * KiB, 128 * KiB)
+    await settle()
+    expect(fake.blobs.readRequests - before).toBeLessThanOrEqual(3)
+    expect(fake.blobs.readRequests - before).toBeGreaterThan(0)
+    tree.close()
+    await settle()
+    expect(fake.blobs.aborted).toBe(fake.blobs.readRequests - before)
+    fake.blobs.open()
+  })
+
+  test('the window doubles while reading goes on, and a seek shuts it', () => {
+    const ahead = new ReadAhead()
+    const size = 1024 * MiB
+    const next = (start: number) => ahead.next(7, { start, end: start + 128 * KiB }, size)
+    expect(next(0)).toBeUndefined()
+    let reached = 0
+    for (let i = 1; i < 12; i++) {
+      const range = next(i * 128 * KiB)
+      if (!range) continue
+      if (reached) expect(range.start).toBe(reached)
+      reached = range.end
+      const window = Math.min(MOUNT_READ_AHEAD_BYTES_MIN * 2 ** (i - 1), MOUNT_READ_AHEAD_BYTES)
+      expect(range.end).toBe((i + 1) * 128 * KiB + window)
+    }
+    expect(next(500 * MiB)).toBeUndefined()
+    const start = 500 * MiB + 256 * KiB
+    expect(next(500 * MiB + 128 * KiB)).toEqual({ start, end: start + MOUNT_READ_AHEAD_BYTES_MIN })
+    expect(ahead.next(7, { start, end: size }, size)).toBeUndefined()
+  })
+
+  test('remembers a bounded number of files', () => {
+    const ahead = new ReadAhead()
+    for (let inode = 2; inode < 5000; inode++) ahead.next(inode, { start: 0, end: 10 }, 100)
+    expect(ahead.files).toBe(MOUNT_READ_AHEAD_FILES_MAX)
+    ahead.forget(4999)
+    expect(ahead.files).toBe(MOUNT_READ_AHEAD_FILES_MAX - 1)
+  })
+})
