@@ -1,9 +1,23 @@
 import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import { view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
+import { GRPC_CANCEL_MS_MAX } from '../support/limits.ts'
 import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
+
+export interface CallTraits {
+  /** Address and procedure, for messages. */
+  readonly what: string
+  /** How long the peer may stay silent while we wait for it. */
+  readonly patienceMs: number
+  /** Whether our messages are pieces of one thing, of which a part must not pass for the whole. */
+  readonly isUpload: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/** A varint without its end. */
+const NO_PROTOBUF = Buffer.from([0xff])
 
 /**
  * One call on a channel, message by message: a message is fetched only when it is asked for and sent only when
@@ -17,23 +31,26 @@ export class GrpcCall {
   readonly #raw: RawCall
   readonly #patienceMs: number
   readonly #signal: AbortSignal | undefined
+  readonly #isUpload: boolean
+  #halfClosed = false
+  #spoiling: NodeJS.Timeout | undefined
   #ending: 'ok' | StoreError | undefined
   #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined
   #sender: PromiseWithResolvers<void> | undefined
 
-  /** `patienceMs`: how long the peer may stay silent while we wait for it. */
-  constructor(raw: RawCall, what: string, patienceMs: number, signal: AbortSignal | undefined) {
-    this.what = what
+  constructor(raw: RawCall, traits: CallTraits) {
+    this.what = traits.what
     this.#raw = raw
-    this.#patienceMs = patienceMs
-    this.#signal = signal
+    this.#patienceMs = traits.patienceMs
+    this.#isUpload = traits.isUpload
+    this.#signal = traits.signal
     raw.start(new Metadata(), {
       onReceiveMetadata: () => {},
       onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
       onReceiveStatus: (end) => this.#onStatus(end),
     })
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
-    if (signal?.aborted) this.#onAbort()
+    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    if (this.#signal?.aborted) this.#onAbort()
   }
 
   /** Resolves when the transport has taken the message. Throws what the call ended with. */
@@ -49,7 +66,9 @@ export class GrpcCall {
 
   /** Nothing more will be sent. */
   halfClose(): void {
-    if (!this.#ending) this.#raw.halfClose()
+    if (this.#ending) return
+    this.#halfClosed = true
+    this.#raw.halfClose()
   }
 
   /** The next message; `undefined` when the call has ended well. Throws what it ended with otherwise. */
@@ -96,10 +115,24 @@ export class GrpcCall {
   #fail(error: StoreError): void {
     if (this.#ending) return
     this.#end(error)
-    this.#raw.cancelWithStatus(status.CANCELLED, error.message)
+    const cancel = () => this.#raw.cancelWithStatus(status.CANCELLED, error.message)
+    if (this.#isUpload && !this.#halfClosed) this.#spoil(cancel)
+    else cancel()
+  }
+
+  /**
+   * Node ends a stream in good order before it resets it, so the server of an upload that is cancelled might take
+   * what it has for everything. A last message that is no protobuf rules that out; the server refuses it, which
+   * ends the call. If it does not take it in time it has not taken the end either, and cancelling is safe.
+   */
+  #spoil(cancel: () => void): void {
+    this.#raw.sendMessageWithContext({}, NO_PROTOBUF)
+    this.#spoiling = setTimeout(cancel, GRPC_CANCEL_MS_MAX)
+    this.#spoiling.unref()
   }
 
   #onStatus(end: StatusObject): void {
+    clearTimeout(this.#spoiling)
     this.#end(end.code === status.OK ? 'ok' : errorOfStatus(end, this.what))
   }
 

@@ -21,6 +21,8 @@ import { GrpcCall } from './grpc-call.ts'
 const OPTIONS: ChannelOptions = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
   'grpc.max_send_message_length': -1,
+  // Messages go to the transport at once, so that a sent one has left; calls are repeated by retryUnavailable.
+  'grpc.per_rpc_retry_buffer_size': 0,
   'grpc-node.flow_control_window': GRPC_WINDOW_BYTES,
   'grpc.keepalive_time_ms': GRPC_KEEPALIVE_MS,
   'grpc.keepalive_timeout_ms': GRPC_KEEPALIVE_TIMEOUT_MS,
@@ -30,6 +32,12 @@ const OPTIONS: ChannelOptions = {
   'grpc.enable_http_proxy': 0,
   'grpc.service_config_disable_resolution': 1,
 }
+
+/**
+ * Uploads have a connection of their own. While a Node process waits for a socket to take its HTTP/2 frames it
+ * reads none from that socket; two of them with bulk in both directions would wait for each other for ever.
+ */
+const UPLOAD_OPTIONS: ChannelOptions = { ...OPTIONS, 'grpc.use_local_subchannel_pool': 1 }
 
 export interface StartOptions extends Call {
   /** How long the peer may stay silent, in milliseconds. */
@@ -50,7 +58,12 @@ export interface GrpcChannel {
  */
 export async function openGrpcChannel(address: string): Promise<GrpcChannel> {
   const { text, target, tls, waitConnect } = parseGrpcAddress(address)
-  const channel = new PeerChannel(text, new Channel(target, createCredentials(tls), OPTIONS))
+  const security = createCredentials(tls)
+  const channel = new PeerChannel(
+    text,
+    new Channel(target, security, OPTIONS),
+    new Channel(target, security, UPLOAD_OPTIONS),
+  )
   if (waitConnect) {
     try {
       await channel.connect()
@@ -106,18 +119,21 @@ const NO_ANSWER: ReadonlySet<ErrorCode> = new Set([
 class PeerChannel implements GrpcChannel {
   readonly address: string
   readonly #channel: Channel
+  readonly #uploads: Channel
   /** By service name, once the peer has answered. */
   readonly #families = new Map<string, Family>()
   readonly #probes = new SingleFlight<string, Family>()
 
-  constructor(address: string, channel: Channel) {
+  constructor(address: string, channel: Channel, uploads: Channel) {
     this.address = address
     this.#channel = channel
+    this.#uploads = uploads
   }
 
   async start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall> {
     const family = await this.#family(service, options)
-    return this.#open(methodPath(family, service, method), options)
+    const isUpload = service.methods[method]!.kind === 'client-stream'
+    return this.#open(methodPath(family, service, method), options, isUpload)
   }
 
   /** Any answer will do, and a health check gets one from every server. */
@@ -129,12 +145,14 @@ class PeerChannel implements GrpcChannel {
 
   close(): void {
     this.#channel.close()
+    this.#uploads.close()
   }
 
-  #open(path: string, options: StartOptions = {}): GrpcCall {
+  #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
     const { signal, patienceMs = GRPC_CALL_MS_MAX } = options
-    const raw = this.#channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, `${this.address}: ${path.slice(1)}`, patienceMs, signal)
+    const channel = isUpload ? this.#uploads : this.#channel
+    const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
+    return new GrpcCall(raw, { what: `${this.address}: ${path.slice(1)}`, patienceMs, isUpload, signal })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {

@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, open as openFile } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { StoreError, systemCode } from '../support/errors.ts'
@@ -26,11 +27,15 @@ export interface LmdbEntry {
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
   try {
     await mkdir(dirname(path), { recursive: true })
+    await refuseForeignFile(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({
       path,
       noSubdir: true,
       // Otherwise a put would resolve before it is on disk.
       overlappingSync: false,
+      // With it the package makes promises of its own that nobody can catch when a commit fails: on a full disk
+      // the process would die of an unhandled rejection.
+      eventTurnBatching: false,
       encoding: 'binary',
       keyEncoding: 'binary',
     })
@@ -39,6 +44,25 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
   } catch (error) {
     throw openFailure(path, error)
   }
+}
+
+/** Offset and value of the number in the first page by which LMDB knows its files. */
+const MAGIC_OFFSET = 24
+const MAGIC = 0xbeefc0de
+
+/** LMDB maps whatever it is given; on another kind of file (a redb one, say) it kills the process. */
+async function refuseForeignFile(path: string): Promise<void> {
+  const head = Buffer.alloc(MAGIC_OFFSET + 4)
+  let length: number
+  try {
+    await using file = await openFile(path)
+    length = (await file.read(head)).bytesRead
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw error
+  }
+  if (length === 0 || (length === head.length && head.readUInt32LE(MAGIC_OFFSET) === MAGIC)) return
+  throw new StoreError('precondition', `${path} is no LMDB file; name another file, or move this one away`)
 }
 
 class OpenLmdbTable implements LmdbTable {
@@ -61,8 +85,7 @@ class OpenLmdbTable implements LmdbTable {
       // One batch is one conditional block of one transaction. (`transaction` would call back into JavaScript
       // from the writer thread, which never happens on some systems.)
       await this.#database.batch(() => {
-        for (const { key, value } of entries)
-          this.#database.put(key as Buffer, value as Buffer).catch(() => {}) // the batch fails with it
+        for (const { key, value } of entries) this.#database.put(key as Buffer, value as Buffer)
       })
     } catch (error) {
       throw this.#failure('write', await commitError(error))
@@ -100,12 +123,23 @@ async function commitError(error: unknown): Promise<unknown> {
   return Promise.race([commitError, Promise.resolve(error)]).catch((why: unknown) => why)
 }
 
+// As Node names them, and as the bare numbers that the package gives.
+const DENIED = [
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  constants.errno.EACCES,
+  constants.errno.EPERM,
+  constants.errno.EROFS,
+]
+
 function openFailure(path: string, error: unknown): StoreError {
+  if (error instanceof StoreError) return error
   const code = systemCode(error) ?? (error as { code?: unknown }).code
-  const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 13
+  const denied = DENIED.some((each) => each === code)
   const next = denied
     ? 'choose a folder that you may write to, or run this as a user who may'
-    : 'check that the path is a LMDB file, or does not exist yet and can be created'
+    : 'check that it is the path of an LMDB file, or of none yet in a folder that can be created'
   const kind = denied ? 'denied' : 'unavailable'
   return new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
 }

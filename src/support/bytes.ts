@@ -35,14 +35,14 @@ export function view(bytes: Uint8Array): Buffer {
 
 /**
  * Bytes as one line for a person: printable ASCII and well-formed UTF-8 stay, every other byte becomes `\xNN`.
- * Names come from strangers; raw control bytes would let them write to the terminal and the log.
+ * Names come from strangers; raw control bytes would let them write to the terminal and the log,
+ * and a change of writing direction would let a name look like another.
  */
 export function printable(bytes: Uint8Array): string {
   const text = view(bytes).toString('utf8')
   const wellFormed = !text.includes('\ufffd')
   if (wellFormed) {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
-    return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, escapeCharacter)
+    return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, escapeCharacter)
   }
   let out = ''
   for (const byte of bytes) out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeByte(byte)

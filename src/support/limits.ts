@@ -77,10 +77,10 @@ export const DIRECTORY_UPLOAD_BYTES_MAX = 512 * MiB
 export const DIRECTORY_LOADS_MAX = 32
 /** Directories of one upload that are written to an object store at the same time. */
 export const DIRECTORY_STORES_MAX = 16
-/** First read of a stored closure: holds the root of nearly all, and the whole of most. */
-export const CLOSURE_FIRST_READ_BYTES = 64 * KiB
-/** Each further read of a stored closure. */
-export const CLOSURE_READ_BYTES = 4 * MiB
+/** First read of a stored closure: one block of zstd (RFC 8878: 128 KiB at most), and with it nearly every root. */
+export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
+/** Further reads of a stored closure grow up to this. */
+export const CLOSURE_READ_BYTES_MAX = 4 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
 export const PATH_INFO_LIST_PAGE = 256
 
@@ -98,6 +98,8 @@ export const GRPC_CALL_MS_MAX = 30_000
 export const GRPC_CALCULATE_NAR_MS_MAX = 600_000
 /** An address with `wait-connect=1` is given up after this long. */
 export const GRPC_CONNECT_MS_MAX = 10_000
+/** A server has this long to notice that an upload was given up before it is cut off. */
+export const GRPC_CANCEL_MS_MAX = 2_000
 /** A lost connection is tried again after this long at first … */
 export const GRPC_RECONNECT_MS_MIN = 100
 /** … and after this long at most: a mount works again soon after its daemon is back. */

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { expect } from 'vitest'
+import type { Case } from '../conformance/suite.ts'
 import { type MountedSample, PYTHON_PRELUDE } from './mounted.ts'
 
 /** Python expressions that try to change what is at `x` (exists) or at `y` (does not); `t` is outside. */
@@ -35,74 +36,83 @@ const CREATORS: Readonly<Record<string, string>> = {
   symlink: `os.symlink('t', y)`,
 }
 
-/** On a mount without a single writer every change is refused with EROFS, before anything else is looked at. */
-export function readOnlySuite(sample: () => MountedSample): void {
-  const outcomes = (target: string, missing: string, table: Readonly<Record<string, string>>) =>
-    sample().python(
-      `${PYTHON_PRELUDE}\nx = p('${target}'); y = p('${missing}')\nresult = {}\n${Object.entries(table)
-        .map(([name, expression]) => `result[${JSON.stringify(name)}] = outcome(lambda: ${expression})`)
-        .join('\n')}\ndone(result)`,
-      sample().dir,
-    )
-  const all = (table: object, value: string) =>
-    Object.fromEntries(Object.keys(table).map((name) => [name, value]))
+/** What is not there, or already there, is told as on other filesystems. */
+const SPECIAL: readonly (readonly [string, string, string])[] = [
+  ['unlink what is absent', `os.unlink(p('files/absent'))`, 'EROFS'],
+  ['rmdir', `os.rmdir(p('empty'))`, 'EROFS'],
+  ['mkdir over a directory', `os.mkdir(p('empty'))`, 'EEXIST'],
+  [
+    'create over a file, exclusively',
+    `os.open(p('files/hello'), os.O_CREAT | os.O_EXCL | os.O_WRONLY)`,
+    'EEXIST',
+  ],
+  ['an unnamed file', `os.open(p('files'), os.O_TMPFILE | os.O_WRONLY)`, 'EROFS'],
+  ['truncate what is absent', `os.truncate(p('files/absent'), 0)`, 'ENOENT'],
+  ['chmod through a file', `os.chmod(p('files/hello/x'), 0)`, 'ENOTDIR'],
+  ['write to a read-only descriptor', `os.write(os.open(p('files/hello'), os.O_RDONLY), b'x')`, 'EBADF'],
+  ['ftruncate a read-only descriptor', `os.ftruncate(os.open(p('files/hello'), os.O_RDONLY), 0)`, 'EINVAL'],
+  ['fchmod a descriptor', `os.fchmod(os.open(p('files/hello'), os.O_RDONLY), 0)`, 'EROFS'],
+  [
+    'fallocate a read-only descriptor',
+    `os.posix_fallocate(os.open(p('files/hello'), os.O_RDONLY), 0, 9)`,
+    'EBADF',
+  ],
+  ['rename into another filesystem', `os.rename(p('files/hello'), b'/dev/shm/tvix-store-never')`, 'EXDEV'],
+]
 
-  it.each(['files/hello', 'run/script.sh'])(
-    `refuses all ${Object.keys(MUTATORS).length} changes to %s`,
-    async (target) => {
-      expect(await outcomes(target, 'files/absent', MUTATORS)).toEqual(all(MUTATORS, 'EROFS'))
+/** Every change is refused with EROFS, before anything else is looked at. */
+export const readOnlyCases: readonly Case<MountedSample>[] = [
+  ...['files/hello', 'run/script.sh'].map((target) => ({
+    title: `refuses all ${Object.keys(MUTATORS).length} changes to ${target}`,
+    async run(sample: MountedSample) {
+      expect(await outcomes(sample, target, 'files/absent', MUTATORS)).toEqual(all(MUTATORS))
     },
+  })),
+
+  {
+    title: `refuses all ${Object.keys(MUTATORS).length} changes to a directory`,
+    async run(sample) {
+      expect(await outcomes(sample, 'files', 'absent', MUTATORS)).toEqual({
+        ...all(MUTATORS),
+        // Found out before the mount is asked whether it may be written (open(2), truncate(2)).
+        'open for writing': 'EISDIR',
+        'open for reading and writing': 'EISDIR',
+        'open and truncate': 'EISDIR',
+        'open for appending': 'EISDIR',
+        truncate: 'EISDIR',
+      })
+    },
+  },
+
+  ...['absent', 'files/absent', 'empty/absent'].map((missing) => ({
+    title: `creates nothing at ${missing}`,
+    async run(sample: MountedSample) {
+      expect(await outcomes(sample, 'files/hello', missing, CREATORS)).toEqual(all(CREATORS))
+    },
+  })),
+
+  ...SPECIAL.map(([title, expression, expected]) => ({
+    title,
+    async run({ python, dir }: MountedSample) {
+      expect(await python(`${PYTHON_PRELUDE}\ndone(outcome(lambda: ${expression}))`, dir)).toBe(expected)
+    },
+  })),
+]
+
+/** The outcome of every expression in `table`, by its name. */
+function outcomes(
+  { python, dir }: MountedSample,
+  target: string,
+  missing: string,
+  table: Readonly<Record<string, string>>,
+): Promise<unknown> {
+  const lines = Object.entries(table).map(
+    ([name, expression]) => `result[${JSON.stringify(name)}] = outcome(lambda: ${expression})`,
   )
+  const start = `x = p('${target}'); y = p('${missing}'); result = {}`
+  return python([PYTHON_PRELUDE, start, ...lines, 'done(result)'].join('\n'), dir)
+}
 
-  it('refuses changes to a directory', async () => {
-    expect(await outcomes('files', 'absent', MUTATORS)).toEqual({
-      ...all(MUTATORS, 'EROFS'),
-      // Found out before the mount is asked whether it may be written (open(2), truncate(2)).
-      'open for writing': 'EISDIR',
-      'open for reading and writing': 'EISDIR',
-      'open and truncate': 'EISDIR',
-      'open for appending': 'EISDIR',
-      truncate: 'EISDIR',
-    })
-  })
-
-  it.each(['absent', 'files/absent', 'empty/absent'])('creates nothing at %s', async (missing) => {
-    expect(await outcomes('files/hello', missing, CREATORS)).toEqual(all(CREATORS, 'EROFS'))
-  })
-
-  describe('what is not there, or already there, is told as on other filesystems', () => {
-    it.each([
-      ['unlink what is absent', `os.unlink(p('files/absent'))`, 'EROFS'],
-      ['rmdir', `os.rmdir(p('empty'))`, 'EROFS'],
-      ['mkdir over a directory', `os.mkdir(p('empty'))`, 'EEXIST'],
-      [
-        'create over a file, exclusively',
-        `os.open(p('files/hello'), os.O_CREAT | os.O_EXCL | os.O_WRONLY)`,
-        'EEXIST',
-      ],
-      ['an unnamed file', `os.open(p('files'), os.O_TMPFILE | os.O_WRONLY)`, 'EROFS'],
-      ['truncate what is absent', `os.truncate(p('files/absent'), 0)`, 'ENOENT'],
-      ['chmod through a file', `os.chmod(p('files/hello/x'), 0)`, 'ENOTDIR'],
-      ['write to a read-only descriptor', `os.write(os.open(p('files/hello'), os.O_RDONLY), b'x')`, 'EBADF'],
-      [
-        'ftruncate a read-only descriptor',
-        `os.ftruncate(os.open(p('files/hello'), os.O_RDONLY), 0)`,
-        'EINVAL',
-      ],
-      ['fchmod a descriptor', `os.fchmod(os.open(p('files/hello'), os.O_RDONLY), 0)`, 'EROFS'],
-      [
-        'fallocate a read-only descriptor',
-        `os.posix_fallocate(os.open(p('files/hello'), os.O_RDONLY), 0, 9)`,
-        'EBADF',
-      ],
-      [
-        'rename into another filesystem',
-        `os.rename(p('files/hello'), b'/dev/shm/tvix-store-never')`,
-        'EXDEV',
-      ],
-    ])('%s', async (_, expression, expected) => {
-      const script = `${PYTHON_PRELUDE}\ndone(outcome(lambda: ${expression}))`
-      expect(await sample().python(script, sample().dir)).toBe(expected)
-    })
-  })
+function all(table: object): Record<string, string> {
+  return Object.fromEntries(Object.keys(table).map((name) => [name, 'EROFS']))
 }

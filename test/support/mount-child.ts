@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { mountTree } from '../../src/mount/fuse/mount.ts'
-import type { InodeNumber, Missing, Soon, TreeEntry } from '../../src/mount/tree/interface.ts'
+import type { EntrySink, InodeNumber, Missing, Soon, TreeEntry } from '../../src/mount/tree/interface.ts'
 import { createLogger } from '../../src/support/log.ts'
 import { directory, file, type SampleDirectory, type SampleNode, sampleTree } from '../posix/sample.ts'
 import { FakeTree } from './fake-tree.ts'
@@ -27,6 +27,54 @@ class StuckTree extends FakeTree {
 
 const STUCK_BYTES = 12_345
 
+/** The last entry of the root shows up with SIGUSR1. */
+class GrowingTree extends FakeTree {
+  #hidden = 1
+
+  constructor() {
+    super(directory({ first: file('1'), second: file('2') }))
+    process.on('SIGUSR1', () => {
+      this.#hidden = 0
+    })
+  }
+
+  override readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean): Soon<void> {
+    const last = this.root.children.length - this.#hidden
+    const shown: EntrySink = {
+      add: (name, entry, next) => (inode !== ROOT || next <= last) && sink.add(name, entry, next),
+    }
+    return super.readdir(inode, cookie, shown, remember)
+  }
+}
+
+const ROOT = 1
+
+/** What a first attempt at a filesystem gets wrong. */
+class BrokenTree extends FakeTree {
+  /** Names as text. */
+  override lookup(parent: InodeNumber, name: Uint8Array): Soon<TreeEntry | Missing> {
+    return super.lookup(parent, Buffer.from(Buffer.from(name).toString('utf8'), 'latin1'))
+  }
+
+  /** The entry that does not fit is lost. */
+  override readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean): Soon<void> {
+    return super.readdir(inode, cookie === 0 ? 0 : cookie + 1, sink, remember)
+  }
+
+  /** At most a page at a time. */
+  override read(inode: InodeNumber, offset: number, size: number): Soon<readonly Uint8Array[]> {
+    return super.read(inode, offset, Math.min(size, 4096))
+  }
+
+  override getattr(inode: InodeNumber) {
+    return { ...super.getattr(inode), size: 0n }
+  }
+
+  override getxattr(): Uint8Array {
+    return Buffer.from('anything')
+  }
+}
+
 function wideTree(directories: number, files: number): SampleDirectory {
   const entries = new Map<string, SampleNode>()
   for (let d = 0; d < directories; d++) {
@@ -41,10 +89,14 @@ function treeOf(kind: string): FakeTree {
   switch (kind) {
     case 'sample':
       return new FakeTree(sampleTree(readFileSync('/bin/true')))
+    case 'broken':
+      return new BrokenTree(sampleTree(readFileSync('/bin/true')))
     case 'stuck':
       return new StuckTree(
         directory({ 'stuck-file': file(new Uint8Array(STUCK_BYTES)), other: file('fine\n') }),
       )
+    case 'growing':
+      return new GrowingTree()
     case 'wide':
       return new FakeTree(wideTree(1000, 100))
     case 'large':

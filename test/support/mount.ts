@@ -95,9 +95,18 @@ export class MountNamespace implements AsyncDisposable {
     return spawn(command, all, { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] })
   }
 
-  /** Mounts the tree called `kind` (see mount-child.ts) on `target`; rejects with what the child said. */
-  async mount(kind: string, target: string, options: object = {}): Promise<ChildMount> {
-    const child = this.spawn(process.execPath, CHILD, kind, target, JSON.stringify(options))
+  /**
+   * Mounts the tree called `kind` (see mount-child.ts) on `target`; rejects with what the child said. `as`: the
+   * program that runs the child, with its arguments, such as `setpriv`.
+   */
+  async mount(
+    kind: string,
+    target: string,
+    options: object = {},
+    as: readonly string[] = [],
+  ): Promise<ChildMount> {
+    const [program, ...args] = [...as, process.execPath, CHILD, kind, target, JSON.stringify(options)]
+    const child = this.spawn(program!, ...args)
     const mount = new ChildMount(child, target)
     const first = await mount.message()
     if (first.ready === undefined) throw Object.assign(new Error(first.message), { code: first.failed })

@@ -27,7 +27,15 @@ export interface KernelMountOptions {
 export async function mountDevice({ target, allowOther }: KernelMountOptions): Promise<number> {
   const options = ['default_permissions', `max_read=${FUSE_READ_BYTES_MAX}`]
   if (allowOther) options.push('allow_other')
+  const fd = mountDirectly(target, options)
+  if (fd !== undefined) return fd
+  return await fusermountMount(target, [`fsname=${FILESYSTEM_NAME}`, 'ro,nosuid,nodev,noatime', ...options])
+}
+
+/** `undefined`: this user may not. */
+function mountDirectly(target: string, options: readonly string[]): number | undefined {
   const fd = openDevice()
+  if (fd === undefined) return undefined
   const own = [
     `fd=${fd}`,
     'rootmode=40000',
@@ -37,21 +45,17 @@ export async function mountDevice({ target, allowOther }: KernelMountOptions): P
   const failed = nativeAddon().mount(FILESYSTEM_NAME, target, FLAGS, [...own, ...options].join(','))
   if (failed === 0) return fd
   closeSync(fd)
-  if (failed === -Errno.EPERM)
-    return await fusermountMount(target, [`fsname=${FILESYSTEM_NAME}`, 'ro,nosuid,nodev,noatime', ...options])
+  if (failed === -Errno.EPERM) return undefined
   throw new StoreError('internal', `mounting on "${target}" failed: ${getSystemErrorName(failed)}`)
 }
 
-function openDevice(): number {
+function openDevice(): number | undefined {
   try {
     // Node opens everything close-on-exec: a child that kept the device open would keep a dead mount hanging.
     return openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK)
   } catch (error) {
     const code = systemCode(error)
-    if (code === 'EACCES' || code === 'EPERM')
-      throw new StoreError('denied', '/dev/fuse may not be opened by this user; run as root', {
-        cause: error,
-      })
+    if (code === 'EACCES' || code === 'EPERM') return undefined
     throw new StoreError(
       'unimplemented',
       `/dev/fuse cannot be opened (${code}); load the kernel's FUSE support with: modprobe fuse`,

@@ -1,5 +1,6 @@
-import { lstat, unlink } from 'node:fs/promises'
+import { lstat, stat, unlink } from 'node:fs/promises'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
 
 /** One place where connections come in. */
@@ -56,6 +57,7 @@ async function listenOnPath(server: Server, path: string): Promise<void> {
   try {
     await listen(server, { path })
   } catch (error) {
+    if (systemCode(error) === 'EACCES') await stat(dirname(path)) // libuv says EACCES for ENOENT
     if (systemCode(error) !== 'EADDRINUSE' || !(await isStale(path))) throw error
     await unlink(path)
     await listen(server, { path })

@@ -10,11 +10,11 @@ import { GRPC_KEEPALIVE_MS, GRPC_KEEPALIVE_TIMEOUT_MS, GRPC_RECEIVE_BYTES_MAX } 
 import type { Logger } from '../../support/log.ts'
 import { blobHandlers } from './blob-handlers.ts'
 import { directoryHandlers } from './directory-handlers.ts'
+import { widenWindows } from './grpc-js-internals.ts'
 import { type Listener, startListener } from './listener.ts'
 import { defineService, type Handlers, implementService } from './method-adapter.ts'
 import { pathInfoHandlers } from './path-info-handlers.ts'
 import { addReflection } from './reflection.ts'
-import { widenWindows } from './wide-windows.ts'
 
 export interface GrpcServerParts {
   readonly blobs: BlobService

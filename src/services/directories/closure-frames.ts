@@ -1,9 +1,9 @@
-import { pipeline, Readable } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { createZstdDecompress } from 'node:zlib'
 import { concatBytes, view } from '../../support/bytes.ts'
-import { StoreError, systemCode } from '../../support/errors.ts'
+import { StoreError } from '../../support/errors.ts'
 import { DIRECTORY_BYTES_MAX } from '../../support/limits.ts'
-import { compress } from '../blobs/zstd.ts'
+import { asCorrupt, compress } from './zstd.ts'
 
 /**
  * The stored form of a closure (spec §3.6): one zstd stream of frames, each a length as u32 big-endian and one
@@ -23,26 +23,61 @@ export async function encodeClosure(encodings: readonly Uint8Array[]): Promise<U
 }
 
 /**
- * The encodings in a stored closure, as they come out of the decompressor: leaving early stops reading `parts`.
- * Throws `corrupt` when the stream is broken or ends inside a frame; `source` names it in the message.
+ * The encodings in a stored closure, as they come out of the decompressor. A part is asked for only when those
+ * before it gave no further frame. Throws `corrupt` when the stream is broken or ends inside a frame; `source`
+ * names it in the message.
  */
 export async function* decodeClosure(
   parts: AsyncIterable<Uint8Array>,
   source: string,
 ): AsyncGenerator<Uint8Array> {
   const reader = new FrameReader(source)
-  // A decompressor hands out pieces of its own buffer size, so a bomb unfolds no faster than it is read.
-  const decompressor = createZstdDecompress()
-  const plain = pipeline(Readable.from(parts, { highWaterMark: 1 }), decompressor, () => {
-    // Failures reach the loop below, through the decompressor.
-  })
   try {
-    for await (const piece of plain as AsyncIterable<Buffer>) yield* reader.push(piece)
+    for await (const piece of decompressed(parts)) yield* reader.push(piece)
   } catch (error) {
-    if (error instanceof StoreError || !isZstdError(error)) throw error
-    throw new StoreError('corrupt', `${source} does not decompress: ${error.message}`, { cause: error })
+    throw asCorrupt(error, source)
   }
   reader.finish()
+}
+
+/**
+ * What `parts` unfold to, in pieces of the decompressor's buffer size: a bomb unfolds no faster than it is read.
+ * (A pipeline would ask for further parts ahead, and each may be a request over the network.)
+ */
+async function* decompressed(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const decompressor = createZstdDecompress()
+  const pieces: AsyncIterator<Uint8Array, undefined> = decompressor[Symbol.asyncIterator]()
+  let next = nextPiece(pieces)
+  try {
+    for await (const part of parts) {
+      const taken = write(decompressor, part)
+      for (let piece = await Promise.race([next, taken]); piece; piece = await Promise.race([next, taken])) {
+        if (piece.done) return
+        next = nextPiece(pieces)
+        yield piece.value
+      }
+    }
+    decompressor.end()
+    for (let piece = await next; !piece.done; piece = await next) {
+      next = nextPiece(pieces)
+      yield piece.value
+    }
+  } finally {
+    decompressor.destroy()
+  }
+}
+
+function nextPiece(
+  pieces: AsyncIterator<Uint8Array, undefined>,
+): Promise<IteratorResult<Uint8Array, undefined>> {
+  const next = pieces.next()
+  next.catch(() => {}) // awaited later, or never when the reader leaves
+  return next
+}
+
+/** Resolves when the decompressor has worked on all of `part`; its failures show in the pieces. */
+function write(decompressor: Writable, part: Uint8Array): Promise<undefined> {
+  return new Promise((resolve) => decompressor.write(part, () => setImmediate(resolve, undefined)))
 }
 
 /** Cuts a byte stream into frames. */
@@ -92,9 +127,4 @@ class FrameReader {
       )
     return length
   }
-}
-
-function isZstdError(error: unknown): error is Error {
-  const code = systemCode(error) ?? ''
-  return error instanceof Error && (code.startsWith('ZSTD_error') || code === 'Z_BUF_ERROR')
 }

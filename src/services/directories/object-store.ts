@@ -2,20 +2,20 @@ import type { Digest } from '../../model/castore/digest.ts'
 import type { Directory } from '../../model/castore/directory.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
+import { StoreError } from '../../support/errors.ts'
 import {
   CLOSURE_FIRST_READ_BYTES,
-  CLOSURE_READ_BYTES,
+  CLOSURE_READ_BYTES_MAX,
   DIRECTORY_BYTES_MAX,
   DIRECTORY_STORES_MAX,
 } from '../../support/limits.ts'
-import { compress, decompress } from '../blobs/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { decodeClosure, encodeClosure } from './closure-frames.ts'
 import { type Closure, type CollectedDirectory, closurePutter } from './closure-putter.ts'
 import type { DirectoryPutter, DirectoryService } from './interface.ts'
 import { decodeStored, encodeForStorage } from './stored.ts'
 import { traverse } from './traverse.ts'
+import { compress, decompress } from './zstd.ts'
 
 /**
  * Directories in an object store, in the layout of spec §3.6: one object per uploaded closure, found by the digest
@@ -107,13 +107,16 @@ class ObjectStoreDirectoryService implements DirectoryService {
   async *#parts(key: string, first: Uint8Array, call: Call | undefined): AsyncGenerator<Uint8Array> {
     yield first
     let offset = first.length
-    if (offset < CLOSURE_FIRST_READ_BYTES) return
-    for (;;) {
-      const part = await this.#read(key, offset, CLOSURE_READ_BYTES, call)
+    let wanted = CLOSURE_FIRST_READ_BYTES
+    let got = first.length
+    while (got === wanted) {
+      // Growing: most closures that need a second read need little more.
+      wanted = Math.min(4 * wanted, CLOSURE_READ_BYTES_MAX)
+      const part = await this.#read(key, offset, wanted, call)
       if (!part) throw new StoreError('corrupt', `${this.#objects.name}: ${key} vanished while it was read`)
       if (part.length > 0) yield part
-      if (part.length < CLOSURE_READ_BYTES) return
-      offset += part.length
+      got = part.length
+      offset += got
     }
   }
 
@@ -126,15 +129,7 @@ class ObjectStoreDirectoryService implements DirectoryService {
     const body = await this.#objects.get(key, call)
     if (!body) return undefined
     const source = `${this.#objects.name}: ${key}`
-    return decodeStored(await decompressDirectory(body, source), digest, source)
-  }
-}
-
-async function decompressDirectory(body: Uint8Array, source: string): Promise<Uint8Array> {
-  try {
-    return await decompress(body, DIRECTORY_BYTES_MAX)
-  } catch (error) {
-    throw withContext(source, error)
+    return decodeStored(await decompress(body, DIRECTORY_BYTES_MAX, source), digest, source)
   }
 }
 

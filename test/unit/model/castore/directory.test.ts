@@ -7,8 +7,7 @@ import {
   decodeNodeMessage,
   encodeNodeMessage,
 } from '../../../../src/model/castore/directory-codec.ts'
-import type { Entry } from '../../../../src/model/castore/entry.ts'
-import type { Node } from '../../../../src/model/castore/node.ts'
+import type { Entry, Node } from '../../../../src/model/castore/node.ts'
 import { pathComponent, pathComponentFault } from '../../../../src/model/castore/path-component.ts'
 import { ProtoReader } from '../../../../src/model/castore/proto.ts'
 import { symlinkTarget } from '../../../../src/model/castore/symlink-target.ts'

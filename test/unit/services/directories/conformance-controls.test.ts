@@ -115,7 +115,11 @@ class IgnoresSignals extends Delegating {
 }
 
 class DepthFirst extends Delegating {
-  override async *getRecursive(digest: Digest, call?: Call, met = new Set<string>()): AsyncGenerator<Directory> {
+  override async *getRecursive(
+    digest: Digest,
+    call?: Call,
+    met = new Set<string>(),
+  ): AsyncGenerator<Directory> {
     if (met.has(digest.key)) return
     met.add(digest.key)
     const root = await this.get(digest, call)
@@ -138,12 +142,21 @@ describe('the conformance suite of directories fails', () => {
   }
   for (const [name, make] of Object.entries(broken))
     it(name, async () => {
-      const failures = await brokenCases(cases, nothingToClean(() => new make()))
+      const failures = await brokenCases(
+        cases,
+        nothingToClean(() => new make()),
+      )
       expect(failures).not.toEqual([])
       expect(failures.length).toBeLessThan(cases.length)
     })
 
   it('and passes the sound one', async () => {
-    expect(await brokenCases(cases, nothingToClean(() => new Delegating()), 20_000)).toEqual([])
+    expect(
+      await brokenCases(
+        cases,
+        nothingToClean(() => new Delegating()),
+        20_000,
+      ),
+    ).toEqual([])
   })
 })

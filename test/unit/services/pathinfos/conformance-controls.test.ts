@@ -67,7 +67,10 @@ describe('the conformance suite of path infos fails', () => {
   }
   for (const [name, make] of Object.entries(broken))
     it(name, async () => {
-      const failures = await brokenCases(pathInfoServiceCases, nothingToClean(() => new make()))
+      const failures = await brokenCases(
+        pathInfoServiceCases,
+        nothingToClean(() => new make()),
+      )
       expect(failures).not.toEqual([])
       expect(failures.length).toBeLessThan(pathInfoServiceCases.length)
     })

@@ -1,0 +1,50 @@
+/**
+ * What our server needs of grpc-js and cannot have by its public interface. Everything is checked before it is
+ * used: a release that renames it must fail here, and not by quietly being slow or taking half an upload for whole.
+ */
+import type { Http2Server, ServerHttp2Session, ServerHttp2Stream, ServerOptions } from 'node:http2'
+import type { Server, ServerCredentials, ServerReadableStream } from '@grpc/grpc-js'
+import { StoreError } from '../../support/errors.ts'
+import { GRPC_WINDOW_BYTES } from '../../support/limits.ts'
+
+interface ServerInternals {
+  commonServerOptions?: ServerOptions
+  createHttp2Server?(credentials: ServerCredentials): Http2Server
+}
+
+/**
+ * Lets uploads have a flow-control window of GRPC_WINDOW_BYTES, per stream and per connection. grpc-js has an
+ * option for it that only its client reads (grpc/grpc-node#3058); with the 64 KiB of HTTP/2 an upload waits for
+ * a round trip after every 64 KiB. Reports every session, which a graceful shutdown needs to know.
+ *
+ * Call it before the server listens.
+ */
+export function widenWindows(server: Server, onSession: (session: ServerHttp2Session) => void): void {
+  const internals = server as unknown as ServerInternals
+  const { commonServerOptions, createHttp2Server } = internals
+  if (!commonServerOptions || !createHttp2Server) throw changed('its HTTP/2 server')
+  commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize: GRPC_WINDOW_BYTES }
+  internals.createHttp2Server = (credentials) => {
+    const http2Server = createHttp2Server.call(server, credentials)
+    http2Server.on('session', (session) => {
+      session.setLocalWindowSize(GRPC_WINDOW_BYTES)
+      onSession(session)
+    })
+    return http2Server
+  }
+}
+
+interface CallInternals {
+  readonly call?: { readonly stream?: ServerHttp2Stream }
+}
+
+/** Whether the client reset the call, or its connection broke, so that the end of its messages is no real end. */
+export function isCut(call: ServerReadableStream<Buffer, Buffer>): boolean {
+  const stream = (call as unknown as CallInternals).call?.stream
+  if (!stream) throw changed('the HTTP/2 stream of a call')
+  return stream.closed || stream.destroyed
+}
+
+function changed(what: string): StoreError {
+  return new StoreError('internal', `this version of @grpc/grpc-js hides ${what}`)
+}

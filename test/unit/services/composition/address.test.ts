@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest'
+import { parseAddress, type Role } from '../../../../src/services/composition/address.ts'
+import { StoreError } from '../../../../src/support/errors.ts'
+import { vectors } from '../../../support/vectors.ts'
+
+interface UrlVector {
+  readonly url: string
+  readonly ok: boolean
+}
+
+/** Where the trees disagree, what one of them accepts is accepted (spec §11.10). */
+const ACCEPTED_FOR_THE_OTHER_TREE: Readonly<Record<string, string>> = {
+  'grpc+unix:///path/to/somewhere': 'tvix writes it; snix takes the single slash only',
+}
+
+/** What these name exists in the Rust implementation, but not in this build; they are refused as such. */
+const NOT_IN_THIS_BUILD = /^(redb|bigtable:|cache:|nix\+|objectstore\+(https|s3|gs):)/
+
+function outcome(role: Role, url: string): 'ok' | 'malformed' | 'not in this build' {
+  try {
+    parseAddress(role, url)
+    return 'ok'
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+    if (error.code === 'unimplemented') return 'not in this build'
+    expect(error.code).toBe('invalid-argument')
+    return 'malformed'
+  }
+}
+
+describe('address vectors', () => {
+  const roles = { blob: 'blobs', directory: 'directories', pathinfo: 'pathInfos' } as const
+  for (const tree of ['tvix', 'snix_jun2026'])
+    for (const [family, role] of Object.entries(roles))
+      for (const { url, ok } of vectors.service_urls[tree][family] as UrlVector[])
+        it(`${tree} ${role}: ${url}`, () => {
+          if (NOT_IN_THIS_BUILD.test(url)) expect(outcome(role, url)).toBe('not in this build')
+          else if (url in ACCEPTED_FOR_THE_OTHER_TREE) expect(outcome(role, url)).toBe('ok')
+          else expect(outcome(role, url)).toBe(ok ? 'ok' : 'malformed')
+        })
+
+  // That nobody answers shows when the channel is opened, not in the address.
+  for (const { url, ok } of [
+    ...vectors.service_urls.tvix.grpc_channel,
+    ...vectors.service_urls.snix_jun2026.grpc_channel_tls,
+  ] as UrlVector[])
+    if (ok || !url.includes('wait-connect=1'))
+      it(`channel: ${url}`, () => {
+        expect(outcome('blobs', url)).toBe(ok ? 'ok' : 'malformed')
+      })
+})
+
+describe('addresses', () => {
+  it.each(['memory:', 'memory://', 'MEMORY:'])('%s is memory', (url) => {
+    expect(parseAddress('directories', url)).toEqual({ kind: 'memory' })
+  })
+
+  it.each([
+    ['lmdb:///var/lib/x.lmdb', '/var/lib/x.lmdb'],
+    ['lmdb:/var/lib/x.lmdb', '/var/lib/x.lmdb'],
+    ['lmdb:///with%20space/%3F%23.lmdb', '/with space/?#.lmdb'],
+    ['lmdb:///ümlaut', '/ümlaut'],
+  ])('%s is the file %s', (url, path) => {
+    expect(parseAddress('pathInfos', url)).toEqual({ kind: 'lmdb', path })
+  })
+
+  it.each(['objectstore+file:///srv/blobs', 'objectstore+file:/srv/blobs'])('%s is a folder', (url) => {
+    expect(parseAddress('blobs', url)).toEqual({ kind: 'object-file', path: '/srv/blobs' })
+  })
+
+  it.each([
+    'objectstore+memory:///',
+    'objectstore+memory://',
+    'objectstore+memory:',
+    'objectstore+memory:///x',
+  ])('%s is an object store in memory', (url) =>
+    expect(parseAddress('blobs', url)).toEqual({ kind: 'object-memory' }),
+  )
+
+  it.each(['grpc+unix:/run/s.sock', 'grpc+unix:///run/s.sock?wait-connect=0'])('%s is a socket', (url) => {
+    expect(parseAddress('blobs', url)).toMatchObject({ kind: 'grpc', grpc: { target: 'unix:/run/s.sock' } })
+  })
+
+  it.each<[Role, string]>([
+    ['blobs', ''],
+    ['blobs', '/var/lib/blobs'],
+    ['blobs', 'objectstore:///x'],
+    ['blobs', 'objectstore+file://host/x'],
+    ['blobs', 'objectstore+file:///'],
+    ['blobs', 'objectstore+file:x'],
+    ['blobs', 'objectstore+file:///x?y=z'],
+    ['blobs', 'objectstore+ftp:///x'],
+    ['blobs', 'objectstore+memory://host'],
+    ['blobs', 'lmdb:///x'],
+    ['pathInfos', 'objectstore+file:///x'],
+    ['directories', 'lmdb://'],
+    ['directories', 'lmdb:///'],
+    ['directories', 'lmdb:relative'],
+    ['directories', 'lmdb://host/x'],
+    ['directories', 'lmdb:///x%00'],
+    ['directories', 'lmdb:///x%'],
+    ['directories', 'lmdb+x:///x'],
+    ['directories', 'memory:?x'],
+    ['directories', 'grpc:///x'],
+    ['directories', 'grpc+ftp://x'],
+  ])('malformed for %s: %s', (role, url) => {
+    expect(outcome(role, url)).toBe('malformed')
+  })
+
+  it('names the address and the forms that are expected', () => {
+    expect(() => parseAddress('pathInfos', 'http://foo.example/test')).toThrow(
+      'http://foo.example/test is no address for path infos: unknown scheme http; expected memory:, lmdb:///path, grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
+    )
+  })
+
+  it('tells those who come with redb what to do', () => {
+    expect(() => parseAddress('directories', 'redb:///var/lib/x.redb')).toThrow(/use lmdb:\/\/\/path.*gRPC/)
+  })
+
+  it('keeps credentials out of its messages', () => {
+    const url = 'objectstore+s3://key:secret@bucket/x?aws_secret_access_key=secret'
+    expect(() => parseAddress('blobs', url)).toThrow(
+      expect.objectContaining({ message: 'objectstore+s3://bucket/x: not supported in this build' }),
+    )
+  })
+})
