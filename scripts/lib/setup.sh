@@ -37,7 +37,10 @@ install_packages() {
   touch node_modules/.package-lock.json
 }
 
+# npm prunes the headers of Node 24 when it is run again: their package is not in our lock file, `node` installs it.
 build_addon() {
+  ls node_modules/node/node_modules/node-linux-*/include/node/uv.h >/dev/null 2>&1 ||
+    npm rebuild --loglevel=error node >/dev/null || die "npm could not install the headers of Node 24"
   npm run --silent build:native >&2 || die "the addon in native/ could not be built"
 }
 

@@ -30,9 +30,10 @@ export function addDaemonCommand(program: Command): void {
 
 async function runDaemon(options: DaemonOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  const stop = onStopSignal()
   await using stores = await openStores(storeAddresses(options))
   const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
+  // Until here there is nothing to wind down, and a signal ends the process at once.
+  const stop = onStopSignal()
   const server = createGrpcServer({ ...stores, narCalculation, logger })
   for (const address of options.listenAddress) {
     const bound = await server.listen(address)

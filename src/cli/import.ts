@@ -39,8 +39,8 @@ export function addImportCommand(program: Command): void {
 async function runImport(paths: string[], options: ImportOptions): Promise<void> {
   // A name that cannot be in a store path is told before anything is read.
   for (const path of paths) importName(utf8(path))
-  const stop = onStopSignal()
   await using stores = await openStores(storeAddresses(options))
+  const stop = onStopSignal()
   const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)
   try {

@@ -52,7 +52,6 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  const stop = onStopSignal()
   await using stores = await openStores(storeAddresses(options))
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
@@ -63,6 +62,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
     sources: storeAddresses(options),
     logger,
   })
+  // Until here there is nothing to wind down, and a signal ends the process at once.
+  const stop = onStopSignal()
   const mount = await mountTree({ ...options, tree, target, logger })
   logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) => process.stderr.write(renderStats(format, mount.stats, tree.stats))

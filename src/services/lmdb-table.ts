@@ -1,8 +1,9 @@
-import { mkdir, open as openFile } from 'node:fs/promises'
+import { open as openFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { StoreError, systemCode } from '../support/errors.ts'
+import { createFolders } from '../support/folders.ts'
 
 /**
  * One table of an LMDB file: bytes under keys of one length. Writes are durable when they resolve (fsync is part
@@ -26,7 +27,7 @@ export interface LmdbEntry {
 /** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
   try {
-    await mkdir(dirname(path), { recursive: true })
+    await createFolders(dirname(path))
     await refuseForeignFile(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({
       path,

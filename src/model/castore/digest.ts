@@ -23,7 +23,13 @@ export class Digest {
     return new Digest(bytes)
   }
 
+  /** From 64 hexadecimal digits. Buffer.from stops at the first character that is none, so the length is checked. */
   static fromHex(text: string): Digest {
+    if (text.length !== 2 * BLAKE3_BYTES)
+      throw new ValidationError(
+        'InvalidDigestLen',
+        `invalid digest length: ${text.length} hexadecimal digits`,
+      )
     return Digest.fromBytes(Buffer.from(text, 'hex'))
   }
 

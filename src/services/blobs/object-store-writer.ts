@@ -3,12 +3,12 @@ import { Chunker, ChunkSplitter } from '../../model/castore/fastcdc.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { CHUNK_UPLOADS_MAX } from '../../support/limits.ts'
+import { compress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { encodeChunkList } from './chunk-list.ts'
 import type { BlobWriter, ChunkMeta } from './interface.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { PieceDigester } from './piece-digester.ts'
-import { compress } from './zstd.ts'
 
 /**
  * Cuts a blob into chunks while it is written and stores a few of them at a time; a writer that is ahead of the

@@ -1,14 +1,14 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
+import { StoreError } from '../../support/errors.ts'
 import { CHUNK_BYTES_AVG, CHUNK_BYTES_MAX, CHUNK_READS_MAX } from '../../support/limits.ts'
+import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { ObjectStoreBlobWriter } from './object-store-writer.ts'
-import { decompress } from './zstd.ts'
 
 /**
  * Blobs as chunks in a bucket, in the layout of spec §3.3:
@@ -82,11 +82,7 @@ class ObjectStoreBlobService implements BlobService {
   async #chunk(digest: Digest, maxBytes: number, call?: Call): Promise<Uint8Array | undefined> {
     const frame = await this.#objects.get(chunkKey(digest), call)
     if (!frame) return undefined
-    try {
-      return await decompress(frame, maxBytes)
-    } catch (error) {
-      throw withContext(`chunk ${digest} in ${this.#objects.name}`, error)
-    }
+    return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
   }
 
   async #listedChunk(blob: Digest, meta: ChunkMeta, call: Call): Promise<Uint8Array> {

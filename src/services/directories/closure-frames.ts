@@ -3,7 +3,7 @@ import { createZstdDecompress } from 'node:zlib'
 import { concatBytes, view } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 import { DIRECTORY_BYTES_MAX } from '../../support/limits.ts'
-import { asCorrupt, compress } from './zstd.ts'
+import { compress, decompressionError } from '../../support/zstd.ts'
 
 /**
  * The stored form of a closure (spec §3.6): one zstd stream of frames, each a length as u32 big-endian and one
@@ -35,7 +35,7 @@ export async function* decodeClosure(
   try {
     for await (const piece of decompressed(parts)) yield* reader.push(piece)
   } catch (error) {
-    throw asCorrupt(error, source)
+    throw decompressionError(error, DIRECTORY_BYTES_MAX, source)
   }
   reader.finish()
 }

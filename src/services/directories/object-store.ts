@@ -9,13 +9,13 @@ import {
   DIRECTORY_BYTES_MAX,
   DIRECTORY_STORES_MAX,
 } from '../../support/limits.ts'
+import { compress, decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { decodeClosure, encodeClosure } from './closure-frames.ts'
 import { type Closure, type CollectedDirectory, closurePutter } from './closure-putter.ts'
 import type { DirectoryPutter, DirectoryService } from './interface.ts'
 import { decodeStored, encodeForStorage } from './stored.ts'
 import { traverse } from './traverse.ts'
-import { compress, decompress } from './zstd.ts'
 
 /**
  * Directories in an object store, in the layout of spec §3.6: one object per uploaded closure, found by the digest

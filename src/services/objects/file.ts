@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { systemCode } from '../../support/errors.ts'
+import { createFolders } from '../../support/folders.ts'
 import { OBJECT_FILES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
 import { fileError } from './file-error.ts'
 import { type FileOps, nodeFileOps } from './file-ops.ts'
@@ -201,10 +202,7 @@ class FileObjectStore implements ObjectStore {
 
 async function createRoot(root: string, folderSync: FolderSync): Promise<void> {
   try {
-    const topmost = await fs.promises.mkdir(root, { recursive: true })
-    if (topmost === undefined) return
-    for (let folder = root; folder.length >= topmost.length; folder = dirname(folder))
-      await folderSync.sync(dirname(folder))
+    for (const folder of await createFolders(root)) await folderSync.sync(dirname(folder))
   } catch (error) {
     throw fileError(`creating ${root}`, error)
   }

@@ -8,9 +8,9 @@ import {
   zstdDecompress,
   zstdDecompressSync,
 } from 'node:zlib'
-import { view } from '../../support/bytes.ts'
-import { StoreError, systemCode } from '../../support/errors.ts'
-import { ZSTD_INLINE_BYTES_MAX } from '../../support/limits.ts'
+import { view } from './bytes.ts'
+import { StoreError, systemCode } from './errors.ts'
+import { ZSTD_INLINE_BYTES_MAX } from './limits.ts'
 
 const LEVEL = 3
 const MAGIC = 0xfd2fb528
@@ -31,7 +31,7 @@ export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
 }
 
 /** Throws `corrupt` for what is no zstd frame or holds more than `maxBytes`, whatever its header says. */
-export async function decompress(frame: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+export async function decompress(frame: Uint8Array, maxBytes: number, source: string): Promise<Uint8Array> {
   const size = declaredSize(frame) ?? frame.length * 4
   const chunkSize = Math.min(size, maxBytes) + SPARE_BYTES
   const options = { chunkSize, maxOutputLength: maxBytes }
@@ -40,10 +40,18 @@ export async function decompress(frame: Uint8Array, maxBytes: number): Promise<U
       return zstdDecompressSync(frame, options)
     return await decompressInPool(frame, options)
   } catch (error) {
-    if (systemCode(error) === 'ERR_BUFFER_TOO_LARGE')
-      throw new StoreError('corrupt', `zstd frame holds more than ${maxBytes} bytes`, { cause: error })
-    throw new StoreError('corrupt', `not a zstd frame: ${(error as Error).message}`, { cause: error })
+    throw decompressionError(error, maxBytes, source)
   }
+}
+
+/** What a decompressor threw, as a StoreError; any other error as it is. */
+export function decompressionError(error: unknown, maxBytes: number, source: string): unknown {
+  const code = systemCode(error) ?? ''
+  if (code === 'ERR_BUFFER_TOO_LARGE')
+    return new StoreError('corrupt', `${source} holds more than ${maxBytes} bytes`, { cause: error })
+  const isZstd = error instanceof Error && (code.startsWith('ZSTD_error') || code === 'Z_BUF_ERROR')
+  if (!isZstd) return error
+  return new StoreError('corrupt', `${source} is not a zstd frame: ${error.message}`, { cause: error })
 }
 
 /** The size in the frame's header, which streaming writers leave out. A hint: it may be a lie. */
