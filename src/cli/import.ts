@@ -37,6 +37,7 @@ export function addImportCommand(program: Command): void {
 
 /** Prints the store path of every tree as soon as it is stored; the first failure ends it. */
 async function runImport(paths: string[], options: ImportOptions): Promise<void> {
+  if (paths.length === 0) return
   // A name that cannot be in a store path is told before anything is read.
   for (const path of paths) importName(utf8(path))
   await using stores = await openStores(storeAddresses(options))

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addImportCommand } from './import.ts'
@@ -10,19 +10,28 @@ import { VERSION } from './version.ts'
 const program = new Command('tvix-store')
   .description('A content-addressed store for Nix store paths.')
   .version(VERSION)
-  .showHelpAfterError()
+  .showHelpAfterError('(--help tells more)')
+  // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
+  .exitOverride()
 addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
 
-try {
-  await program.parseAsync()
-  // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
-  process.exit(0)
-} catch (error) {
+/** What commander throws is told to the user already; help and version are no failure. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ERROR_TABLE['invalid-argument'].exit
   const failure = StoreError.from(error)
   process.stderr.write(`tvix-store: ${failure.message}\n`)
   if (failure.code === 'internal') process.stderr.write(`${(error as Error).stack}\n`)
-  process.exit(ERROR_TABLE[failure.code].exit)
+  return ERROR_TABLE[failure.code].exit
 }
+
+let exitCode = 0
+try {
+  await program.parseAsync()
+} catch (error) {
+  exitCode = exitCodeOf(error)
+}
+// Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
+process.exit(exitCode)

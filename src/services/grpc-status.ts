@@ -19,7 +19,16 @@ const CODE_OF_STATUS = new Map<number, ErrorCode>(
 
 /** A status that a call ended with, told by the side that made the call. `what` names address and procedure. */
 export function errorOfStatus({ code, details }: Pick<StatusObject, 'code' | 'details'>, what: string) {
-  return new StoreError(errorCode(code, details), `${what}: ${details}`)
+  return new StoreError(errorCode(code, details), `${what}: ${explain(details)}`)
+}
+
+/** grpc-js tells a refused connection in three half-sentences; people want the reason and what to do. */
+function explain(details: string): string {
+  const refused = /^No connection established\. Last error: (?:Error: )?(.*?)\. Resolution note:/.exec(
+    details,
+  )
+  if (!refused) return details
+  return `nobody answers (${refused[1]}): start a daemon there with \`tvix-store daemon\`, or name another address`
 }
 
 function errorCode(code: number, details: string): ErrorCode {

@@ -1,5 +1,9 @@
 import { StoreError } from '../../support/errors.ts'
-import { FUSE_REQUESTS_PER_TURN, MOUNT_ROOT_LISTING_MS } from '../../support/limits.ts'
+import {
+  FUSE_REQUESTS_PER_TURN,
+  MOUNT_INTERRUPT_GRACE_MS,
+  MOUNT_ROOT_LISTING_MS,
+} from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { InodeNumber, Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
@@ -278,13 +282,20 @@ export class FuseSession {
     }
   }
 
-  /** A signal arrived for a process that waits: its call ends with EINTR at once. No reply to this itself. */
+  /**
+   * A signal arrived for a process that waits. Runtimes send themselves signals all the time and few programs expect
+   * EINTR of a file, so an answer that comes soon is still given; after that the call ends with EINTR. No reply to
+   * this request itself.
+   */
   #interrupt(request: Request): void {
     if (request.bodyLength < INTERRUPT_IN.bytes) return
     const at = INTERRUPT_IN.unique
     const pending = this.#inFlight.get(uniqueKey(request.u32(at + LOW), request.u32(at + HIGH)))
     // Not there: it was answered while the interrupt was on its way.
-    if (pending) this.#abandon(pending, new StoreError('cancelled', 'interrupted by a signal'))
+    if (!pending) return
+    const interrupted = new StoreError('cancelled', 'interrupted by a signal')
+    clearTimeout(pending.timer)
+    pending.timer = setTimeout(() => this.#abandon(pending, interrupted), MOUNT_INTERRUPT_GRACE_MS)
   }
 
   #init(request: Request): void {

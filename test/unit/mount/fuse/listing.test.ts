@@ -1,8 +1,9 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Errno, Opcode } from '../../../../src/mount/fuse/protocol.ts'
 import type { EntrySink } from '../../../../src/mount/tree/interface.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
+import { MOUNT_INTERRUPT_GRACE_MS } from '../../../../src/support/limits.ts'
 import { directory, file, type SampleNode } from '../../../posix/sample.ts'
 import { frame, listed, nameBody, readBody, u64s } from '../../../support/fake-device.ts'
 import { FakeTree } from '../../../support/fake-tree.ts'
@@ -143,9 +144,12 @@ describe('a listing that waits', () => {
   })
 
   it('gives back what it took when it was interrupted', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
     const { device, tree } = serve(new SlowTree())
     const unique = device.request(Opcode.READDIRPLUS, ROOT, readBody(0, 4096))
     device.request(Opcode.INTERRUPT, 0, u64s(unique))
+    vi.advanceTimersByTime(MOUNT_INTERRUPT_GRACE_MS)
     expect(device.replyTo(unique)?.error).toBe(-Errno.EINTR)
     tree.steps[0]!.resolve()
     await turn()

@@ -3,7 +3,11 @@ import { Errno, Opcode } from '../../../../src/mount/fuse/protocol.ts'
 import { FuseSession } from '../../../../src/mount/fuse/session.ts'
 import { TreeFault } from '../../../../src/mount/tree/interface.ts'
 import { ERROR_TABLE, type ErrorCode, StoreError } from '../../../../src/support/errors.ts'
-import { FUSE_REQUESTS_PER_TURN, MOUNT_ROOT_LISTING_MS } from '../../../../src/support/limits.ts'
+import {
+  FUSE_REQUESTS_PER_TURN,
+  MOUNT_INTERRUPT_GRACE_MS,
+  MOUNT_ROOT_LISTING_MS,
+} from '../../../../src/support/limits.ts'
 import { directory, file } from '../../../posix/sample.ts'
 import { FakeDevice, frame, nameBody, readBody, u64s, xattrBody } from '../../../support/fake-device.ts'
 import { FakeTree } from '../../../support/fake-tree.ts'
@@ -394,11 +398,14 @@ describe('waiting', () => {
     expect(session.inFlight).toBe(0)
   })
 
-  it('an INTERRUPT ends the call with EINTR at once, and what comes later is given back', async () => {
+  it('an INTERRUPT ends the call with EINTR after its grace, and what comes later is given back', async () => {
     const { device, tree } = serve(new WaitingTree())
     const unique = device.request(Opcode.LOOKUP, ROOT, nameBody('hello'))
     const replies = device.replies.length
     device.request(Opcode.INTERRUPT, 0, u64s(unique))
+    vi.advanceTimersByTime(MOUNT_INTERRUPT_GRACE_MS - 1)
+    expect(device.replies.length).toBe(replies)
+    vi.advanceTimersByTime(1)
     expect(device.replies.slice(replies).map((reply) => [reply.unique, reply.error])).toEqual([
       [unique, -Errno.EINTR],
     ])
@@ -407,6 +414,19 @@ describe('waiting', () => {
     await settled()
     expect(device.replies.length).toBe(replies + 1)
     expect(tree.references).toBe(0)
+  })
+
+  it('an answer that comes soon after an INTERRUPT is given, and no EINTR follows', async () => {
+    const { device, tree } = serve(new WaitingTree())
+    const unique = device.request(Opcode.LOOKUP, ROOT, nameBody('hello'))
+    device.request(Opcode.INTERRUPT, 0, u64s(unique))
+    tree.waits[0]!.resolve()
+    await settled()
+    expect(device.replyTo(unique)?.error).toBe(0)
+    const replies = device.replies.length
+    vi.advanceTimersByTime(2 * MOUNT_INTERRUPT_GRACE_MS)
+    expect(device.replies.length).toBe(replies)
+    expect(tree.references).toBe(1)
   })
 
   it('an INTERRUPT that comes too late, or for nobody, changes nothing', () => {
