@@ -168,7 +168,9 @@ export async function* mapConcurrent<T, R>(
     while (pending.length > 0) yield await next()
   } finally {
     call?.signal?.removeEventListener('abort', forward)
-    controller.abort(new StoreError('cancelled', 'the results are no longer wanted'))
-    await Promise.allSettled(pending)
+    if (pending.length > 0) {
+      controller.abort(new StoreError('cancelled', 'the results are no longer wanted'))
+      await Promise.allSettled(pending)
+    }
   }
 }

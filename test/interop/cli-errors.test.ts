@@ -1,0 +1,125 @@
+/** What people get wrong, and what they are told: one line that names the object and the next step, and an exit code. */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { localStoreFlags, run, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { IS_ROOT } from '../support/requirements.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const CASES: [title: string, args: string[], code: number, message: RegExp][] = [
+  ['an unknown command', ['bogus'], 64, /unknown command 'bogus'/],
+  ['no mount point', ['mount'], 64, /missing required argument 'dest'/],
+  ['a mount point that is not there', ['mount', '/no/such/place'], 66, /does not exist; create it with/],
+  ['a mount point that is a file', ['mount', '/etc/passwd'], 64, /not a directory; name an empty directory/],
+  ['a mount point that is not empty', ['mount', '/etc'], 73, /not empty .*; choose an empty directory/],
+  ['an owner that is none', ['mount', '--uid-gid', '5', '/tmp'], 64, /no delimiter found/],
+  [
+    'an unknown address',
+    ['import', '--blob-service-addr', 'foo://x', '/etc/hosts'],
+    64,
+    /foo:\/\/x is no address for blobs/,
+  ],
+  [
+    'a redb address',
+    ['import', '--directory-service-addr', 'redb:///x', '/etc/hosts'],
+    69,
+    /use lmdb:\/\/\/path/,
+  ],
+  [
+    'nobody at the address',
+    ['import', '--blob-service-addr', 'grpc+unix:///no/socket', '/etc/hosts'],
+    69,
+    /nobody answers.*tvix-store daemon/,
+  ],
+  [
+    'a listen address that is none',
+    ['daemon', '-l', 'nonsense', ...localStoreFlags('/tmp/never-made')],
+    64,
+    /cannot listen on nonsense/,
+  ],
+  [
+    'a store where nothing can be stored',
+    ['daemon', ...localStoreFlags('/proc/nothing')],
+    69,
+    /\/proc\/nothing/,
+  ],
+  [
+    'a log level that is none',
+    ['--log-level', 'loud', 'import', '/etc/hosts'],
+    64,
+    /error, warn, info, debug/,
+  ],
+]
+
+describe('one line, and the exit code', () => {
+  test.each(CASES)('%s', async (_, args, code, message) => {
+    const { stderr, stdout, code: actual } = await run(TVIX_STORE, args)
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/^\s+at /m) // no stack trace
+    expect({ stdout, code: actual }).toEqual({ stdout: '', code })
+  })
+})
+
+test('help has an example for every command', async () => {
+  for (const command of ['daemon', 'import', 'mount']) {
+    const { stdout, code } = await run(TVIX_STORE, [command, '--help'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/Example:\n {2}\$ tvix-store /)
+  }
+})
+
+test('a name that cannot be in a store path is told before anything is stored', async () => {
+  await using dir = await tempDir()
+  const path = join(dir.path, 'not:possible')
+  await writeFile(path, 'x')
+  const { code, stderr } = await run(TVIX_STORE, [
+    'import',
+    ...localStoreFlags(join(dir.path, 'store')),
+    path,
+  ])
+  expect({ code, stderr }).toMatchObject({ code: 64, stderr: expect.stringContaining('not:possible') })
+})
+
+test('the first failure ends an import; what was printed before stays imported', async () => {
+  await using dir = await tempDir()
+  const good = join(dir.path, 'good')
+  await writeFile(good, 'good')
+  const flags = localStoreFlags(join(dir.path, 'store'))
+  const { code, stdout, stderr } = await run(TVIX_STORE, ['import', ...flags, good, join(dir.path, 'gone')])
+  expect(code).toBe(66)
+  expect(stderr).toContain('gone')
+  const again = await run(TVIX_STORE, ['import', ...flags, good])
+  expect(again.code).toBe(0)
+  expect(`${again.stdout}`).toContain(stdout)
+})
+
+test('a port, or a socket, that is taken', async () => {
+  await using dir = await tempDir()
+  const state = join(dir.path, 'state')
+  await mkdir(state)
+  await using daemon = await startDaemon(state)
+  const socket = daemon.address.slice('grpc+unix://'.length)
+  const { code, stderr } = await run(TVIX_STORE, [
+    'daemon',
+    '-l',
+    socket,
+    ...localStoreFlags(join(dir.path, 'other')),
+  ])
+  expect(code).not.toBe(0)
+  expect(stderr).toContain(socket)
+})
+
+test('a daemon ends with 0 on SIGTERM, and its socket may be used again after SIGKILL', async () => {
+  await using dir = await tempDir()
+  const first = await startDaemon(dir.path)
+  await first.stop('SIGKILL')
+  const second = await startDaemon(dir.path)
+  expect(await second.stop('SIGTERM')).toBe(0)
+})
+
+test.skipIf(!IS_ROOT)('a user who may not write below /var/lib gets a store in their home', async () => {
+  await using dir = await tempDir()
+  const script = `cd / && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" "$@"`
+  const { stdout } = await run('sh', ['-c', script, TVIX_STORE, 'daemon', '--help'], { HOME: dir.path })
+  expect(stdout.replaceAll(/\s+/g, '')).toContain(`${dir.path}/.local/state/tvix-store/directories.lmdb`)
+})

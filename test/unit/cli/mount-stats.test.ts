@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import { renderStats } from '../../../src/cli/mount-stats.ts'
+import { createMountStats } from '../../../src/mount/tree/stats.ts'
+
+const kernel = { requests: { READ: 3, LOOKUP: 1 }, errors: {}, bytesRead: 4096 }
+
+test('as text: what the kernel asked, then a table of what the store gave', () => {
+  const store = createMountStats()
+  store.chunks.fetched = 2
+  store.chunks.fetchedBytes = 262144
+  const text = renderStats('text', kernel, store)
+  expect(text).toContain('from the kernel: 3 READ, 1 LOOKUP; 4096 bytes read')
+  expect(text).toContain('errors: none')
+  expect(text).toMatch(/^chunks .* 2 +262144 /m)
+  expect(text.endsWith('\n')).toBe(true)
+})
+
+test('as JSON: one line', () => {
+  const text = renderStats('json', kernel, createMountStats())
+  expect(text.split('\n')).toHaveLength(2)
+  expect(JSON.parse(text)).toMatchObject({ kernel, store: { chunks: { fetched: 0 } } })
+})
