@@ -20,6 +20,15 @@ export function concatBytes(parts: readonly Uint8Array[], length?: number): Uint
   return joined
 }
 
+/**
+ * The same bytes, in memory of their own unless they fill most of what they lie in. What is kept for long must not
+ * be a small view that keeps a large network buffer alive.
+ */
+export function compact(bytes: Uint8Array): Uint8Array {
+  // Not `slice`: that of a Buffer is a view, too.
+  return bytes.buffer.byteLength <= 2 * bytes.length ? bytes : new Uint8Array(bytes)
+}
+
 export function hex(bytes: Uint8Array): string {
   return view(bytes).toString('hex')
 }

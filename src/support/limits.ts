@@ -116,7 +116,7 @@ export const GRPC_STATUS_CHARACTERS_MAX = 2_048
 // — Reading through the mount —
 
 /** Verified chunks kept in memory for the mount. The kernel's page cache is the real cache above it. */
-export const MOUNT_CHUNK_CACHE_BYTES = 96 * MiB
+export const MOUNT_CHUNK_CACHE_BYTES = 64 * MiB
 /** Chunk lists of blobs kept in memory for the mount, counted in chunks. */
 export const MOUNT_CHUNK_LISTS_MAX = 200_000
 /** Decoded directories kept for the mount, counted in entries. What was dropped is fetched again when needed. */

@@ -1,4 +1,4 @@
-import { compareBytes, printable } from '../../support/bytes.ts'
+import { compact, compareBytes, printable } from '../../support/bytes.ts'
 import { Digest } from './digest.ts'
 import { decodeEntryLists, encodeEntries } from './directory-codec.ts'
 import type { Entry, Node } from './node.ts'
@@ -50,7 +50,8 @@ export class Directory {
    * with the rules of spec §1.8, in their order.
    */
   static decode(bytes: Uint8Array): Directory {
-    const lists = decodeEntryLists(bytes)
+    // Names and digests stay views into these bytes for as long as the directory lives.
+    const lists = decodeEntryLists(compact(bytes))
     return Directory.from([...lists.directories, ...lists.files, ...lists.symlinks])
   }
 

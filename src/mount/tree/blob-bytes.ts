@@ -1,4 +1,5 @@
 import type { BlobStream } from '../../services/blobs/interface.ts'
+import { compact } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 
 /**
@@ -28,9 +29,4 @@ function startWhole(first: Uint8Array, size: number): Uint8Array {
   const whole = new Uint8Array(size)
   whole.set(first)
   return whole
-}
-
-/** A small view would keep a large message alive for as long as it is cached. */
-function compact(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer.byteLength <= 2 * bytes.length ? bytes : bytes.slice()
 }

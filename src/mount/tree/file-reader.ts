@@ -43,6 +43,9 @@ export interface FileContents {
   readonly size: number
 }
 
+/** What keeping a chunk costs beside its bytes (its buffer, its key, its place in the cache), roughly measured. */
+const CHUNK_OVERHEAD_BYTES = 1024
+
 /** Ranges of blobs, fetched and kept chunk by chunk. */
 export class FileReader {
   readonly #options: FileReaderOptions
@@ -65,7 +68,7 @@ export class FileReader {
     })
     this.#chunks = new CachedFetch({
       weightMax: chunkCacheBytes,
-      weigh: (chunk) => chunk.length,
+      weigh: (chunk) => chunk.length + CHUNK_OVERHEAD_BYTES,
       bytes: (chunk) => chunk.length,
       slots: new Semaphore(this.#slotBytes * fetchesMax),
       stats: stats.chunks,

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
+  compact,
   compareBytes,
   concatBytes,
   equalBytes,
@@ -54,4 +55,15 @@ test('never prints a control character', () => {
     }),
     { numRuns: 1000 },
   )
+})
+
+test('compact keeps what fills its memory and copies a small view out of a large one', () => {
+  const large = Buffer.alloc(1000, 7)
+  expect(compact(large)).toBe(large)
+  const view = large.subarray(10, 20)
+  const own = compact(view)
+  expect(own).toEqual(new Uint8Array(10).fill(7))
+  expect(own.buffer.byteLength).toBe(10)
+  large.fill(0)
+  expect(own[0]).toBe(7)
 })
