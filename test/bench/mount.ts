@@ -57,7 +57,7 @@ async function compare(source: string, mounted: string): Promise<Row[]> {
   }
   dropInodes()
   await row('first `find -size`', (path) => measure(() => find(path)))
-  await row('second `find -size`', (path) => measureRepeated(5, () => find(path)))
+  await row('second `find -size`', (path) => measureRepeated(9, () => find(path)))
   const gigabytes = (s: number) => `${(LARGE_BYTES / s / 1e9).toFixed(1)} GB/s`
   await row('sequential read, first', (path) => measure(() => readThrough(join(path, 'large'))), gigabytes)
   await row(

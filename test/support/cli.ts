@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 export const TVIX_STORE = join(import.meta.dirname, '../../scripts/tvix-store')
 
 /** A run of a program ends after this long at the latest, so that a hang is a failure and not a stuck suite. */
-const RUN_MS_MAX = 280_000
+const RUN_MS_MAX = 580_000
 
 export interface RunResult {
   readonly code: number

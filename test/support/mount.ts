@@ -10,7 +10,7 @@ import type { MountEnd } from '../../src/mount/fuse/mount.ts'
 import type { StatsSnapshot } from '../../src/mount/fuse/stats.ts'
 
 /** Nothing that a test starts may outlive this. */
-const LIFETIME_SECONDS = 180
+const LIFETIME_SECONDS = 600
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CHILD = join(ROOT, 'test/support/mount-child.ts')
