@@ -1,6 +1,6 @@
 /**
  * Generates what follows from protos/: typed messages of the tvix family (the snix family has the same bytes)
- * and the descriptors of both, which the reflection service hands out.
+ * and the descriptors of both and of the health service, which the reflection service hands out.
  *
  *     node scripts/generate-protos.mjs [output folder]
  */
@@ -16,7 +16,9 @@ const output = resolve(process.argv[2] ?? join(root, 'src/model/wire/generated')
 
 rmSync(output, { recursive: true, force: true })
 generateMessages('tvix')
-writeDescriptors({ tvix: buildDescriptors('tvix'), snix: buildDescriptors('snix') })
+writeDescriptors(
+  Object.fromEntries(['tvix', 'snix', 'grpc'].map((folder) => [folder, buildDescriptors(folder)])),
+)
 
 function buf(...args) {
   const env = { ...process.env, PATH: `${binaries}${delimiter}${process.env.PATH}` }
@@ -29,13 +31,13 @@ function generateMessages(family) {
   buf('generate', protos, '--template', template, '--path', join(protos, family))
 }
 
-/** The files of one family as an encoded google.protobuf.FileDescriptorSet, under their original names. */
-function buildDescriptors(family) {
+/** The files of one folder as an encoded google.protobuf.FileDescriptorSet, under their original names. */
+function buildDescriptors(folderName) {
   const folder = mkdtempSync(join(tmpdir(), 'descriptors-'))
   try {
     const file = join(folder, 'set.binpb')
     const format = ['--as-file-descriptor-set', '--exclude-source-info']
-    buf('build', protos, '--path', join(protos, family), ...format, '--output', file)
+    buf('build', protos, '--path', join(protos, folderName), ...format, '--output', file)
     return readFileSync(file)
   } finally {
     rmSync(folder, { recursive: true, force: true })

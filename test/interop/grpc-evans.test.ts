@@ -44,6 +44,13 @@ describeWith('grpcurl', grpcurl, (program) => {
       expect(listed).toEqual(expect.arrayContaining(SERVICES.map((service) => `${family}.${service}`)))
   })
 
+  test('asks for the health of the server and of a service', async () => {
+    for (const service of ['', 'tvix.store.v1.PathInfoService'])
+      expect(await call('grpc.health.v1.Health/Check', JSON.stringify({ service }))).toEqual({
+        status: 'SERVING',
+      })
+  })
+
   describe.each(FAMILIES)('%s', (family) => {
     test('describes every service and the messages below it', async () => {
       for (const service of SERVICES)

@@ -1,7 +1,7 @@
 import type { Server } from '@grpc/grpc-js'
 import { ReflectionService } from '@grpc/reflection'
-import { descriptorFiles } from '../../model/wire/descriptors.ts'
-import { FAMILIES, type Family } from '../../model/wire/rpc.ts'
+import { type Described, descriptorFiles } from '../../model/wire/descriptors.ts'
+import { FAMILIES } from '../../model/wire/rpc.ts'
 
 type ReflectionInput = ConstructorParameters<typeof ReflectionService>[0]
 
@@ -11,11 +11,12 @@ type ReflectionInput = ConstructorParameters<typeof ReflectionService>[0]
  * its loader would replace by names of its own.
  */
 export function addReflection(server: Server): void {
-  const definition = (family: Family) => ({
+  const definition = (described: Described) => ({
     format: 'Protocol Buffer 3 DescriptorProto',
     type: {},
-    fileDescriptorProtos: descriptorFiles(family).map((file) => Buffer.from(file)),
+    fileDescriptorProtos: descriptorFiles(described).map((file) => Buffer.from(file)),
   })
-  const files = Object.fromEntries(FAMILIES.map((family) => [family, definition(family)]))
+  const sets: readonly Described[] = [...FAMILIES, 'grpc']
+  const files = Object.fromEntries(sets.map((described) => [described, definition(described)]))
   new ReflectionService(files as unknown as ReflectionInput).addToServer(server)
 }

@@ -3,3 +3,5 @@
 export declare const tvix: string
 /** A FileDescriptorSet in base64. */
 export declare const snix: string
+/** A FileDescriptorSet in base64. */
+export declare const grpc: string

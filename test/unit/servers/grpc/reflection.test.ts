@@ -49,7 +49,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
   const sorted = (files: readonly Uint8Array[]) =>
     files.map((file) => Buffer.from(file).toString('hex')).sort()
 
-  test('lists the services of both families', async () => {
+  test('lists the services of both families, and health', async () => {
     const { listServicesResponse } = await ask({ listServices: '*' })
     const names = listServicesResponse!.service.map(({ name }) => name)
     const expected = FAMILIES.flatMap((family) => [
@@ -57,7 +57,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
       `${family}.castore.v1.DirectoryService`,
       `${family}.store.v1.PathInfoService`,
     ])
-    expect(names.sort()).toEqual(expected.sort())
+    expect(names.sort()).toEqual([...expected, 'grpc.health.v1.Health'].sort())
   })
 
   describe.each(FAMILIES)('%s', (family) => {
