@@ -131,6 +131,8 @@ export const MOUNT_READ_AHEAD_FILES_MAX = 1_024
 export const UNCHUNKED_BLOB_BYTES_MAX = 256 * MiB
 /** A system call on the mount ends after this long, whatever happened to the store behind it. */
 export const MOUNT_CALL_MS_MAX = 60_000
+/** What a source did not answer in time fails again at once for so long: the kernel repeats a read that failed. */
+export const MOUNT_DEADLINE_MEMORY_MS = 250
 /** A call that a signal interrupts still gets its answer if that comes within this time. */
 export const MOUNT_INTERRUPT_GRACE_MS = 300
 /** Fetches from the store on behalf of the mount at the same time; more wait for their turn. */

@@ -10,6 +10,7 @@ import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
 import type { FuseDevice } from './device.ts'
 import { errnoOf } from './errno.ts'
+import { LateReads } from './late-reads.ts'
 import { ListingPool } from './listing.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
 import { OPERATIONS, type Operation, type OperationContext, refusalOf } from './operations.ts'
@@ -60,6 +61,7 @@ export class FuseSession {
   readonly #request = new Request()
   readonly #reply = new Reply()
   readonly #inFlight = new Map<bigint, PendingRequest>()
+  readonly #lateReads = new LateReads()
   readonly #ready = Promise.withResolvers<void>()
   readonly #closed = Promise.withResolvers<void>()
   #context: OperationContext
@@ -146,6 +148,10 @@ export class FuseSession {
       this.#refuse(request, Errno.EINVAL)
       return
     }
+    if (request.opcode === Opcode.READ && this.#lateReads.has(request.nodeid)) {
+      this.#refuse(request, Errno.ETIMEDOUT)
+      return
+    }
     const pending = new PendingRequest(request)
     let soon: Soon<unknown>
     try {
@@ -197,6 +203,7 @@ export class FuseSession {
     if (pending.answered) return
     const errno = errnoOf(error)
     if (errno === Errno.EIO || errno === Errno.ETIMEDOUT) this.#logFailure(pending, error)
+    if (errno === Errno.ETIMEDOUT && pending.opcode === Opcode.READ) this.#lateReads.add(pending.nodeid)
     this.#send(pending, errno)
   }
 

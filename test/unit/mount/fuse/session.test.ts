@@ -5,6 +5,7 @@ import { TreeFault } from '../../../../src/mount/tree/interface.ts'
 import { ERROR_TABLE, type ErrorCode, StoreError } from '../../../../src/support/errors.ts'
 import {
   FUSE_REQUESTS_PER_TURN,
+  MOUNT_DEADLINE_MEMORY_MS,
   MOUNT_INTERRUPT_GRACE_MS,
   MOUNT_ROOT_LISTING_MS,
 } from '../../../../src/support/limits.ts'
@@ -437,6 +438,20 @@ describe('waiting', () => {
     device.request(Opcode.INTERRUPT, 0, u64s(2n ** 63n + 5n))
     device.request(Opcode.INTERRUPT, 0, Buffer.alloc(3))
     expect(device.replies.length).toBe(replies)
+  })
+
+  it('a read that the kernel repeats after its deadline fails at once, a later one is tried again', async () => {
+    const { device, tree } = serve(new WaitingTree(), { callMs: 5000 })
+    const waits = () => tree.waits.length
+    const first = device.request(Opcode.READ, 5, readBody(0, 4096))
+    vi.advanceTimersByTime(5000)
+    expect(device.replyTo(first)?.error).toBe(-Errno.ETIMEDOUT)
+    const asked = waits()
+    expect(device.ask(Opcode.READ, 5, readBody(0, 4096)).error).toBe(-Errno.ETIMEDOUT)
+    expect(waits()).toBe(asked)
+    vi.advanceTimersByTime(MOUNT_DEADLINE_MEMORY_MS)
+    device.request(Opcode.READ, 5, readBody(0, 4096))
+    expect(waits()).toBe(asked + 1)
   })
 
   it('no call outlives its deadline', async () => {
