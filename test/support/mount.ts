@@ -164,7 +164,7 @@ export class ChildMount {
   }
 
   kill(signal: NodeJS.Signals): void {
-    process.kill(this.pid, signal)
+    signalIfAlive(this.pid, signal)
   }
 
   async counts(): Promise<Counts> {
@@ -181,5 +181,14 @@ export class ChildMount {
   async destroy(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.kill('SIGKILL')
     await this.ended
+  }
+}
+
+/** A process may end by itself at the very moment when it is to be ended. */
+export function signalIfAlive(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'ESRCH') throw error
   }
 }

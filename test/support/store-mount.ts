@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import type { FetchStats, MountStats } from '../../src/mount/tree/stats.ts'
 import { TVIX_STORE, until } from './cli.ts'
-import type { MountNamespace, Outcome } from './mount.ts'
+import { type MountNamespace, type Outcome, signalIfAlive } from './mount.ts'
 
 export interface StoreStats {
   readonly kernel: { readonly requests: Record<string, number>; readonly bytesRead: number }
@@ -61,7 +61,7 @@ export class StoreMount implements AsyncDisposable {
   }
 
   kill(signal: NodeJS.Signals): void {
-    process.kill(this.pid, signal)
+    signalIfAlive(this.pid, signal)
   }
 
   async stats(): Promise<StoreStats> {
