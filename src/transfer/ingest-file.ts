@@ -1,5 +1,5 @@
-import type { BigIntStats } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import fs from 'node:fs'
+import { promisify } from 'node:util'
 import type { Digest } from '../model/castore/digest.ts'
 import type { FileNode } from '../model/castore/node.ts'
 import { printable } from '../support/bytes.ts'
@@ -11,6 +11,16 @@ import { type IngestProgress, OPEN_SOURCE_FLAGS, sourceError } from './source.ts
 
 const OWNER_EXECUTE = 0o100n
 
+/** What waits for the disk; stat and close of an open file answer from memory and are called on the spot. */
+const open = promisify<Uint8Array, number, number>(fs.open as never)
+const read = promisify(fs.read) as unknown as (
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: null,
+) => Promise<{ bytesRead: number }>
+
 /**
  * Stores one regular file. Its size is what was read, and what was read is what was there from the first byte to
  * the last: a file whose size or times moved meanwhile is an error, since its digest would describe a state that
@@ -21,12 +31,12 @@ export async function ingestFile(
   uploader: BlobUploader,
   options: Call & { readonly progress?: IngestProgress | undefined },
 ): Promise<FileNode> {
-  const file = await openSource(path)
+  const fd = await openSource(path)
   try {
-    const before = await file.stat({ bigint: true })
+    const before = fs.fstatSync(fd, { bigint: true })
     if (!before.isFile()) throw changed(path)
     const size = Number(before.size)
-    const source = { file, path, size, before }
+    const source = { fd, path, size, before }
     const digest =
       size <= SMALL_BLOB_BYTES_MAX
         ? await uploadSmall(source, uploader, options)
@@ -36,15 +46,15 @@ export async function ingestFile(
   } catch (error) {
     throw sourceError('read', path, error)
   } finally {
-    await file.close()
+    fs.closeSync(fd)
   }
 }
 
 interface Source {
-  readonly file: FileHandle
+  readonly fd: number
   readonly path: Uint8Array
   readonly size: number
-  readonly before: BigIntStats
+  readonly before: fs.BigIntStats
 }
 
 async function uploadSmall(
@@ -56,8 +66,8 @@ async function uploadSmall(
   try {
     // One byte more than expected tells a file that grew.
     const buffer = Buffer.allocUnsafeSlow(source.size + 1)
-    const length = await readFully(source.file, buffer)
-    await checkUnchanged(source, length)
+    const length = await readFully(source.fd, buffer, source.size)
+    checkUnchanged(source, length)
     options.progress?.read(length)
     return await uploader.upload(buffer.subarray(0, length), options)
   } finally {
@@ -77,13 +87,13 @@ async function uploadLarge(
       throwIfAborted(options.signal)
       // A fresh buffer each time: the writer may still hold the last one.
       const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
-      const length = await readFully(source.file, buffer)
+      const length = await readFully(source.fd, buffer)
       if (length > 0) await writer.write(buffer.subarray(0, length))
       total += length
       options.progress?.read(length)
       if (length < buffer.length) break
     }
-    await checkUnchanged(source, total)
+    checkUnchanged(source, total)
     return await writer.close()
   } catch (error) {
     await writer.abort()
@@ -91,7 +101,7 @@ async function uploadLarge(
   }
 }
 
-async function openSource(path: Uint8Array): Promise<FileHandle> {
+async function openSource(path: Uint8Array): Promise<number> {
   try {
     return await open(Buffer.from(path), OPEN_SOURCE_FLAGS)
   } catch (error) {
@@ -99,20 +109,20 @@ async function openSource(path: Uint8Array): Promise<FileHandle> {
   }
 }
 
-/** Reads from the current position until the buffer is full or the file ends. */
-async function readFully(file: FileHandle, buffer: Buffer): Promise<number> {
+/** Reads from the current position until there are `enough` bytes or the file ends. */
+async function readFully(fd: number, buffer: Buffer, enough = buffer.length): Promise<number> {
   let filled = 0
-  while (filled < buffer.length) {
-    const { bytesRead } = await file.read(buffer, filled, buffer.length - filled, null)
+  while (filled < enough) {
+    const { bytesRead } = await read(fd, buffer, filled, buffer.length - filled, null)
     if (bytesRead === 0) break
     filled += bytesRead
   }
   return filled
 }
 
-async function checkUnchanged(source: Source, bytesRead: number): Promise<void> {
+function checkUnchanged(source: Source, bytesRead: number): void {
   const { before } = source
-  const after = await source.file.stat({ bigint: true })
+  const after = fs.fstatSync(source.fd, { bigint: true })
   // Somebody who hard-links the file (Nix optimising its store) moves ctime and changes nothing.
   const sameTimes =
     after.mtimeNs === before.mtimeNs && (after.ctimeNs === before.ctimeNs || after.nlink !== before.nlink)

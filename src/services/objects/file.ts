@@ -125,18 +125,36 @@ class FileObjectStore implements ObjectStore {
 
   async #store(path: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }) {
     if (call?.ifAbsent && (await sizeOf(path)) !== undefined) return
-    const folder = dirname(path)
+    try {
+      await this.#ensureFolder(dirname(path))
+      if (body.length > 0 || !(await this.#createEmpty(path))) await this.#replace(path, body, call)
+      await this.#folderSync.sync(dirname(path))
+    } catch (error) {
+      this.#forgetFolders(error)
+      throw fileError(`storing ${path}`, error)
+    }
+  }
+
+  /** Without contents nothing could be half there, so it needs no temp file. False when there is a file already. */
+  async #createEmpty(path: string): Promise<boolean> {
+    try {
+      this.#ops.close(await this.#ops.open(path, 'wx'))
+      return true
+    } catch (error) {
+      if (systemCode(error) === 'EEXIST') return false
+      throw error
+    }
+  }
+
+  async #replace(path: string, body: Uint8Array, call?: Call): Promise<void> {
     const temp = join(this.#root, TEMP_FOLDER, randomUUID())
     try {
       await this.#ensureFolder(dirname(temp))
-      await this.#ensureFolder(folder)
       await this.#writeTemp(temp, body, call)
       await this.#ops.rename(temp, path)
-      await this.#folderSync.sync(folder)
     } catch (error) {
       await this.#ops.unlink(temp).catch(() => {}) // it may be gone or never have been; the first error counts
-      this.#forgetFolders(error)
-      throw fileError(`storing ${path}`, error)
+      throw error
     }
   }
 
@@ -148,7 +166,7 @@ class FileObjectStore implements ObjectStore {
       // An empty file has no contents to lose; its existence is the folder's business.
       if (body.length > 0) await this.#ops.fsync(fd)
     } finally {
-      await this.#ops.close(fd)
+      this.#ops.close(fd)
     }
     throwIfAborted(call?.signal)
   }

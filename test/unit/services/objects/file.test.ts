@@ -34,6 +34,11 @@ function recordingOps(steps: Step[]): FileOps {
       paths.set(fd, path)
       return fd
     },
+    openFolder(path) {
+      const fd = nodeFileOps.openFolder(path)
+      paths.set(fd, path)
+      return fd
+    },
     async write(fd, bytes, offset) {
       const written = await nodeFileOps.write(fd, bytes, offset)
       steps.push({ op: 'write', path: path(fd) })
@@ -53,10 +58,13 @@ function recordingOps(steps: Step[]): FileOps {
 /** Fails the `nth` of all calls (from 1) with `code`; `count` tells how many there were. */
 function failingOps(nth: number, code: string): { ops: FileOps; readonly count: number } {
   let count = 0
+  const fail = () => {
+    if (++count === nth) throw Object.assign(new Error(`${code}: injected`), { code })
+  }
   const failing =
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
-      if (++count === nth) throw Object.assign(new Error(`${code}: injected`), { code })
+      fail()
       return call(...args)
     }
   const ops: FileOps = {
@@ -65,9 +73,13 @@ function failingOps(nth: number, code: string): { ops: FileOps; readonly count: 
     write: failing(nodeFileOps.write),
     fsync: failing(nodeFileOps.fsync),
     // A close that fails has closed all the same.
-    close: async (fd) => {
-      await nodeFileOps.close(fd)
-      await failing(async () => {})()
+    close: (fd) => {
+      nodeFileOps.close(fd)
+      fail()
+    },
+    openFolder: (path) => {
+      fail()
+      return nodeFileOps.openFolder(path)
     },
     rename: failing(nodeFileOps.rename),
     unlink: nodeFileOps.unlink,
