@@ -49,6 +49,16 @@ export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 
 /** Files that one file object store has open at the same time; more wait for their turn. */
 export const OBJECT_FILES_MAX = 64
+/** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
+export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
+/** Longer than any such read takes that finds what it wants in memory. */
+export const READ_ON_SPOT_MS_MAX = 0.25
+/** After one that took longer, the thread pool is used for this many times as long at first … */
+export const READ_ON_SPOT_REST_MIN = 10
+/** … and for this many at most. */
+export const READ_ON_SPOT_REST_MAX = 640
+/** Files are read on the spot for this long before the event loop gets to sockets and timers again. */
+export const READ_ON_SPOT_TURN_MS_MAX = 2
 /** A temp file this old belongs to a process that died: a put writes its file in one go, in seconds at worst. */
 export const TEMP_FILE_STALE_MS = 10 * 60_000
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { type FileOps, nodeFileOps } from '../../../../src/services/objects/file-ops.ts'
+import { ReadPace } from '../../../../src/services/objects/read-pace.ts'
 import type { ErrorCode } from '../../../../src/support/errors.ts'
 import { TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
 import { collect } from '../../../support/collect.ts'
@@ -243,6 +244,20 @@ describe('a failed system call', () => {
 })
 
 describe('reading', () => {
+  it('gives the event loop its turn, however quick the disk is', async () => {
+    await using dir = await tempDir()
+    const store = await openFileObjectStore(dir.path, nodeFileOps, new ReadPace(true))
+    await store.put(KEY, BODY)
+    let hadItsTurn = false
+    setTimeout(() => {
+      hadItsTurn = true
+    })
+    // Promises alone would keep the loop for ever.
+    const deadline = performance.now() + 10_000
+    while (!hadItsTurn && performance.now() < deadline) await store.get(KEY)
+    expect(hadItsTurn).toBe(true)
+  })
+
   it('takes no failure for absence', async () => {
     await using dir = await tempDir()
     const store = await openFileObjectStore(dir.path)
