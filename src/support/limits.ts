@@ -68,6 +68,8 @@ export const TEMP_FILE_STALE_MS = 10 * 60_000
 export const SMALL_BLOB_BYTES_MAX = 1 * MiB
 /** Bytes of small blobs in memory at once, over all imports of the process. */
 export const SMALL_BLOB_BUDGET_BYTES = 128 * MiB
+/** Blobs up to this size are sent without asking whether they exist: the question costs about as much as the answer. */
+export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 /** Files of one import that are open at the same time. */
 export const INGEST_FILES_MAX = 50
 /** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */
