@@ -5,13 +5,14 @@ import type { FileNode } from '../model/castore/node.ts'
 import { printable } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import { READ_BUFFER_BYTES, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import { READ_BUFFER_BYTES, READ_ON_SPOT_BYTES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import type { ReadPace } from '../support/read-pace.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { type IngestProgress, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 
 const OWNER_EXECUTE = 0o100n
 
-/** What waits for the disk; stat and close of an open file answer from memory and are called on the spot. */
+/** What may wait for the disk; stat and close of an open file answer from memory and are called on the spot. */
 const open = promisify<Uint8Array, number, number>(fs.open as never)
 const read = promisify(fs.read) as unknown as (
   fd: number,
@@ -21,6 +22,12 @@ const read = promisify(fs.read) as unknown as (
   position: null,
 ) => Promise<{ bytesRead: number }>
 
+export interface IngestFileOptions extends Call {
+  /** Of the tree that the file is in. */
+  readonly pace: ReadPace
+  readonly progress?: IngestProgress | undefined
+}
+
 /**
  * Stores one regular file. Its size is what was read, and what was read is what was there from the first byte to
  * the last: a file whose size or times moved meanwhile is an error, since its digest would describe a state that
@@ -29,9 +36,9 @@ const read = promisify(fs.read) as unknown as (
 export async function ingestFile(
   path: Uint8Array,
   uploader: BlobUploader,
-  options: Call & { readonly progress?: IngestProgress | undefined },
+  options: IngestFileOptions,
 ): Promise<FileNode> {
-  const fd = await openSource(path)
+  const fd = await openSource(path, options.pace)
   try {
     const before = fs.fstatSync(fd, { bigint: true })
     if (!before.isFile()) throw changed(path)
@@ -60,13 +67,13 @@ interface Source {
 async function uploadSmall(
   source: Source,
   uploader: BlobUploader,
-  options: Call & { readonly progress?: IngestProgress | undefined },
+  options: IngestFileOptions,
 ): Promise<Digest> {
   const release = await uploader.reserve(source.size, options)
   try {
     // One byte more than expected tells a file that grew.
     const buffer = Buffer.allocUnsafeSlow(source.size + 1)
-    const length = await readFully(source.fd, buffer, source.size)
+    const length = await readFully(source, buffer, options.pace, source.size)
     checkUnchanged(source, length)
     options.progress?.read(length)
     return await uploader.upload(buffer.subarray(0, length), options)
@@ -78,7 +85,7 @@ async function uploadSmall(
 async function uploadLarge(
   source: Source,
   uploader: BlobUploader,
-  options: Call & { readonly progress?: IngestProgress | undefined },
+  options: IngestFileOptions,
 ): Promise<Digest> {
   const writer = uploader.blobs.openWrite(options)
   try {
@@ -87,7 +94,7 @@ async function uploadLarge(
       throwIfAborted(options.signal)
       // A fresh buffer each time: the writer may still hold the last one.
       const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
-      const length = await readFully(source.fd, buffer)
+      const length = await readFully(source, buffer, options.pace)
       if (length > 0) await writer.write(buffer.subarray(0, length))
       total += length
       options.progress?.read(length)
@@ -101,19 +108,29 @@ async function uploadLarge(
   }
 }
 
-async function openSource(path: Uint8Array): Promise<number> {
+async function openSource(path: Uint8Array, pace: ReadPace): Promise<number> {
   try {
-    return await open(Buffer.from(path), OPEN_SOURCE_FLAGS)
+    const name = Buffer.from(path)
+    if (pace.isOnSpot) return pace.run(() => fs.openSync(name, OPEN_SOURCE_FLAGS))
+    return await open(name, OPEN_SOURCE_FLAGS)
   } catch (error) {
     throw sourceError('open', path, error)
   }
 }
 
 /** Reads from the current position until there are `enough` bytes or the file ends. */
-async function readFully(fd: number, buffer: Buffer, enough = buffer.length): Promise<number> {
+async function readFully(
+  { fd }: Source,
+  buffer: Buffer,
+  pace: ReadPace,
+  enough = buffer.length,
+): Promise<number> {
   let filled = 0
   while (filled < enough) {
-    const { bytesRead } = await read(fd, buffer, filled, buffer.length - filled, null)
+    const isOnSpot = buffer.length <= READ_ON_SPOT_BYTES_MAX && pace.isOnSpot
+    const bytesRead = isOnSpot
+      ? pace.run(() => fs.readSync(fd, buffer, filled, buffer.length - filled, null))
+      : (await read(fd, buffer, filled, buffer.length - filled, null)).bytesRead
     if (bytesRead === 0) break
     filled += bytesRead
   }

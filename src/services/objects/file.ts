@@ -6,20 +6,14 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { systemCode } from '../../support/errors.ts'
 import { createFolders } from '../../support/folders.ts'
-import {
-  OBJECT_FILES_MAX,
-  READ_ON_SPOT_BYTES_MAX,
-  READ_ON_SPOT_TURN_MS_MAX,
-  TEMP_FILE_STALE_MS,
-} from '../../support/limits.ts'
-import { Turn } from '../../support/turn.ts'
+import { OBJECT_FILES_MAX, READ_ON_SPOT_BYTES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
+import { type ReadPace, readPaceOf } from '../../support/read-pace.ts'
 import { fileError } from './file-error.ts'
 import { type FileOps, nodeFileOps } from './file-ops.ts'
 import { FolderSync } from './folder-sync.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange } from './range.ts'
-import { type ReadPace, readPaceOf } from './read-pace.ts'
 
 /** Below the root, where no key can point. */
 const TEMP_FOLDER = '.tmp'
@@ -64,7 +58,6 @@ class FileObjectStore implements ObjectStore {
   readonly #root: string
   readonly #ops: FileOps
   readonly #pace: ReadPace
-  readonly #turn = new Turn(READ_ON_SPOT_TURN_MS_MAX)
   readonly #folderSync: FolderSync
   readonly #files = new Semaphore(OBJECT_FILES_MAX)
   /** Folders that exist durably, or will when the promise resolves. Grows with the fan-out, not with the store. */
@@ -83,7 +76,7 @@ class FileObjectStore implements ObjectStore {
   async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
     throwIfAborted(call?.signal)
     const path = this.#path(key)
-    if (this.#isOnSpot) {
+    if (this.#pace.isOnSpot) {
       const found = this.#pace.run(() => readSmallFile(path, call?.range))
       if (found !== TOO_LARGE) return found
     }
@@ -139,7 +132,7 @@ class FileObjectStore implements ObjectStore {
 
   async #sizeOf(path: string): Promise<number | undefined> {
     try {
-      const stats = this.#isOnSpot
+      const stats = this.#pace.isOnSpot
         ? this.#pace.run(() => fs.statSync(path, { throwIfNoEntry: false }))
         : await stat(path)
       return stats?.isFile() ? stats.size : undefined
@@ -147,10 +140,6 @@ class FileObjectStore implements ObjectStore {
       if (saysAbsent(error)) return undefined
       throw fileError(`looking for ${path}`, error)
     }
-  }
-
-  get #isOnSpot(): boolean {
-    return this.#pace.isOnSpot && !this.#turn.isLong
   }
 
   #path(key: string): string {

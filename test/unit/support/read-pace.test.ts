@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { ReadPace, readPaceOf } from '../../../../src/services/objects/read-pace.ts'
-import { READ_ON_SPOT_REST_MAX } from '../../../../src/support/limits.ts'
-import { tempDir } from '../../../support/temp-dir.ts'
+import { READ_ON_SPOT_REST_MAX } from '../../../src/support/limits.ts'
+import { ReadPace, readPaceOf } from '../../../src/support/read-pace.ts'
+import { tempDir } from '../../support/temp-dir.ts'
 
 /** A pace on a clock that moves only when told, and a read that takes `ms` of it. */
 function clocked(isLocal = true) {
   let now = 0
-  const pace = new ReadPace(isLocal, () => now)
+  const pace = new ReadPace(isLocal, () => now, { isLong: false })
   const pass = (ms: number) => {
     now += ms
   }

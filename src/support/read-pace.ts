@@ -1,5 +1,11 @@
 import { statfs } from 'node:fs/promises'
-import { READ_ON_SPOT_MS_MAX, READ_ON_SPOT_REST_MAX, READ_ON_SPOT_REST_MIN } from '../../support/limits.ts'
+import {
+  READ_ON_SPOT_MS_MAX,
+  READ_ON_SPOT_REST_MAX,
+  READ_ON_SPOT_REST_MIN,
+  READ_ON_SPOT_TURN_MS_MAX,
+} from './limits.ts'
+import { Turn } from './turn.ts'
 
 /** File systems of this machine (linux/magic.h, and what ZFS and bcachefs answer to statfs). */
 const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
@@ -13,6 +19,9 @@ const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0x794c7630, // overlayfs
 ])
 
+/** One for all: they share an event loop. */
+const processTurn = new Turn(READ_ON_SPOT_TURN_MS_MAX)
+
 /**
  * Decides whether files are read on the spot or in the thread pool. What lies in the page cache is there in 10 µs,
  * several times faster than a trip to the pool; what has to come from a disk would hold up everything else meanwhile.
@@ -23,17 +32,19 @@ const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
 export class ReadPace {
   readonly #isLocal: boolean
   readonly #now: () => number
+  readonly #turn: { readonly isLong: boolean }
   #restUntil = 0
   #rest = READ_ON_SPOT_REST_MIN
 
-  /** `isLocal`: only then is anything done on the spot. `now`: milliseconds, for tests. */
-  constructor(isLocal: boolean, now: () => number = () => performance.now()) {
+  /** `isLocal`: only then is anything done on the spot. `now` (in milliseconds) and `turn` are for tests. */
+  constructor(isLocal: boolean, now = () => performance.now(), turn: { isLong: boolean } = processTurn) {
     this.#isLocal = isLocal
     this.#now = now
+    this.#turn = turn
   }
 
   get isOnSpot(): boolean {
-    return this.#isLocal && this.#now() >= this.#restUntil
+    return this.#isLocal && this.#now() >= this.#restUntil && !this.#turn.isLong
   }
 
   /** Reads, and takes the time. */
@@ -58,7 +69,7 @@ export class ReadPace {
 }
 
 /** Never on the spot on a file server: it may not answer for minutes, and nothing could interrupt that wait. */
-export async function readPaceOf(folder: string): Promise<ReadPace> {
+export async function readPaceOf(folder: string | Buffer): Promise<ReadPace> {
   const { type } = await statfs(folder)
   return new ReadPace(LOCAL_FILE_SYSTEMS.has(type >>> 0))
 }
