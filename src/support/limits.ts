@@ -49,6 +49,16 @@ export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 
 /** Files that one file object store has open at the same time; more wait for their turn. */
 export const OBJECT_FILES_MAX = 64
+/** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
+export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
+/** Longer than any such read takes that finds what it wants in memory. */
+export const READ_ON_SPOT_MS_MAX = 0.25
+/** After one that took longer, the thread pool is used for this many times as long at first … */
+export const READ_ON_SPOT_REST_MIN = 10
+/** … and for this many at most. */
+export const READ_ON_SPOT_REST_MAX = 640
+/** Files are read on the spot for this long before the event loop gets to sockets and timers again. */
+export const READ_ON_SPOT_TURN_MS_MAX = 2
 /** A temp file this old belongs to a process that died: a put writes its file in one go, in seconds at worst. */
 export const TEMP_FILE_STALE_MS = 10 * 60_000
 
@@ -58,6 +68,8 @@ export const TEMP_FILE_STALE_MS = 10 * 60_000
 export const SMALL_BLOB_BYTES_MAX = 1 * MiB
 /** Bytes of small blobs in memory at once, over all imports of the process. */
 export const SMALL_BLOB_BUDGET_BYTES = 128 * MiB
+/** Blobs up to this size are sent without asking whether they exist: the question costs about as much as the answer. */
+export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 /** Files of one import that are open at the same time. */
 export const INGEST_FILES_MAX = 50
 /** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */

@@ -2,14 +2,14 @@ import { Digest } from '../model/castore/digest.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { Call } from '../support/call.ts'
 import { Semaphore, SingleFlight } from '../support/concurrency.ts'
-import { SMALL_BLOB_BUDGET_BYTES } from '../support/limits.ts'
+import { SMALL_BLOB_BUDGET_BYTES, UPLOAD_UNASKED_BYTES_MAX } from '../support/limits.ts'
 
 /** Bytes of small blobs that all imports of this process hold in memory (spec §6.2). */
 const smallBlobBudget = new Semaphore(SMALL_BLOB_BUDGET_BYTES)
 
 /**
- * Uploads blobs that are held in memory, each content once: blobs that exist are not sent, and equal contents
- * that arrive at the same time share one upload.
+ * Uploads blobs that are held in memory, each content once: blobs that exist are not sent (but for tiny
+ * ones), and equal contents that arrive at the same time share one upload.
  */
 export class BlobUploader {
   readonly #blobs: BlobService
@@ -37,7 +37,8 @@ export class BlobUploader {
   }
 
   async #store(digest: Digest, contents: Uint8Array, call: Call): Promise<void> {
-    if (await this.#blobs.has(digest, call)) return
+    const isTiny = contents.length <= UPLOAD_UNASKED_BYTES_MAX
+    if (!isTiny && (await this.#blobs.has(digest, call))) return
     const writer = this.#blobs.openWrite(call)
     try {
       if (contents.length > 0) await writer.write(contents)

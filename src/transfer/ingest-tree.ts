@@ -18,6 +18,7 @@ import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { INGEST_FILES_MAX, TREE_DEPTH_MAX } from '../support/limits.ts'
+import { ReadPace, readPaceOf } from '../support/read-pace.ts'
 import { BlobUploader } from './blob-uploader.ts'
 import { ingestFile } from './ingest-file.ts'
 import { type IngestProgress, sourceError } from './source.ts'
@@ -54,6 +55,7 @@ class TreeIngest {
   readonly #files = new Semaphore(INGEST_FILES_MAX)
   readonly #controller = new AbortController()
   readonly #signal: AbortSignal
+  #pace = new ReadPace(false)
   #putter: DirectoryPutter | undefined
   #lastPut: Promise<void> = Promise.resolve()
 
@@ -68,7 +70,9 @@ class TreeIngest {
 
   async run(path: Uint8Array): Promise<Node> {
     try {
-      const { node } = await this.#visit(path, await kindOf(path), 0)
+      const kind = await kindOf(path)
+      if (kind === 'directory') this.#pace = await readPaceOf(Buffer.from(path))
+      const { node } = await this.#visit(path, kind, 0)
       const root = await node
       if (this.#putter) await this.#putter.close()
       return root
@@ -130,6 +134,7 @@ class TreeIngest {
     const release = await this.#files.acquire(1, this.#signal)
     const stored = ingestFile(path, this.#uploader, {
       signal: this.#signal,
+      pace: this.#pace,
       progress: this.#options.progress,
     })
     return { node: this.#guard(stored.finally(release)) }

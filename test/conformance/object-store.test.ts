@@ -1,20 +1,23 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
+import { nodeFileOps } from '../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { ReadPace } from '../../src/support/read-pace.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { objectStoreCases, objectStoreSuite } from './object-store.ts'
 import { brokenCases, nothingToClean } from './suite.ts'
 
 objectStoreSuite('object store: memory', nothingToClean(memoryObjectStore))
-objectStoreSuite('object store: files', async () => {
-  const dir = await tempDir()
-  return {
-    subject: await openFileObjectStore(join(dir.path, 'store')),
-    [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
-  }
-})
+for (const [how, isLocal] of Object.entries({ 'on the spot': true, 'in the thread pool': false }))
+  objectStoreSuite(`object store: files, read ${how}`, async () => {
+    const dir = await tempDir()
+    return {
+      subject: await openFileObjectStore(join(dir.path, 'store'), nodeFileOps, new ReadPace(isLocal)),
+      [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    }
+  })
 
 /** A store in memory with one promise broken. */
 type Breakage = (base: ObjectStore) => Partial<ObjectStore>

@@ -98,8 +98,9 @@ function adaptUnary(
   report: Report,
 ): UntypedHandleCall {
   return async (call: ServerUnaryCall<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
+    using context = createCall(call)
     try {
-      const response = await handler(decodeRequest(method, call.request), createCall(call))
+      const response = await handler(decodeRequest(method, call.request), context)
       respond(null, view(method.response.encode(response)))
     } catch (error) {
       respond(report(error))
@@ -113,7 +114,7 @@ function adaptServerStream(
   report: Report,
 ): UntypedHandleCall {
   return async (call: ServerWritableStream<Buffer, Buffer>) => {
-    const context = createCall(call)
+    using context = createCall(call)
     const sink = new ResponseSink(call, context.signal)
     try {
       for await (const response of handler(decodeRequest(method, call.request), context))
@@ -131,7 +132,7 @@ function adaptClientStream(
   report: Report,
 ): UntypedHandleCall {
   return async (call: ServerReadableStream<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
-    const context = createCall(call)
+    using context = createCall(call)
     try {
       const response = await handler(decodeRequests(method, call, context.signal), context)
       respond(null, view(method.response.encode(response)))
@@ -160,16 +161,22 @@ function decodeRequest(method: AnyMethod, bytes: Uint8Array): unknown {
 
 interface AnyServerCall {
   on(event: 'cancelled', listener: () => void): unknown
+  off(event: 'cancelled', listener: () => void): unknown
   readonly cancelled: boolean
   sendMetadata(metadata: Metadata): void
 }
 
-function createCall(call: AnyServerCall): ServerCall {
+/** Dispose of it when the handler is done: grpc-js says of every call, at its end, that it was cancelled. */
+function createCall(call: AnyServerCall): ServerCall & Disposable {
   const controller = new AbortController()
   const abort = () => controller.abort(new StoreError('cancelled', 'the client went away'))
   if (call.cancelled) abort()
   else call.on('cancelled', abort)
-  return { signal: controller.signal, sendHeaders: () => call.sendMetadata(new Metadata()) }
+  return {
+    signal: controller.signal,
+    sendHeaders: () => call.sendMetadata(new Metadata()),
+    [Symbol.dispose]: () => call.off('cancelled', abort),
+  }
 }
 
 /** Failures that are ours rather than the client's. */

@@ -2,7 +2,7 @@ import { Digest } from '../../model/castore/digest.ts'
 import { Chunker, ChunkSplitter } from '../../model/castore/fastcdc.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { CHUNK_UPLOADS_MAX } from '../../support/limits.ts'
+import { CHUNK_UPLOADS_MAX, ZSTD_INLINE_BYTES_MAX } from '../../support/limits.ts'
 import { compress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { encodeChunkList } from './chunk-list.ts'
@@ -93,9 +93,10 @@ export class ObjectStoreBlobWriter implements BlobWriter {
     this.#uploads.add(upload)
   }
 
-  /** Asks before it compresses: most of what is written has been written before. */
+  /** Asks before it compresses much: most of what is written has been written before. `put` asks in any case. */
   async #upload(key: string, chunk: Uint8Array): Promise<void> {
-    if ((await this.#objects.head(key, this.#call)) !== undefined) return
+    const isLarge = chunk.length > ZSTD_INLINE_BYTES_MAX
+    if (isLarge && (await this.#objects.head(key, this.#call)) !== undefined) return
     const frame = await compress(chunk)
     await this.#objects.put(key, frame, { ...this.#call, ifAbsent: true })
   }

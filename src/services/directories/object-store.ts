@@ -37,9 +37,12 @@ class ObjectStoreDirectoryService implements DirectoryService {
     this.#objects = objects
   }
 
+  /** The index first: it has all directories but the roots. */
   async get(digest: Digest, call?: Call): Promise<Directory | undefined> {
+    const indexed = await this.#indexed(digest, call)
+    if (indexed) return indexed
     for await (const root of this.#closure(digest, call)) return root
-    return this.#indexed(digest, call)
+    return undefined
   }
 
   async *getRecursive(digest: Digest, call?: Call): AsyncGenerator<Directory> {

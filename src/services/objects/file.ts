@@ -6,7 +6,8 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { systemCode } from '../../support/errors.ts'
 import { createFolders } from '../../support/folders.ts'
-import { OBJECT_FILES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
+import { OBJECT_FILES_MAX, READ_ON_SPOT_BYTES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
+import { type ReadPace, readPaceOf } from '../../support/read-pace.ts'
 import { fileError } from './file-error.ts'
 import { type FileOps, nodeFileOps } from './file-ops.ts'
 import { FolderSync } from './folder-sync.ts'
@@ -31,11 +32,15 @@ const stat = promisify<string, fs.Stats>(fs.stat)
  * Objects as files below `root`, which is created when it is missing (and may be read-only, if it exists).
  * Temp files that a killed process left behind are removed.
  */
-export async function openFileObjectStore(root: string, ops: FileOps = nodeFileOps): Promise<ObjectStore> {
+export async function openFileObjectStore(
+  root: string,
+  ops: FileOps = nodeFileOps,
+  pace?: ReadPace,
+): Promise<ObjectStore> {
   const folder = resolve(root)
   await createRoot(folder, new FolderSync(ops))
   await removeStaleTempFiles(join(folder, TEMP_FOLDER), ops)
-  return new FileObjectStore(folder, ops)
+  return new FileObjectStore(folder, ops, pace ?? (await readPaceOf(folder)))
 }
 
 /**
@@ -52,22 +57,29 @@ class FileObjectStore implements ObjectStore {
   readonly name: string
   readonly #root: string
   readonly #ops: FileOps
+  readonly #pace: ReadPace
   readonly #folderSync: FolderSync
   readonly #files = new Semaphore(OBJECT_FILES_MAX)
   /** Folders that exist durably, or will when the promise resolves. Grows with the fan-out, not with the store. */
   readonly #folders = new Map<string, Promise<void>>()
   readonly #puts = new Map<string, Promise<void>>()
 
-  constructor(root: string, ops: FileOps) {
+  constructor(root: string, ops: FileOps, pace: ReadPace) {
     this.name = `file://${root}`
     this.#root = root
     this.#ops = ops
+    this.#pace = pace
     this.#folderSync = new FolderSync(ops)
     this.#folders.set(root, Promise.resolve())
   }
 
   async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
+    throwIfAborted(call?.signal)
     const path = this.#path(key)
+    if (this.#pace.isOnSpot) {
+      const found = this.#pace.run(() => readSmallFile(path, call?.range))
+      if (found !== TOO_LARGE) return found
+    }
     return this.#files.run(() => readFile(path, call?.range), 1, call?.signal)
   }
 
@@ -75,7 +87,7 @@ class FileObjectStore implements ObjectStore {
     throwIfAborted(call?.signal)
     const path = this.#path(key)
     await this.#puts.get(key)?.catch(() => {}) // its own caller hears of a failure
-    return sizeOf(path)
+    return this.#sizeOf(path)
   }
 
   async put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void> {
@@ -118,25 +130,55 @@ class FileObjectStore implements ObjectStore {
     }
   }
 
+  async #sizeOf(path: string): Promise<number | undefined> {
+    try {
+      const stats = this.#pace.isOnSpot
+        ? this.#pace.run(() => fs.statSync(path, { throwIfNoEntry: false }))
+        : await stat(path)
+      return stats?.isFile() ? stats.size : undefined
+    } catch (error) {
+      if (saysAbsent(error)) return undefined
+      throw fileError(`looking for ${path}`, error)
+    }
+  }
+
   #path(key: string): string {
     checkKey(key)
     return join(this.#root, key)
   }
 
   async #store(path: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }) {
-    if (call?.ifAbsent && (await sizeOf(path)) !== undefined) return
-    const folder = dirname(path)
+    if (call?.ifAbsent && (await this.#sizeOf(path)) !== undefined) return
+    try {
+      await this.#ensureFolder(dirname(path))
+      if (body.length > 0 || !(await this.#createEmpty(path))) await this.#replace(path, body, call)
+      await this.#folderSync.sync(dirname(path))
+    } catch (error) {
+      this.#forgetFolders(error)
+      throw fileError(`storing ${path}`, error)
+    }
+  }
+
+  /** Without contents nothing could be half there, so it needs no temp file. False when there is a file already. */
+  async #createEmpty(path: string): Promise<boolean> {
+    try {
+      this.#ops.close(await this.#ops.open(path, 'wx'))
+      return true
+    } catch (error) {
+      if (systemCode(error) === 'EEXIST') return false
+      throw error
+    }
+  }
+
+  async #replace(path: string, body: Uint8Array, call?: Call): Promise<void> {
     const temp = join(this.#root, TEMP_FOLDER, randomUUID())
     try {
       await this.#ensureFolder(dirname(temp))
-      await this.#ensureFolder(folder)
       await this.#writeTemp(temp, body, call)
       await this.#ops.rename(temp, path)
-      await this.#folderSync.sync(folder)
     } catch (error) {
       await this.#ops.unlink(temp).catch(() => {}) // it may be gone or never have been; the first error counts
-      this.#forgetFolders(error)
-      throw fileError(`storing ${path}`, error)
+      throw error
     }
   }
 
@@ -148,7 +190,7 @@ class FileObjectStore implements ObjectStore {
       // An empty file has no contents to lose; its existence is the folder's business.
       if (body.length > 0) await this.#ops.fsync(fd)
     } finally {
-      await this.#ops.close(fd)
+      this.#ops.close(fd)
     }
     throwIfAborted(call?.signal)
   }
@@ -222,16 +264,6 @@ async function removeStaleTempFiles(folder: string, ops: FileOps): Promise<void>
   }
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    const stats = await stat(path)
-    return stats.isFile() ? stats.size : undefined
-  } catch (error) {
-    if (saysAbsent(error)) return undefined
-    throw fileError(`looking for ${path}`, error)
-  }
-}
-
 /** Waits only where the disk may be waited for: fstat and close of an open file answer from memory. */
 async function readFile(path: string, range: ByteRange | undefined): Promise<Uint8Array | undefined> {
   let fd: number | undefined
@@ -253,10 +285,40 @@ async function readFully(fd: number, start: number, length: number): Promise<Uin
   const bytes = Buffer.allocUnsafeSlow(length)
   for (let done = 0; done < length; ) {
     const { bytesRead } = await read(fd, bytes, done, length - done, start + done)
-    if (bytesRead === 0) throw new Error(`the file ends ${length - done} bytes too early`)
+    if (bytesRead === 0) throw endsEarly(length - done)
     done += bytesRead
   }
   return bytes
+}
+
+const TOO_LARGE = Symbol('too large to be read on the spot')
+
+/** The same without any waiting for others, for small files. */
+function readSmallFile(path: string, range: ByteRange | undefined) {
+  let fd: number | undefined
+  try {
+    fd = fs.openSync(path, 'r')
+    const stats = fs.fstatSync(fd)
+    if (!stats.isFile()) return undefined
+    const { start, end } = cutRange(range, stats.size)
+    if (end - start > READ_ON_SPOT_BYTES_MAX) return TOO_LARGE
+    const bytes = Buffer.allocUnsafeSlow(end - start)
+    for (let done = 0; done < bytes.length; ) {
+      const bytesRead = fs.readSync(fd, bytes, done, bytes.length - done, start + done)
+      if (bytesRead === 0) throw endsEarly(bytes.length - done)
+      done += bytesRead
+    }
+    return bytes
+  } catch (error) {
+    if (saysAbsent(error)) return undefined
+    throw fileError(`reading ${path}`, error)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+function endsEarly(missing: number): Error {
+  return new Error(`the file ends ${missing} bytes too early`)
 }
 
 /** Only these two mean that there is no such file; any other failure leaves it open. */

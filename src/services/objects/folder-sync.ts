@@ -36,11 +36,11 @@ export class FolderSync {
   }
 
   async #fsync(folder: string): Promise<void> {
-    const fd = await this.#ops.open(folder, 'r')
+    const fd = this.#ops.openFolder(folder)
     try {
       await this.#ops.fsync(fd)
     } finally {
-      await this.#ops.close(fd)
+      this.#ops.close(fd)
     }
   }
 }

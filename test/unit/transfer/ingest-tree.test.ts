@@ -12,7 +12,11 @@ import { readBlob } from '../../../src/services/blobs/read-blob.ts'
 import type { DirectoryService } from '../../../src/services/directories/interface.ts'
 import { memoryDirectoryService } from '../../../src/services/directories/memory.ts'
 import { StoreError } from '../../../src/support/errors.ts'
-import { INGEST_FILES_MAX, SMALL_BLOB_BYTES_MAX } from '../../../src/support/limits.ts'
+import {
+  INGEST_FILES_MAX,
+  SMALL_BLOB_BYTES_MAX,
+  UPLOAD_UNASKED_BYTES_MAX,
+} from '../../../src/support/limits.ts'
 import { ingestTree } from '../../../src/transfer/ingest-tree.ts'
 import { tempDir as makeTempDir } from '../../support/temp-dir.ts'
 import { vectors } from '../../support/vectors.ts'
@@ -178,10 +182,13 @@ describe('a file that changes while it is read', () => {
   })
 })
 
+/** Large enough that a store is asked whether it has it before it is sent. */
+const asked = (text: string) => text.padEnd(UPLOAD_UNASKED_BYTES_MAX + 1)
+
 test('equal contents are uploaded once, and no more files are open than the limit', async () => {
   const path = join(tempDir(), 'tree')
   await mkdir(path)
-  for (let i = 0; i < 200; i++) await writeFile(join(path, `f${i}`), `contents ${i % 100}`)
+  for (let i = 0; i < 200; i++) await writeFile(join(path, `f${i}`), asked(`contents ${i % 100}`))
   let writers = 0
   let active = 0
   let most = 0
@@ -208,7 +215,7 @@ test('equal contents are uploaded once, and no more files are open than the limi
 test('an abort ends it, and a failing upload too, with its own error', async () => {
   const path = join(tempDir(), 'tree')
   await mkdir(path)
-  for (let i = 0; i < 100; i++) await writeFile(join(path, `f${i}`), `contents ${i}`)
+  for (let i = 0; i < 100; i++) await writeFile(join(path, `f${i}`), asked(`contents ${i}`))
   const controller = new AbortController()
   const aborting: BlobService = {
     ...blobs,

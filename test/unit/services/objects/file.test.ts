@@ -5,6 +5,7 @@ import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { type FileOps, nodeFileOps } from '../../../../src/services/objects/file-ops.ts'
 import type { ErrorCode } from '../../../../src/support/errors.ts'
 import { TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
+import { ReadPace } from '../../../../src/support/read-pace.ts'
 import { collect } from '../../../support/collect.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
@@ -34,6 +35,11 @@ function recordingOps(steps: Step[]): FileOps {
       paths.set(fd, path)
       return fd
     },
+    openFolder(path) {
+      const fd = nodeFileOps.openFolder(path)
+      paths.set(fd, path)
+      return fd
+    },
     async write(fd, bytes, offset) {
       const written = await nodeFileOps.write(fd, bytes, offset)
       steps.push({ op: 'write', path: path(fd) })
@@ -53,10 +59,13 @@ function recordingOps(steps: Step[]): FileOps {
 /** Fails the `nth` of all calls (from 1) with `code`; `count` tells how many there were. */
 function failingOps(nth: number, code: string): { ops: FileOps; readonly count: number } {
   let count = 0
+  const fail = () => {
+    if (++count === nth) throw Object.assign(new Error(`${code}: injected`), { code })
+  }
   const failing =
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
-      if (++count === nth) throw Object.assign(new Error(`${code}: injected`), { code })
+      fail()
       return call(...args)
     }
   const ops: FileOps = {
@@ -65,9 +74,13 @@ function failingOps(nth: number, code: string): { ops: FileOps; readonly count: 
     write: failing(nodeFileOps.write),
     fsync: failing(nodeFileOps.fsync),
     // A close that fails has closed all the same.
-    close: async (fd) => {
-      await nodeFileOps.close(fd)
-      await failing(async () => {})()
+    close: (fd) => {
+      nodeFileOps.close(fd)
+      fail()
+    },
+    openFolder: (path) => {
+      fail()
+      return nodeFileOps.openFolder(path)
     },
     rename: failing(nodeFileOps.rename),
     unlink: nodeFileOps.unlink,
@@ -231,6 +244,20 @@ describe('a failed system call', () => {
 })
 
 describe('reading', () => {
+  it('gives the event loop its turn, however quick the disk is', async () => {
+    await using dir = await tempDir()
+    const store = await openFileObjectStore(dir.path, nodeFileOps, new ReadPace(true))
+    await store.put(KEY, BODY)
+    let hadItsTurn = false
+    setTimeout(() => {
+      hadItsTurn = true
+    })
+    // Promises alone would keep the loop for ever.
+    const deadline = performance.now() + 10_000
+    while (!hadItsTurn && performance.now() < deadline) await store.get(KEY)
+    expect(hadItsTurn).toBe(true)
+  })
+
   it('takes no failure for absence', async () => {
     await using dir = await tempDir()
     const store = await openFileObjectStore(dir.path)

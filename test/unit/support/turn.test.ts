@@ -1,0 +1,14 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { Turn } from '../../../src/support/turn.ts'
+
+it('a turn is long once its time is over, whatever promises resolved, and the next one begins anew', async () => {
+  const turn = new Turn(2)
+  let steps = 0
+  for (; !turn.isLong; steps++) await undefined
+  expect(steps).toBeGreaterThan(1)
+  await undefined
+  expect(turn.isLong).toBe(true)
+  await nextTurn()
+  expect(turn.isLong).toBe(false)
+})
