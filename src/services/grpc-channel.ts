@@ -139,6 +139,7 @@ class PeerChannel implements GrpcChannel {
   readonly #families = new Map<string, Family>()
   readonly #probes = new SingleFlight<string, Family>()
   readonly #circuit: Circuit
+  #closed = false
 
   constructor(address: string, channel: Channel, uploads: Channel, policy: GrpcPolicy) {
     this.address = address
@@ -166,6 +167,7 @@ class PeerChannel implements GrpcChannel {
   }
 
   close(): void {
+    this.#closed = true
     this.#channel.close()
     this.#uploads.close()
   }
@@ -173,6 +175,7 @@ class PeerChannel implements GrpcChannel {
   #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
     const { signal, patienceMs = this.policy.patienceMs } = options
     const what = `${this.address}: ${path.slice(1)}`
+    if (this.#closed) throw new StoreError('cancelled', `${what}: the connection was closed`)
     this.#circuit.admit(what)
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
