@@ -14,6 +14,7 @@ import { directoryRpc, pathInfoRpc } from '../../src/model/wire/services.ts'
 import { readBlob } from '../../src/services/blobs/read-blob.ts'
 import { concatBytes, utf8 } from '../../src/support/bytes.ts'
 import type { ErrorCode } from '../../src/support/errors.ts'
+import { GRPC_WINDOW_BYTES } from '../../src/support/limits.ts'
 import { collect } from '../support/collect.ts'
 import { chain, directoryNode, fileNode, leaf, makeDirectory } from '../support/directories.ts'
 import {
@@ -905,6 +906,22 @@ describe('path infos', () => {
       code: 'corrupt',
     },
   ])
+})
+
+test('a blob without end is cut before it fills the memory, or even the windows', async () => {
+  let sent = 0
+  const ended = Promise.withResolvers<void>()
+  const endless: Behaviour = async (call) => {
+    call.headers()
+    for (; !call.gone && sent < 1_000 * 1024 * 1024; sent += 64 * 1024)
+      await call.message(chunk(new Uint8Array(64 * 1024)))
+    ended.resolve()
+  }
+  await using peer = await startHostileServer(read(endless))
+  using client = await openClient(peer.address)
+  expect(await outcome(readBlob(client.blobs, DIGEST, 10))).toMatchObject({ code: 'corrupt' })
+  await ended.promise
+  expect(sent).toBeLessThan(4 * GRPC_WINDOW_BYTES)
 })
 
 test('negative control: what is not verified lets wrong bytes through', async () => {
