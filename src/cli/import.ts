@@ -16,7 +16,7 @@ import { addStoreOptions, type StoreOptions, storeAddresses } from './store-opti
 
 interface ImportOptions extends StoreOptions {
   readonly json: boolean
-  readonly directorySize: SizeFormula
+  readonly directorySize?: SizeFormula
 }
 
 export function addImportCommand(program: Command): void {
@@ -26,9 +26,10 @@ export function addImportCommand(program: Command): void {
     .description('Put trees into the store, each under the path that `nix-store --add` gives it.')
     .option('--json', 'one JSON object a line on standard output instead of the store path', false)
     .addOption(
-      new Option('--directory-size <formula>', 'how sizes of directories are counted')
-        .choices(['rust', 'documented'])
-        .default('rust'),
+      new Option(
+        '--directory-size <formula>',
+        'how sizes of directories are counted (default: as the peer that stores them wants it, else rust)',
+      ).choices(['rust', 'documented']),
     )
     .addHelpText('after', '\nExample:\n  $ tvix-store import ./result /usr/share/doc')
     .action(runImport)
@@ -45,7 +46,8 @@ async function runImport(paths: string[], options: ImportOptions): Promise<void>
   const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)
   try {
-    const settings = { sizeFormula: options.directorySize, progress }
+    const sizeFormula = options.directorySize ?? (await stores.askSizeFormula?.(stop)) ?? 'rust'
+    const settings = { sizeFormula, progress }
     const imported = mapConcurrent(
       paths,
       IMPORT_PATHS_MAX,

@@ -6,6 +6,14 @@ import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
 
+/** Learns from each call whether the peer is alive. */
+export interface CallObserver {
+  /** The peer gave a sign of life. */
+  answered(): void
+  /** The call ended without an answer of the peer. */
+  unanswered(failure: StoreError): void
+}
+
 export interface CallTraits {
   /** Address and procedure, for messages. */
   readonly what: string
@@ -14,6 +22,7 @@ export interface CallTraits {
   /** Whether our messages are pieces of one thing, of which a part must not pass for the whole. */
   readonly isUpload: boolean
   readonly signal: AbortSignal | undefined
+  readonly observer: CallObserver
 }
 
 /** A varint without its end. */
@@ -32,6 +41,7 @@ export class GrpcCall {
   readonly #patienceMs: number
   readonly #signal: AbortSignal | undefined
   readonly #isUpload: boolean
+  readonly #observer: CallObserver
   #halfClosed = false
   #spoiling: NodeJS.Timeout | undefined
   #ending: 'ok' | StoreError | undefined
@@ -44,8 +54,9 @@ export class GrpcCall {
     this.#patienceMs = traits.patienceMs
     this.#isUpload = traits.isUpload
     this.#signal = traits.signal
+    this.#observer = traits.observer
     raw.start(new Metadata(), {
-      onReceiveMetadata: () => {},
+      onReceiveMetadata: () => this.#observer.answered(),
       onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
       onReceiveStatus: (end) => this.#onStatus(end),
     })
@@ -85,11 +96,20 @@ export class GrpcCall {
   async receiveOnly(): Promise<Uint8Array> {
     const message = await this.receive()
     if (!message) throw new StoreError('corrupt', `${this.what}: answered without a message`)
-    if (await this.receive()) {
+    if (await this.receiveMore()) {
       this.cancel()
       throw new StoreError('corrupt', `${this.what}: answered with more than one message`)
     }
     return message
+  }
+
+  /** Like `receive`, once a message was received: who sent something cannot say afterwards that there is nothing. */
+  async receiveMore(): Promise<Uint8Array | undefined> {
+    try {
+      return await this.receive()
+    } catch (error) {
+      throw contradiction(StoreError.from(error))
+    }
   }
 
   /** Ends the call for both sides; harmless when it has ended. */
@@ -101,10 +121,12 @@ export class GrpcCall {
 
   async #wait<T>(step: Promise<T>): Promise<T> {
     const seconds = this.#patienceMs / 1000
-    const timer = setTimeout(
-      () => this.#fail(new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)),
-      this.#patienceMs,
-    )
+    const expire = () => {
+      const failure = new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)
+      if (!this.#ending) this.#observer.unanswered(failure)
+      this.#fail(failure)
+    }
+    const timer = setTimeout(expire, this.#patienceMs)
     try {
       return await step
     } finally {
@@ -133,7 +155,11 @@ export class GrpcCall {
 
   #onStatus(end: StatusObject): void {
     clearTimeout(this.#spoiling)
-    this.#end(end.code === status.OK ? 'ok' : errorOfStatus(end, this.what))
+    const ending = end.code === status.OK ? 'ok' : errorOfStatus(end, this.what)
+    // Headers come with every status that the peer sends, and with none that grpc-js makes up.
+    if (ending === 'ok' || Object.keys(end.metadata.getMap()).length > 0) this.#observer.answered()
+    else if (!this.#ending && ending.code === 'unavailable') this.#observer.unanswered(ending)
+    this.#end(ending)
   }
 
   #end(ending: 'ok' | StoreError): void {
@@ -152,4 +178,10 @@ export class GrpcCall {
   #throwIfFailed(): void {
     if (this.#ending instanceof StoreError) throw this.#ending
   }
+}
+
+/** NOT_FOUND after a message is no absence but a fault of the peer, and must not pass for one further up. */
+function contradiction(error: StoreError): StoreError {
+  if (error.code !== 'not-found') return error
+  return new StoreError('corrupt', `${error.message} (after a part of it was sent)`, { cause: error })
 }

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs'
-import { Channel, type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
+import {
+  Channel,
+  type ChannelCredentials,
+  type ChannelOptions,
+  connectivityState,
+  credentials,
+} from '@grpc/grpc-js'
 import { FAMILIES, type Family, methodPath, type RpcService, serviceName } from '../model/wire/rpc.ts'
 import { blobRpc, directoryRpc, pathInfoRpc } from '../model/wire/services.ts'
 import type { Call } from '../support/call.ts'
 import { SingleFlight } from '../support/concurrency.ts'
 import { type ErrorCode, StoreError } from '../support/errors.ts'
 import {
-  GRPC_CALL_MS_MAX,
   GRPC_CONNECT_MS_MAX,
   GRPC_KEEPALIVE_MS,
   GRPC_KEEPALIVE_TIMEOUT_MS,
@@ -17,6 +22,8 @@ import {
 } from '../support/limits.ts'
 import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
+import { Circuit } from './grpc-circuit.ts'
+import { DEFAULT_GRPC_POLICY, type GrpcPolicy } from './grpc-policy.ts'
 
 const OPTIONS: ChannelOptions = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
@@ -47,6 +54,9 @@ export interface StartOptions extends Call {
 /** A connection to a gRPC peer that makes and remakes itself. */
 export interface GrpcChannel {
   readonly address: string
+  readonly policy: GrpcPolicy
+  /** Whether the peer is held for dead: then calls fail at once, and to repeat them is of no use. */
+  readonly isDown: boolean
   /** Starts a call under the name that the peer knows the service by. */
   start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall>
   close(): void
@@ -56,13 +66,17 @@ export interface GrpcChannel {
  * Opens a channel to an address of spec §2.7. It connects on first use, or at once with `wait-connect=1`; then
  * it throws `unavailable` when nobody answers. Throws `invalid-argument` for an address that is none.
  */
-export async function openGrpcChannel(address: string): Promise<GrpcChannel> {
+export async function openGrpcChannel(
+  address: string,
+  policy: Partial<GrpcPolicy> = {},
+): Promise<GrpcChannel> {
   const { text, target, tls, waitConnect } = parseGrpcAddress(address)
   const security = createCredentials(tls)
   const channel = new PeerChannel(
     text,
     new Channel(target, security, OPTIONS),
     new Channel(target, security, UPLOAD_OPTIONS),
+    { ...DEFAULT_GRPC_POLICY, ...policy },
   )
   if (waitConnect) {
     try {
@@ -118,16 +132,25 @@ const NO_ANSWER: ReadonlySet<ErrorCode> = new Set([
 
 class PeerChannel implements GrpcChannel {
   readonly address: string
+  readonly policy: GrpcPolicy
   readonly #channel: Channel
   readonly #uploads: Channel
   /** By service name, once the peer has answered. */
   readonly #families = new Map<string, Family>()
   readonly #probes = new SingleFlight<string, Family>()
+  readonly #circuit: Circuit
+  #closed = false
 
-  constructor(address: string, channel: Channel, uploads: Channel) {
+  constructor(address: string, channel: Channel, uploads: Channel, policy: GrpcPolicy) {
     this.address = address
+    this.policy = policy
     this.#channel = channel
     this.#uploads = uploads
+    this.#circuit = new Circuit(policy, () => channel.getConnectivityState(true) === connectivityState.READY)
+  }
+
+  get isDown(): boolean {
+    return this.#circuit.isOpen
   }
 
   async start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall> {
@@ -144,15 +167,19 @@ class PeerChannel implements GrpcChannel {
   }
 
   close(): void {
+    this.#closed = true
     this.#channel.close()
     this.#uploads.close()
   }
 
   #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
-    const { signal, patienceMs = GRPC_CALL_MS_MAX } = options
+    const { signal, patienceMs = this.policy.patienceMs } = options
+    const what = `${this.address}: ${path.slice(1)}`
+    if (this.#closed) throw new StoreError('cancelled', `${what}: the connection was closed`)
+    this.#circuit.admit(what)
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, { what: `${this.address}: ${path.slice(1)}`, patienceMs, isUpload, signal })
+    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, observer: this.#circuit })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {

@@ -4,7 +4,6 @@ import { ValidationError } from '../model/castore/validation-error.ts'
 import type { AnyMethod, Codec, Method, RpcService } from '../model/wire/rpc.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import { GRPC_RETRY_MS } from '../support/limits.ts'
 import type { GrpcCall } from './grpc-call.ts'
 import type { GrpcChannel, StartOptions } from './grpc-channel.ts'
 
@@ -71,7 +70,7 @@ class MessageStream<T> implements AsyncIterableIterator<T> {
   }
 
   async next(): Promise<IteratorResult<T>> {
-    const message = this.#first ?? (await this.#call.receive())
+    const message = this.#first ?? (await this.#call.receiveMore())
     this.#first = undefined
     if (!message) return { done: true, value: undefined }
     return { done: false, value: decodeFrom(this.#call, this.#codec, message) }
@@ -141,15 +140,19 @@ function decodeFrom<T>(call: GrpcCall, codec: Codec<T>, message: Uint8Array): T 
 }
 
 /**
- * Runs a read, and again after a pause while its peer is unavailable. For calls that change nothing and have
- * handed out nothing yet.
+ * Runs a read, and again after a pause while its peer is unavailable, but not dead. For calls that change nothing
+ * and have handed out nothing yet.
  */
-export async function retryUnavailable<T>(read: () => Promise<T>, call?: Call): Promise<T> {
-  for (const pause of GRPC_RETRY_MS) {
+export async function retryUnavailable<T>(
+  channel: GrpcChannel,
+  read: () => Promise<T>,
+  call?: Call,
+): Promise<T> {
+  for (const pause of channel.policy.retryMs) {
     try {
       return await read()
     } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'unavailable') throw error
+      if (!(error instanceof StoreError) || error.code !== 'unavailable' || channel.isDown) throw error
     }
     await rest(pause * (0.5 + Math.random() / 2), call?.signal)
   }

@@ -18,7 +18,10 @@ const CODE_OF_STATUS = new Map<number, ErrorCode>(
 )
 
 /** A status that a call ended with, told by the side that made the call. `what` names address and procedure. */
-export function errorOfStatus({ code, details }: Pick<StatusObject, 'code' | 'details'>, what: string) {
+export function errorOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what: string): StoreError {
+  const { code } = end
+  // grpc-js passes on what its filters throw as it is: a message that cannot be decompressed has no `details`.
+  const details = String(end.details ?? (end as { message?: unknown }).message ?? 'no reason was given')
   return new StoreError(errorCode(code, details), `${what}: ${explain(details)}`)
 }
 

@@ -118,6 +118,12 @@ export const GRPC_RECONNECT_MS_MIN = 100
 export const GRPC_RECONNECT_MS_MAX = 1_000
 /** Pauses before a read that found its peer unavailable is tried again: at most 2 s together. */
 export const GRPC_RETRY_MS: readonly number[] = [100, 300, 600, 1_000]
+/** Calls in a row without any answer after which a peer counts as dead: as many as one read makes. */
+export const GRPC_CIRCUIT_FAILURES = 5
+/** A dead peer gets a call this often, and one at once when its connection is there again. */
+export const GRPC_CIRCUIT_MS = 3_000
+/** The reading of one blob breaks off and goes on this often at most. */
+export const GRPC_RESUMPTIONS_MAX = 8
 /** A connection with calls on it is probed after this much silence … */
 export const GRPC_KEEPALIVE_MS = 20_000
 /** … and given up when the probe is not answered within this. */

@@ -4,12 +4,15 @@ import type { Call } from '../../support/call.ts'
 import { GRPC_BLOB_MESSAGE_BYTES } from '../../support/limits.ts'
 import type { GrpcChannel } from '../grpc-channel.ts'
 import { absentIfNotFound, callServerStream, callUnary, retryUnavailable, Upload } from '../grpc-rpc.ts'
+import { checkChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import { openResuming } from './resuming-stream.ts'
 
 /** The blobs of a gRPC peer (spec §2.6). What it sends is not verified here. */
 export function grpcBlobService(channel: GrpcChannel): BlobService {
   const stat = (digest: Digest, sendChunks: boolean, call?: Call) =>
     retryUnavailable(
+      channel,
       () => absentIfNotFound(callUnary(channel, blobRpc, 'Stat', { digest: digest.bytes, sendChunks }, call)),
       call,
     )
@@ -22,28 +25,26 @@ export function grpcBlobService(channel: GrpcChannel): BlobService {
       return stat(digest, true, call)
     },
 
-    async openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined> {
-      const read = () => absentIfNotFound(callServerStream(channel, blobRpc, 'Read', digest.bytes, call))
-      const pieces = await retryUnavailable(read, call)
-      return pieces && withoutEmpty(pieces)
+    openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined> {
+      const { patienceMs, resumptions } = channel.policy
+      const read = (part: Digest) =>
+        retryUnavailable(
+          channel,
+          () => absentIfNotFound(callServerStream(channel, blobRpc, 'Read', part.bytes, call)),
+          call,
+        )
+      const chunks = async (whole: Digest) => {
+        const list = await stat(whole, true, call)
+        if (list) checkChunkList(whole, list, channel.address)
+        return list
+      }
+      return openResuming({ name: channel.address, read, chunks, patienceMs, resumptions }, digest)
     },
 
     openWrite(call?: Call): BlobWriter {
       return new GrpcBlobWriter(new Upload(() => channel.start(blobRpc, 'Put', call), blobRpc.methods.Put))
     },
   }
-}
-
-/** Peers may send empty messages; a blob stream has no empty pieces. */
-function withoutEmpty(pieces: AsyncIterableIterator<Uint8Array>): BlobStream {
-  const next = async (): Promise<IteratorResult<Uint8Array>> => {
-    for (;;) {
-      const piece = await pieces.next()
-      if (piece.done || piece.value.length > 0) return piece
-    }
-  }
-  // No generator: one that was never started would not cancel the call when it is returned.
-  return { [Symbol.asyncIterator]: () => ({ next, return: () => pieces.return!() }) }
 }
 
 class GrpcBlobWriter implements BlobWriter {

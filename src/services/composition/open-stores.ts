@@ -1,3 +1,5 @@
+import type { SizeFormula } from '../../model/castore/directory.ts'
+import type { Call } from '../../support/call.ts'
 import { withContext } from '../../support/errors.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
@@ -5,6 +7,7 @@ import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { grpcDirectoryService } from '../directories/grpc.ts'
+import { askSizeFormula } from '../directories/grpc-size-formula.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import { openLmdbDirectoryService } from '../directories/lmdb.ts'
 import { memoryDirectoryService } from '../directories/memory.ts'
@@ -35,6 +38,8 @@ export interface Stores extends AsyncDisposable {
   readonly pathInfos: PathInfoService
   /** The peer's, when path infos come from one; otherwise NARs are rendered here. */
   readonly narCalculation?: NarCalculation
+  /** What sizes of directories the peer takes, when directories go to one. */
+  readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** The addresses, for messages. */
   readonly describe: string
 }
@@ -52,6 +57,7 @@ export async function openStores(addresses: StoreAddresses): Promise<Stores> {
   await using opening = new Opening()
   const blobs = await named('blobs', addresses, () => opening.blobs(parsed.blobs))
   const directories = await named('directories', addresses, () => opening.directories(parsed.directories))
+  const askSizeFormula = await opening.sizeFormula(parsed.directories)
   const remote = await named('pathInfos', addresses, () => opening.pathInfos(parsed.pathInfos))
   const opened = opening.keep()
   return {
@@ -63,6 +69,7 @@ export async function openStores(addresses: StoreAddresses): Promise<Stores> {
     // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
     pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
     ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
+    ...(askSizeFormula && { askSizeFormula }),
     describe: describe(addresses),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
@@ -89,6 +96,12 @@ class Opening implements AsyncDisposable {
     if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
     if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
     return objectStoreDirectoryService(await openObjects(address))
+  }
+
+  async sizeFormula(address: StoreAddress): Promise<Stores['askSizeFormula']> {
+    if (address.kind !== 'grpc') return undefined
+    const channel = await this.#channel(address.grpc)
+    return (call) => askSizeFormula(channel, call)
   }
 
   async pathInfos(address: StoreAddress): Promise<OpenPathInfos> {

@@ -17,11 +17,17 @@ export function grpcDirectoryService(channel: GrpcChannel): DirectoryService {
   const startPutter = (call?: Call) => new GrpcDirectoryPutter(channel, call)
   return {
     get(digest: Digest, call?: Call): Promise<Directory | undefined> {
-      return retryUnavailable(() => absentIfNotFound(getOne(open(digest, false, call))), call)
+      return retryUnavailable(
+        channel,
+        () => absentIfNotFound(getOne(channel, digest, open(digest, false, call))),
+        call,
+      )
     },
 
     async *getRecursive(digest: Digest, call?: Call): AsyncGenerator<Directory> {
-      yield* await retryUnavailable(() => open(digest, true, call), call)
+      // Where the root is absent most peers send nothing (spec §2.3), and others might say so.
+      const found = await retryUnavailable(channel, () => absentIfNotFound(open(digest, true, call)), call)
+      if (found) yield* found
     },
 
     /** The peer refuses a directory whose sub-directories are not part of the same upload (spec §2.3). */
@@ -35,9 +41,14 @@ export function grpcDirectoryService(channel: GrpcChannel): DirectoryService {
   }
 }
 
-async function getOne(opening: Promise<AsyncIterableIterator<Directory>>): Promise<Directory | undefined> {
+async function getOne(
+  channel: GrpcChannel,
+  digest: Digest,
+  opening: Promise<AsyncIterable<Directory>>,
+): Promise<Directory> {
   for await (const directory of await opening) return directory
-  return undefined
+  // Absence has a status of its own (spec §2.3); nothing at all is no answer.
+  throw new StoreError('corrupt', `${channel.address}: asked for directory ${digest}, but nothing was sent`)
 }
 
 class GrpcDirectoryPutter implements DirectoryPutter {

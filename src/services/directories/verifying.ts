@@ -4,6 +4,7 @@ import { RootToLeavesValidator } from '../../model/castore/directory-order.ts'
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
+import { CLOSURE_DIRECTORIES_MAX } from '../../support/limits.ts'
 import type { DirectoryPutter, DirectoryService } from './interface.ts'
 
 /**
@@ -37,11 +38,14 @@ class VerifyingDirectoryService implements DirectoryService {
   async *getRecursive(digest: Digest, call?: Call): AsyncGenerator<Directory> {
     const validator = new RootToLeavesValidator(digest)
     let any = false
+    let duplicates = 0
     for await (const directory of this.#base.getRecursive(digest, call)) {
       any = true
       // Peers need not remove duplicates (spec §1.4); our callers get each directory once.
       const isNew = this.#blame(digest, () => validator.accept(directory))
       if (isNew) yield directory
+      else if (++duplicates > CLOSURE_DIRECTORIES_MAX)
+        throw new StoreError('exhausted', `${this.#source}: closure of ${digest}: duplicates without end`)
     }
     if (any) this.#blame(digest, () => validator.finish())
   }

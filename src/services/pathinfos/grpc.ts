@@ -12,7 +12,7 @@ export function grpcPathInfoService(channel: GrpcChannel): PathInfoService & Nar
   return {
     get(outputHash: Uint8Array, call?: Call): Promise<PathInfo | undefined> {
       const get = () => absentIfNotFound(callUnary(channel, pathInfoRpc, 'Get', outputHash, call))
-      return retryUnavailable(get, call)
+      return retryUnavailable(channel, get, call)
     },
 
     put(pathInfo: PathInfo, call?: Call): Promise<PathInfo> {
@@ -21,7 +21,7 @@ export function grpcPathInfoService(channel: GrpcChannel): PathInfoService & Nar
 
     async *list(call?: Call): AsyncGenerator<PathInfo> {
       const open = () => callServerStream(channel, pathInfoRpc, 'List', undefined, call)
-      yield* await retryUnavailable(open, call)
+      yield* await retryUnavailable(channel, open, call)
     },
 
     calculateNar(node: Node, call?: Call): Promise<NarDigest> {

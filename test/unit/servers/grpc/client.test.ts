@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
 import { blobRpc } from '../../../../src/model/wire/services.ts'
 import { blobHandlers } from '../../../../src/servers/grpc/blob-handlers.ts'
@@ -227,7 +227,7 @@ describe('peers that go away', () => {
     }
     expect((await failure(drain())).code).toBe('unavailable')
     await using _second = await startTestServer(first.bound)
-    expect(await client.openRead(DIGEST)).toBeUndefined()
+    await vi.waitFor(async () => expect(await client.openRead(DIGEST)).toBeUndefined(), { timeout: 5_000 })
     channel.close()
   })
 

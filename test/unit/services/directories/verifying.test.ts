@@ -4,6 +4,7 @@ import type { DirectoryService } from '../../../../src/services/directories/inte
 import { memoryDirectoryService } from '../../../../src/services/directories/memory.ts'
 import { verifyingDirectoryService } from '../../../../src/services/directories/verifying.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
+import { CLOSURE_DIRECTORIES_MAX } from '../../../../src/support/limits.ts'
 import { vectorDirectory } from '../../../support/directories.ts'
 
 const [A, B, C, D] = ['A', 'B', 'C', 'D'].map((name) => vectorDirectory(name)) as [
@@ -106,5 +107,24 @@ describe('verifying directories', () => {
       startPutter: () => ({ put: async () => {}, close: async () => A.digest }),
     })
     await expect(lying.startPutter().close()).rejects.toMatchObject({ code: 'corrupt' })
+  })
+
+  it('ends a closure that repeats a directory for ever', async () => {
+    let sent = 0
+    const service = answering({
+      async *getRecursive() {
+        for (;;) {
+          sent++
+          yield A
+        }
+      },
+    })
+    const found: Directory[] = []
+    const drain = async () => {
+      for await (const directory of service.getRecursive(A.digest)) found.push(directory)
+    }
+    await expect(drain()).rejects.toMatchObject({ code: 'exhausted' })
+    expect(found).toEqual([A])
+    expect(sent).toBe(CLOSURE_DIRECTORIES_MAX + 2)
   })
 })
