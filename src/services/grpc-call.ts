@@ -34,6 +34,10 @@ export class GrpcCall {
   readonly #isUpload: boolean
   #halfClosed = false
   #spoiling: NodeJS.Timeout | undefined
+  /** Runs since the last wait began. */
+  #timer: NodeJS.Timeout | undefined
+  /** Directions in which we wait for the peer. */
+  #waiting = 0
   #ending: 'ok' | StoreError | undefined
   #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined
   #sender: PromiseWithResolvers<void> | undefined
@@ -100,16 +104,22 @@ export class GrpcCall {
   readonly #onAbort = () => this.#fail(StoreError.from(this.#signal?.reason))
 
   async #wait<T>(step: Promise<T>): Promise<T> {
-    const seconds = this.#patienceMs / 1000
-    const timer = setTimeout(
-      () => this.#fail(new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)),
-      this.#patienceMs,
-    )
+    this.#waiting++
+    // One timer a call: making and clearing one a message shows among the costs of reading a blob.
+    if (this.#timer) this.#timer.refresh()
+    else this.#timer = setTimeout(this.#onSilence, this.#patienceMs)
     try {
       return await step
     } finally {
-      clearTimeout(timer)
+      this.#waiting--
     }
+  }
+
+  readonly #onSilence = () => {
+    this.#timer = undefined
+    if (this.#waiting === 0) return
+    const seconds = this.#patienceMs / 1000
+    this.#fail(new StoreError('deadline', `${this.what}: no answer within ${seconds} s`))
   }
 
   #fail(error: StoreError): void {
@@ -139,6 +149,7 @@ export class GrpcCall {
   #end(ending: 'ok' | StoreError): void {
     if (this.#ending) return
     this.#ending = ending
+    clearTimeout(this.#timer)
     this.#signal?.removeEventListener('abort', this.#onAbort)
     if (ending === 'ok') {
       this.#receiver?.resolve(undefined)

@@ -17,6 +17,9 @@ import {
 } from '../support/limits.ts'
 import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
+import { replaceFrameDecoder } from './grpc-frames.ts'
+
+replaceFrameDecoder()
 
 const OPTIONS: ChannelOptions = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,

@@ -90,6 +90,8 @@ export const PATH_INFO_LIST_PAGE = 256
 export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
 export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
+/** Of a message that is announced this much memory is taken at once, and more as it comes in. */
+export const GRPC_FRAME_PREALLOCATED_BYTES_MAX = 1 * MiB
 /** HTTP/2 flow-control window of a stream and of a connection. */
 export const GRPC_WINDOW_BYTES = 8 * MiB
 /** A unary call, or the silence between two messages of a stream, may last this long. */

@@ -117,7 +117,7 @@ function adaptServerStream(
     const sink = new ResponseSink(call, context.signal)
     try {
       for await (const response of handler(decodeRequest(method, call.request), context))
-        await sink.write(view(method.response.encode(response)))
+        await sink.write(method.response.encodeParts?.(response) ?? [method.response.encode(response)])
       call.end()
     } catch (error) {
       call.emit('error', report(error)) // how grpc-js takes the status of a stream
