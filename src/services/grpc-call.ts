@@ -1,7 +1,8 @@
 import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import { view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
-import { GRPC_CANCEL_MS_MAX } from '../support/limits.ts'
+import { GRPC_CANCEL_MS_MAX, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
+import { RECEIVE_LIMIT_HEADER, TRACEPARENT_HEADER } from './grpc-headers.ts'
 import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
@@ -14,6 +15,14 @@ export interface CallTraits {
   /** Whether our messages are pieces of one thing, of which a part must not pass for the whole. */
   readonly isUpload: boolean
   readonly signal: AbortSignal | undefined
+  readonly traceparent: string | undefined
+}
+
+function headers({ traceparent }: CallTraits): Metadata {
+  const metadata = new Metadata()
+  metadata.set(RECEIVE_LIMIT_HEADER, String(GRPC_RECEIVE_BYTES_MAX))
+  if (traceparent) metadata.set(TRACEPARENT_HEADER, traceparent)
+  return metadata
 }
 
 /** A varint without its end. */
@@ -48,7 +57,7 @@ export class GrpcCall {
     this.#patienceMs = traits.patienceMs
     this.#isUpload = traits.isUpload
     this.#signal = traits.signal
-    raw.start(new Metadata(), {
+    raw.start(headers(traits), {
       onReceiveMetadata: () => {},
       onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
       onReceiveStatus: (end) => this.#onStatus(end),

@@ -152,10 +152,11 @@ class PeerChannel implements GrpcChannel {
   }
 
   #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
-    const { signal, patienceMs = GRPC_CALL_MS_MAX } = options
+    const { signal, traceparent, patienceMs = GRPC_CALL_MS_MAX } = options
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, { what: `${this.address}: ${path.slice(1)}`, patienceMs, isUpload, signal })
+    const what = `${this.address}: ${path.slice(1)}`
+    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, traceparent })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {

@@ -2,7 +2,7 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, type ServerReadableStream, type ServerWritableStream } from '@grpc/grpc-js'
 import { throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { http2Stream, isCut } from './grpc-js-internals.ts'
+import { holdOneMessage, http2Stream, isCut } from './grpc-js-internals.ts'
 
 const FRAME_HEAD_BYTES = 5
 
@@ -74,6 +74,7 @@ export async function* pullFrom(
   call: ServerReadableStream<Buffer, Buffer>,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
+  holdOneMessage(call)
   try {
     // Leaving this loop must not destroy the call: the status has still to be sent on it.
     yield* call.iterator({ destroyOnReturn: false })

@@ -44,6 +44,13 @@ export function isCut(call: ServerReadableStream<Buffer, Buffer>): boolean {
   return stream.closed || stream.destroyed
 }
 
+/** Lets one message of an upload be received ahead of its reader. Node would let it be 16, whatever their size. */
+export function holdOneMessage(call: ServerReadableStream<Buffer, Buffer>): void {
+  const state = (call as unknown as { _readableState?: { highWaterMark: number } })._readableState
+  if (state) state.highWaterMark = 1
+  if (call.readableHighWaterMark !== 1) throw changed('how much it reads ahead')
+}
+
 /** The HTTP/2 stream of a call, on which framed messages may be written once the headers are sent. */
 export function http2Stream(call: object): ServerHttp2Stream {
   const stream = (call as CallInternals).call?.stream
