@@ -33,7 +33,15 @@ const MAY_IMPORT = {
   'src/mount/tree': ['src/transfer', ...SERVICES],
   'src/mount/fuse': ['src/mount/tree', 'src/support'],
   'src/servers/grpc': ['src/transfer', ...SERVICES],
-  'src/cli': ['src/servers/grpc', 'src/mount/tree', 'src/mount/fuse', 'src/transfer', ...SERVICES],
+  'src/servers/metrics': ['src/servers/grpc', 'src/support'],
+  'src/cli': [
+    'src/servers/grpc',
+    'src/servers/metrics',
+    'src/mount/tree',
+    'src/mount/fuse',
+    'src/transfer',
+    ...SERVICES,
+  ],
 }
 
 /** The only room that sees what the protobuf compiler wrote. */

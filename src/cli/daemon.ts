@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { createGrpcServer } from '../servers/grpc/server.ts'
+import { startMetricsServer } from '../servers/metrics/server.ts'
 import { daemonAddresses } from '../services/composition/default-addresses.ts'
 import { openStores } from '../services/composition/open-stores.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
@@ -10,6 +11,7 @@ import { addStoreOptions, type StoreOptions, storeAddresses } from './store-opti
 
 interface DaemonOptions extends StoreOptions {
   readonly listenAddress: readonly string[]
+  readonly metrics?: string
 }
 
 const DEFAULT_LISTEN_ADDRESS = '[::]:8000'
@@ -23,6 +25,7 @@ export function addDaemonCommand(program: Command): void {
       'host:port, or the path of a unix socket; several may be given',
       [DEFAULT_LISTEN_ADDRESS],
     )
+    .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     .addHelpText('after', '\nExample:\n  $ tvix-store daemon -l [::]:8000 /run/tvix-store.socket')
     .action(runDaemon)
   addStoreOptions(command, daemonAddresses())
@@ -39,7 +42,10 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
     const bound = await server.listen(address)
     logger.info({ listen_address: bound }, 'starting daemon')
   }
+  const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))
+  if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
   const signal = await stop.requested
   logger.info({ signal }, 'finishing what was begun, then stopping')
   await server.shutdown(SHUTDOWN_MS_MAX)
+  if (metrics) metrics.close()
 }

@@ -1,7 +1,8 @@
 import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import { view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
-import { GRPC_CANCEL_MS_MAX } from '../support/limits.ts'
+import { GRPC_CANCEL_MS_MAX, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
+import { RECEIVE_LIMIT_HEADER, TRACEPARENT_HEADER } from './grpc-headers.ts'
 import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
@@ -23,6 +24,14 @@ export interface CallTraits {
   readonly isUpload: boolean
   readonly signal: AbortSignal | undefined
   readonly observer: CallObserver
+  readonly traceparent: string | undefined
+}
+
+function headers({ traceparent }: CallTraits): Metadata {
+  const metadata = new Metadata()
+  metadata.set(RECEIVE_LIMIT_HEADER, String(GRPC_RECEIVE_BYTES_MAX))
+  if (traceparent) metadata.set(TRACEPARENT_HEADER, traceparent)
+  return metadata
 }
 
 /** A varint without its end. */
@@ -44,6 +53,10 @@ export class GrpcCall {
   readonly #observer: CallObserver
   #halfClosed = false
   #spoiling: NodeJS.Timeout | undefined
+  /** Runs since the last wait began. */
+  #timer: NodeJS.Timeout | undefined
+  /** Directions in which we wait for the peer. */
+  #waiting = 0
   #ending: 'ok' | StoreError | undefined
   #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined
   #sender: PromiseWithResolvers<void> | undefined
@@ -55,7 +68,7 @@ export class GrpcCall {
     this.#isUpload = traits.isUpload
     this.#signal = traits.signal
     this.#observer = traits.observer
-    raw.start(new Metadata(), {
+    raw.start(headers(traits), {
       onReceiveMetadata: () => this.#observer.answered(),
       onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
       onReceiveStatus: (end) => this.#onStatus(end),
@@ -120,18 +133,24 @@ export class GrpcCall {
   readonly #onAbort = () => this.#fail(StoreError.from(this.#signal?.reason))
 
   async #wait<T>(step: Promise<T>): Promise<T> {
-    const seconds = this.#patienceMs / 1000
-    const expire = () => {
-      const failure = new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)
-      if (!this.#ending) this.#observer.unanswered(failure)
-      this.#fail(failure)
-    }
-    const timer = setTimeout(expire, this.#patienceMs)
+    this.#waiting++
+    // One timer a call: making and clearing one a message shows among the costs of reading a blob.
+    if (this.#timer) this.#timer.refresh()
+    else this.#timer = setTimeout(this.#onSilence, this.#patienceMs)
     try {
       return await step
     } finally {
-      clearTimeout(timer)
+      this.#waiting--
     }
+  }
+
+  readonly #onSilence = () => {
+    this.#timer = undefined
+    if (this.#waiting === 0) return
+    const seconds = this.#patienceMs / 1000
+    const failure = new StoreError('deadline', `${this.what}: no answer within ${seconds} s`)
+    if (!this.#ending) this.#observer.unanswered(failure)
+    this.#fail(failure)
   }
 
   #fail(error: StoreError): void {
@@ -165,6 +184,7 @@ export class GrpcCall {
   #end(ending: 'ok' | StoreError): void {
     if (this.#ending) return
     this.#ending = ending
+    clearTimeout(this.#timer)
     this.#signal?.removeEventListener('abort', this.#onAbort)
     if (ending === 'ok') {
       this.#receiver?.resolve(undefined)

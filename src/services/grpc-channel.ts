@@ -23,7 +23,10 @@ import {
 import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
 import { Circuit } from './grpc-circuit.ts'
+import { replaceFrameDecoder } from './grpc-frames.ts'
 import { DEFAULT_GRPC_POLICY, type GrpcPolicy } from './grpc-policy.ts'
+
+replaceFrameDecoder()
 
 const OPTIONS: ChannelOptions = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
@@ -173,13 +176,13 @@ class PeerChannel implements GrpcChannel {
   }
 
   #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
-    const { signal, patienceMs = this.policy.patienceMs } = options
+    const { signal, traceparent, patienceMs = this.policy.patienceMs } = options
     const what = `${this.address}: ${path.slice(1)}`
     if (this.#closed) throw new StoreError('cancelled', `${what}: the connection was closed`)
     this.#circuit.admit(what)
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, observer: this.#circuit })
+    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, traceparent, observer: this.#circuit })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {

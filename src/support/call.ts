@@ -4,6 +4,8 @@ import { StoreError } from './errors.ts'
 export interface Call {
   /** Aborting it ends the call with `cancelled` (or with the abort's reason, if that is a StoreError). */
   readonly signal?: AbortSignal | undefined
+  /** The request that this call is part of (W3C Trace Context), told to the peers that are asked for it. */
+  readonly traceparent?: string | undefined
 }
 
 /** Throws the reason of an aborted signal as a StoreError. Call it between the steps of long work. */

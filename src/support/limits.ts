@@ -102,6 +102,18 @@ export const PATH_INFO_LIST_PAGE = 256
 export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
 export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
+/** Largest message that a peer takes who says nothing: the default of every gRPC library. */
+export const GRPC_PEER_RECEIVE_BYTES = 4 * MiB
+/** Calls on one connection at the same time: an import of many small files has several hundred uploads open. */
+export const GRPC_STREAMS_MAX = 1_024
+/** Names and values of the metadata of a call; a bearer token and a trace context are under 2 KiB. */
+export const GRPC_METADATA_BYTES_MAX = 16 * KiB
+/** Uploads at the same time, over all connections of a server. */
+export const GRPC_UPLOADS_MAX = 2_048
+/** Messages of uploads that a server's store has in hand, over all connections. */
+export const GRPC_UPLOAD_BYTES_IN_FLIGHT_MAX = 512 * MiB
+/** Of a message that is announced this much memory is taken at once, and more as it comes in. */
+export const GRPC_FRAME_PREALLOCATED_BYTES_MAX = 1 * MiB
 /** HTTP/2 flow-control window of a stream and of a connection. */
 export const GRPC_WINDOW_BYTES = 8 * MiB
 /** A unary call, or the silence between two messages of a stream, may last this long. */

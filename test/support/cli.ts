@@ -73,11 +73,10 @@ export interface Daemon extends AsyncDisposable {
 }
 
 /** A daemon over a store below `folder`, listening on a unix socket there. */
-export async function startDaemon(folder: string): Promise<Daemon> {
+export async function startDaemon(folder: string, ...flags: string[]): Promise<Daemon> {
   const socket = join(folder, 'daemon.socket')
-  const child = spawn(TVIX_STORE, ['daemon', '--listen-address', socket, ...localStoreFlags(folder)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
+  const args = ['daemon', '--listen-address', socket, ...localStoreFlags(folder), ...flags]
+  const child = spawn(TVIX_STORE, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     log += text

@@ -3,7 +3,7 @@
  * shape. Digests in requests stay raw bytes: what is wrong with them is the server's to say, in its own words.
  */
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
-import { view } from '../../support/bytes.ts'
+import { concatBytes, view } from '../../support/bytes.ts'
 import { BLOB_BYTES_MAX } from '../../support/limits.ts'
 import { Digest } from '../castore/digest.ts'
 import { ProtoReader } from '../castore/proto.ts'
@@ -68,23 +68,11 @@ const EMPTY = new Uint8Array(0)
 
 /**
  * The data of one BlobChunk. By hand, since every byte of every blob passes through here: decoding gives a view
- * into the message, encoding copies once.
+ * into the message, `encodeParts` one of the data, and encoding copies once.
  */
 export const blobChunk: Codec<Uint8Array> = {
-  encode(data) {
-    if (data.length === 0) return EMPTY
-    const lengthBytes = varintBytes(data.length)
-    const message = Buffer.allocUnsafe(1 + lengthBytes + data.length)
-    message[0] = DATA_TAG
-    let rest = data.length
-    for (let i = 1; i < lengthBytes; i++) {
-      message[i] = (rest & 0x7f) | 0x80
-      rest >>>= 7
-    }
-    message[lengthBytes] = rest
-    message.set(data, 1 + lengthBytes)
-    return message
-  },
+  encode: (data) => concatBytes(encodeBlobChunk(data)),
+  encodeParts: encodeBlobChunk,
   decode(bytes) {
     let data: Uint8Array = EMPTY
     const reader = new ProtoReader(bytes)
@@ -94,6 +82,19 @@ export const blobChunk: Codec<Uint8Array> = {
     }
     return data
   },
+}
+
+function encodeBlobChunk(data: Uint8Array): readonly Uint8Array[] {
+  if (data.length === 0) return []
+  const head = new Uint8Array(1 + varintBytes(data.length))
+  head[0] = DATA_TAG
+  let rest = data.length
+  for (let i = 1; i < head.length - 1; i++) {
+    head[i] = (rest & 0x7f) | 0x80
+    rest >>>= 7
+  }
+  head[head.length - 1] = rest
+  return [head, data]
 }
 
 function varintBytes(value: number): number {

@@ -9,6 +9,8 @@ export type Family = (typeof FAMILIES)[number]
 
 export interface Codec<T> {
   encode(message: T): Uint8Array
+  /** What `encode` gives, in parts to be sent one after the other: for bulk that should not be copied. */
+  encodeParts?(message: T): readonly Uint8Array[]
   /** Throws ValidationError. */
   decode(bytes: Uint8Array): T
 }

@@ -40,9 +40,22 @@ interface CallInternals {
 
 /** Whether the client reset the call, or its connection broke, so that the end of its messages is no real end. */
 export function isCut(call: ServerReadableStream<Buffer, Buffer>): boolean {
-  const stream = (call as unknown as CallInternals).call?.stream
-  if (!stream) throw changed('the HTTP/2 stream of a call')
+  const stream = http2Stream(call)
   return stream.closed || stream.destroyed
+}
+
+/** Lets one message of an upload be received ahead of its reader. Node would let it be 16, whatever their size. */
+export function holdOneMessage(call: ServerReadableStream<Buffer, Buffer>): void {
+  const state = (call as unknown as { _readableState?: { highWaterMark: number } })._readableState
+  if (state) state.highWaterMark = 1
+  if (call.readableHighWaterMark !== 1) throw changed('how much it reads ahead')
+}
+
+/** The HTTP/2 stream of a call, on which framed messages may be written once the headers are sent. */
+export function http2Stream(call: object): ServerHttp2Stream {
+  const stream = (call as CallInternals).call?.stream
+  if (!stream) throw changed('the HTTP/2 stream of a call')
+  return stream
 }
 
 function changed(what: string): StoreError {

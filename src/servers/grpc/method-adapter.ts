@@ -1,12 +1,11 @@
-import {
-  Metadata,
-  type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type ServiceDefinition,
-  type sendUnaryData,
-  type UntypedHandleCall,
-  type UntypedServiceImplementation,
+import type {
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  sendUnaryData,
+  UntypedHandleCall,
+  UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import {
@@ -17,19 +16,11 @@ import {
   methodPath,
   type RpcService,
 } from '../../model/wire/rpc.ts'
-import { statusOfError } from '../../services/grpc-status.ts'
 import { view } from '../../support/bytes.ts'
-import { type ErrorCode, StoreError } from '../../support/errors.ts'
-import type { Logger } from '../../support/log.ts'
+import { StoreError } from '../../support/errors.ts'
 import { pullFrom, ResponseSink } from './backpressure.ts'
-
-/** What a handler knows of its call, besides the request. */
-export interface ServerCall {
-  /** Aborted when the client cancels or its connection is lost. */
-  readonly signal: AbortSignal
-  /** Sends the headers at once, so that a later error travels in the trailers (spec §1.13). */
-  sendHeaders(): void
-}
+import { checkResponseSize } from './message-size.ts'
+import { type CallContext, RunningCall, type ServerCall } from './running-call.ts'
 
 /** The plain function that serves a method. What it throws becomes a status by the error table. */
 export type Handler<M> =
@@ -68,23 +59,20 @@ export function defineService(family: Family, service: RpcService): ServiceDefin
 export function implementService<S extends RpcService>(
   service: S,
   handlers: Handlers<S>,
-  logger: Logger,
+  context: CallContext,
 ): UntypedServiceImplementation {
-  const adapt = ([name, method]: [string, AnyMethod]) => {
-    const procedure = `${service.name}/${name}`
-    const report = (error: unknown) => reportError(error, procedure, logger)
-    return [name, ADAPTERS[method.kind](method, handlers[name] as never, report)]
-  }
+  const adapt = ([name, method]: [string, AnyMethod]) => [
+    name,
+    ADAPTERS[method.kind](method, handlers[name] as never, context),
+  ]
   return Object.fromEntries(Object.entries(service.methods).map(adapt))
 }
-
-type Report = (error: unknown) => { code: number; details: string }
 
 const ADAPTERS: {
   readonly [K in MethodKind]: (
     method: AnyMethod,
     handler: Handler<Method<K, unknown, unknown>>,
-    report: Report,
+    context: CallContext,
   ) => UntypedHandleCall
 } = {
   unary: adaptUnary,
@@ -95,15 +83,17 @@ const ADAPTERS: {
 function adaptUnary(
   method: AnyMethod,
   handler: Handler<Method<'unary', unknown, unknown>>,
-  report: Report,
+  context: CallContext,
 ): UntypedHandleCall {
   return async (call: ServerUnaryCall<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
-    using context = createCall(call)
+    const running = new RunningCall(call, context)
     try {
-      const response = await handler(decodeRequest(method, call.request), context)
-      respond(null, view(method.response.encode(response)))
+      running.admit(false)
+      const response = await handler(decodeRequest(method, call.request, running), running)
+      respond(null, view(encodeResponse(method, response, running)))
+      running.end()
     } catch (error) {
-      respond(report(error))
+      respond(running.end(error))
     }
   }
 }
@@ -111,17 +101,19 @@ function adaptUnary(
 function adaptServerStream(
   method: AnyMethod,
   handler: Handler<Method<'server-stream', unknown, unknown>>,
-  report: Report,
+  context: CallContext,
 ): UntypedHandleCall {
   return async (call: ServerWritableStream<Buffer, Buffer>) => {
-    using context = createCall(call)
-    const sink = new ResponseSink(call, context.signal)
+    const running = new RunningCall(call, context)
+    const sink = new ResponseSink(call, running.signal)
     try {
-      for await (const response of handler(decodeRequest(method, call.request), context))
-        await sink.write(view(method.response.encode(response)))
+      running.admit(false)
+      for await (const response of handler(decodeRequest(method, call.request, running), running))
+        await sink.write(encodeResponseParts(method, response, running))
       call.end()
+      running.end()
     } catch (error) {
-      call.emit('error', report(error)) // how grpc-js takes the status of a stream
+      call.emit('error', running.end(error)) // how grpc-js takes the status of a stream
     }
   }
 }
@@ -129,15 +121,17 @@ function adaptServerStream(
 function adaptClientStream(
   method: AnyMethod,
   handler: Handler<Method<'client-stream', unknown, unknown>>,
-  report: Report,
+  context: CallContext,
 ): UntypedHandleCall {
   return async (call: ServerReadableStream<Buffer, Buffer>, respond: sendUnaryData<Buffer>) => {
-    using context = createCall(call)
+    const running = new RunningCall(call, context)
     try {
-      const response = await handler(decodeRequests(method, call, context.signal), context)
-      respond(null, view(method.response.encode(response)))
+      running.admit(true)
+      const response = await handler(decodeRequests(method, call, running, context), running)
+      respond(null, view(encodeResponse(method, response, running)))
+      running.end()
     } catch (error) {
-      respond(report(error))
+      respond(running.end(error))
     }
   }
 }
@@ -145,12 +139,21 @@ function adaptClientStream(
 async function* decodeRequests(
   method: AnyMethod,
   call: ServerReadableStream<Buffer, Buffer>,
-  signal: AbortSignal,
+  running: RunningCall,
+  { limits }: CallContext,
 ): AsyncGenerator<unknown> {
-  for await (const bytes of pullFrom(call, signal)) yield decodeRequest(method, bytes)
+  for await (const bytes of pullFrom(call, running.signal)) {
+    const giveBack = limits.takeUploadBytes(bytes.length)
+    try {
+      yield decodeRequest(method, bytes, running)
+    } finally {
+      giveBack()
+    }
+  }
 }
 
-function decodeRequest(method: AnyMethod, bytes: Uint8Array): unknown {
+function decodeRequest(method: AnyMethod, bytes: Uint8Array, running: RunningCall): unknown {
+  running.receivedBytes += bytes.length
   try {
     return method.request.decode(bytes)
   } catch (error) {
@@ -159,32 +162,21 @@ function decodeRequest(method: AnyMethod, bytes: Uint8Array): unknown {
   }
 }
 
-interface AnyServerCall {
-  on(event: 'cancelled', listener: () => void): unknown
-  off(event: 'cancelled', listener: () => void): unknown
-  readonly cancelled: boolean
-  sendMetadata(metadata: Metadata): void
+function encodeResponse(method: AnyMethod, response: unknown, running: RunningCall): Uint8Array {
+  const bytes = method.response.encode(response)
+  checkResponseSize(bytes.length, running.receiveLimit)
+  running.sentBytes += bytes.length
+  return bytes
 }
 
-/** Dispose of it when the handler is done: grpc-js says of every call, at its end, that it was cancelled. */
-function createCall(call: AnyServerCall): ServerCall & Disposable {
-  const controller = new AbortController()
-  const abort = () => controller.abort(new StoreError('cancelled', 'the client went away'))
-  if (call.cancelled) abort()
-  else call.on('cancelled', abort)
-  return {
-    signal: controller.signal,
-    sendHeaders: () => call.sendMetadata(new Metadata()),
-    [Symbol.dispose]: () => call.off('cancelled', abort),
-  }
-}
-
-/** Failures that are ours rather than the client's. */
-const OUR_FAULTS: ReadonlySet<ErrorCode> = new Set(['corrupt', 'unavailable', 'internal', 'deadline'])
-
-function reportError(error: unknown, procedure: string, logger: Logger): { code: number; details: string } {
-  const known = StoreError.from(error)
-  if (OUR_FAULTS.has(known.code)) logger.warn({ procedure, code: known.code, err: known }, 'a call failed')
-  else logger.debug({ procedure, code: known.code, reason: known.message }, 'a call was refused')
-  return statusOfError(known)
+function encodeResponseParts(
+  method: AnyMethod,
+  response: unknown,
+  running: RunningCall,
+): readonly Uint8Array[] {
+  const parts = method.response.encodeParts?.(response) ?? [method.response.encode(response)]
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+  checkResponseSize(bytes, running.receiveLimit)
+  running.sentBytes += bytes
+  return parts
 }

@@ -5,16 +5,21 @@ import { FAMILIES, type RpcService, serviceName } from '../../model/wire/rpc.ts'
 import { blobRpc, directoryRpc, pathInfoRpc } from '../../model/wire/services.ts'
 import type { BlobService } from '../../services/blobs/interface.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
+import { replaceFrameDecoder } from '../../services/grpc-frames.ts'
 import type { NarCalculation, PathInfoService } from '../../services/pathinfos/interface.ts'
 import { GRPC_KEEPALIVE_MS, GRPC_KEEPALIVE_TIMEOUT_MS, GRPC_RECEIVE_BYTES_MAX } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
+import type { Metric } from '../../support/metrics.ts'
 import { blobHandlers } from './blob-handlers.ts'
+import { CallLimits, type CallLimitValues } from './call-limits.ts'
+import { CallMetrics } from './call-metrics.ts'
 import { directoryHandlers } from './directory-handlers.ts'
 import { widenWindows } from './grpc-js-internals.ts'
 import { type Listener, startListener } from './listener.ts'
 import { defineService, type Handlers, implementService } from './method-adapter.ts'
 import { pathInfoHandlers } from './path-info-handlers.ts'
 import { addReflection } from './reflection.ts'
+import type { CallContext } from './running-call.ts'
 
 export interface GrpcServerParts {
   readonly blobs: BlobService
@@ -22,9 +27,13 @@ export interface GrpcServerParts {
   readonly pathInfos: PathInfoService
   readonly narCalculation: NarCalculation
   readonly logger: Logger
+  /** Those that differ from the defaults. */
+  readonly limits?: Partial<CallLimitValues>
 }
 
 export interface GrpcServer {
+  /** What is counted of its calls. */
+  readonly metrics: readonly Metric[]
   /** Serves on one more address (see `startListener`) and resolves with where that is. */
   listen(address: string): Promise<string>
   /**
@@ -39,6 +48,8 @@ export function createGrpcServer(parts: GrpcServerParts): GrpcServer {
   return new StoreServer(parts)
 }
 
+replaceFrameDecoder()
+
 const OPTIONS = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
   'grpc.max_send_message_length': -1,
@@ -48,6 +59,8 @@ const OPTIONS = {
 
 class StoreServer implements GrpcServer {
   readonly #logger: Logger
+  readonly #calls: CallContext
+  readonly #callMetrics = new CallMetrics()
   readonly #server = new Server(OPTIONS)
   readonly #sessions = new Set<ServerHttp2Session>()
   readonly #listeners: Listener[] = []
@@ -55,8 +68,9 @@ class StoreServer implements GrpcServer {
   readonly #healthNames = ['']
   readonly #injector: ConnectionInjector
 
-  constructor({ blobs, directories, pathInfos, narCalculation, logger }: GrpcServerParts) {
+  constructor({ blobs, directories, pathInfos, narCalculation, logger, limits }: GrpcServerParts) {
     this.#logger = logger
+    this.#calls = { logger, limits: new CallLimits(limits), metrics: this.#callMetrics }
     this.#serve(blobRpc, blobHandlers(blobs))
     this.#serve(directoryRpc, directoryHandlers(directories))
     this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
@@ -64,6 +78,10 @@ class StoreServer implements GrpcServer {
     addReflection(this.#server)
     widenWindows(this.#server, (session) => this.#trackSession(session))
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
+  }
+
+  get metrics(): readonly Metric[] {
+    return this.#callMetrics.all
   }
 
   async listen(address: string): Promise<string> {
@@ -84,7 +102,7 @@ class StoreServer implements GrpcServer {
   }
 
   #serve<S extends RpcService>(service: S, handlers: Handlers<S>): void {
-    const implementation = implementService(service, handlers, this.#logger)
+    const implementation = implementService(service, handlers, this.#calls)
     for (const family of FAMILIES) {
       this.#server.addService(defineService(family, service), implementation)
       const name = serviceName(family, service)

@@ -6,6 +6,8 @@ import { describe, expect, test, vi } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
 import { blobRpc } from '../../../../src/model/wire/services.ts'
 import { blobHandlers } from '../../../../src/servers/grpc/blob-handlers.ts'
+import { CallLimits } from '../../../../src/servers/grpc/call-limits.ts'
+import { CallMetrics } from '../../../../src/servers/grpc/call-metrics.ts'
 import { defineService, implementService } from '../../../../src/servers/grpc/method-adapter.ts'
 import { grpcBlobService } from '../../../../src/services/blobs/grpc.ts'
 import type { BlobService, BlobWriter } from '../../../../src/services/blobs/interface.ts'
@@ -74,7 +76,11 @@ async function serveBlobsAs(family: 'snix' | undefined, blobs: BlobService) {
   if (family)
     server.addService(
       defineService(family, blobRpc),
-      implementService(blobRpc, blobHandlers(blobs), silentLogger),
+      implementService(blobRpc, blobHandlers(blobs), {
+        logger: silentLogger,
+        limits: new CallLimits(),
+        metrics: new CallMetrics(),
+      }),
     )
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>

@@ -1,0 +1,44 @@
+import { createServer, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { type Metric, renderMetrics } from '../../support/metrics.ts'
+import { startListener } from '../grpc/listener.ts'
+
+export interface MetricsServer {
+  /** Where it listens in fact. */
+  readonly address: string
+  close(): void
+}
+
+/**
+ * Answers `GET /metrics` on a listener of its own, so that nobody who may only ask for numbers gets to the store.
+ * `address`: as `startListener` takes it.
+ */
+export async function startMetricsServer(
+  address: string,
+  metrics: readonly Metric[],
+): Promise<MetricsServer> {
+  const server = createMetricsHandler(metrics)
+  const listener = await startListener(address, (socket: Socket) => server.emit('connection', socket))
+  return {
+    address: listener.address,
+    close() {
+      listener.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+function createMetricsHandler(metrics: readonly Metric[]): Server {
+  return createServer((request, response) => {
+    const path = request.url?.split('?')[0]
+    if (path !== '/metrics') {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('the metrics are at /metrics\n')
+      return
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405, { allow: 'GET, HEAD' }).end()
+      return
+    }
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(renderMetrics(metrics))
+  })
+}

@@ -1,0 +1,227 @@
+/**
+ * Our gRPC server and client against bare node:http2 and against grpc-js with its defaults, over loopback, the server in
+ * a process of its own. Every ratio is one of figures of the same run; what each is measured against stands in its row.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { type ClientHttp2Session, connect } from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { Client, credentials } from '@grpc/grpc-js'
+import { Digest } from '../../src/model/castore/digest.ts'
+import { blobChunk, readBlobRequest } from '../../src/model/wire/messages.ts'
+import { grpcBlobService } from '../../src/services/blobs/grpc.ts'
+import type { BlobService } from '../../src/services/blobs/interface.ts'
+import { openGrpcChannel } from '../../src/services/grpc-channel.ts'
+import { GRPC_WINDOW_BYTES, READ_BUFFER_BYTES } from '../../src/support/limits.ts'
+import { PATTERN_BYTES, PATTERN_DIGEST, READ_PATH } from './grpc-pattern.ts'
+import { measure } from './report.ts'
+
+const ROUNDS = 3
+const UPLOAD_BYTES = 256 * 1024 * 1024
+const STREAMS = 8
+const CALLS = 20_000
+const CALLS_IN_FLIGHT = 64
+const SLOW_READERS = 256
+const SLOW_READER_MS = 10_000
+const READ_REQUEST = Buffer.from(readBlobRequest.encode(PATTERN_DIGEST.bytes))
+
+export async function benchGrpc(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'tvix-store-bench-'))
+  try {
+    await using ours = await start('ours', folder)
+    await using http2 = await start('http2')
+    await using stock = await start('grpc-js')
+    await compare(ours, http2, stock)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface Peer extends AsyncDisposable {
+  readonly port: number
+  readonly pid: number
+}
+
+/** Rates in bytes a second, each the best of some rounds that take turns, so that noise meets all of them. */
+async function compare(ours: Peer, http2: Peer, stock: Peer): Promise<void> {
+  const channel = await openGrpcChannel(`grpc+http://127.0.0.1:${ours.port}`)
+  const blobs = grpcBlobService(channel)
+  const best = { http2: 0, stock: 0, one: 0, eight: 0, upload: 0, unary: 0 }
+  const round: [keyof typeof best, () => Promise<number>][] = [
+    ['http2', () => bytesPerSecond(PATTERN_BYTES, () => readHttp2(http2.port))],
+    ['stock', () => bytesPerSecond(PATTERN_BYTES, () => readStock(stock.port))],
+    ['one', () => bytesPerSecond(PATTERN_BYTES, () => readOurs(blobs))],
+    ['eight', () => bytesPerSecond(STREAMS * PATTERN_BYTES, () => readEight(blobs))],
+    ['upload', () => upload(blobs)],
+    ['unary', () => unaryCalls(blobs)],
+  ]
+  for (let i = 0; i < ROUNDS; i++)
+    for (const [name, rate] of round) best[name] = Math.max(best[name], await rate())
+  channel.close()
+  const memory = await slowReaders(ours)
+  print(best, memory)
+}
+
+function print(
+  rates: Record<'http2' | 'stock' | 'one' | 'eight' | 'upload' | 'unary', number>,
+  memory: number,
+): void {
+  const gigabytes = (rate: number) => `${(rate / 1e9).toFixed(2)} GB/s`
+  const rows: [what: string, figure: string, ratio: string, target: string][] = [
+    ['bare node:http2, one stream', gigabytes(rates.http2), '', ''],
+    ['grpc-js with its defaults, one stream', gigabytes(rates.stock), '', ''],
+    ['one stream, of bare node:http2', gigabytes(rates.one), (rates.one / rates.http2).toFixed(2), '≥ 0.7'],
+    ['one stream, of grpc-js', gigabytes(rates.one), (rates.one / rates.stock).toFixed(2), '≥ 2'],
+    [`${STREAMS} streams, of one`, gigabytes(rates.eight), (rates.eight / rates.one).toFixed(2), '≥ 1'],
+    [
+      'upload, hashed, chunked and stored, of one',
+      gigabytes(rates.upload),
+      (rates.upload / rates.one).toFixed(2),
+      '≥ 0.3',
+    ],
+    [`unary calls, ${CALLS_IN_FLIGHT} in flight`, `${Math.round(rates.unary)}/s`, '', '≥ 5000/s'],
+    [
+      `the server's memory under ${SLOW_READERS} slow readers of 1 GiB`,
+      `${Math.round(memory / 2 ** 20)} MiB`,
+      '',
+      '< 512 MiB',
+    ],
+  ]
+  console.log('\ngRPC over loopback, client and server one process each\n')
+  console.log('| work | figure | ratio | target |\n|---|---|---|---|')
+  for (const row of rows) console.log(`| ${row.join(' | ')} |`)
+}
+
+async function bytesPerSecond(bytes: number, work: () => Promise<void>): Promise<number> {
+  return bytes / (await measure(work))
+}
+
+async function readHttp2(port: number): Promise<void> {
+  const session = openHttp2(port, GRPC_WINDOW_BYTES)
+  const stream = session.request({ ':path': '/' })
+  let received = 0
+  stream.on('data', (piece: Buffer) => {
+    received += piece.length
+  })
+  await new Promise((resolve) => stream.once('end', resolve))
+  session.close()
+  expectAll(received)
+}
+
+async function readStock(port: number): Promise<void> {
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure())
+  const stream = client.makeServerStreamRequest(READ_PATH, same, blobChunk.decode, READ_REQUEST)
+  let received = 0
+  for await (const data of stream) received += data.length
+  client.close()
+  expectAll(received)
+}
+
+async function readOurs(blobs: BlobService): Promise<void> {
+  let received = 0
+  for await (const piece of (await blobs.openRead(PATTERN_DIGEST))!) received += piece.length
+  expectAll(received)
+}
+
+async function readEight(blobs: BlobService): Promise<void> {
+  await Promise.all(Array.from({ length: STREAMS }, () => readOurs(blobs)))
+}
+
+async function upload(blobs: BlobService): Promise<number> {
+  const contents = randomBytes(UPLOAD_BYTES)
+  return bytesPerSecond(UPLOAD_BYTES, async () => {
+    const writer = blobs.openWrite()
+    for (let start = 0; start < contents.length; start += READ_BUFFER_BYTES)
+      await writer.write(contents.subarray(start, start + READ_BUFFER_BYTES))
+    await writer.close()
+  })
+}
+
+/** `Stat` of a blob that is not there: a call and no work. */
+async function unaryCalls(blobs: BlobService): Promise<number> {
+  const absent = Digest.of(Buffer.from('absent'))
+  let left = CALLS
+  const caller = async () => {
+    while (left-- > 0) await blobs.has(absent)
+  }
+  const seconds = await measure(async () => {
+    await Promise.all(Array.from({ length: CALLS_IN_FLIGHT }, caller))
+  })
+  return CALLS / seconds
+}
+
+/** The most memory that the server had while clients, each with its own connection, took 64 KiB now and then. */
+async function slowReaders(server: Peer): Promise<number> {
+  const sessions = Array.from({ length: SLOW_READERS }, () => openHttp2(server.port))
+  const streams = sessions.map((session) => {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': READ_PATH,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    })
+    stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, READ_REQUEST.length]), READ_REQUEST]))
+    return stream.on('data', () => stream.pause())
+  })
+  const until = performance.now() + SLOW_READER_MS
+  let most = 0
+  while (performance.now() < until) {
+    await wait(100)
+    for (const stream of streams) stream.resume()
+    most = Math.max(most, residentBytes(server.pid))
+  }
+  for (const session of sessions) session.destroy()
+  return most
+}
+
+function openHttp2(port: number, windowBytes?: number): ClientHttp2Session {
+  const settings = windowBytes === undefined ? {} : { initialWindowSize: windowBytes }
+  const session = connect(`http://127.0.0.1:${port}`, { settings })
+  session.on('error', () => {})
+  if (windowBytes !== undefined) session.once('connect', () => session.setLocalWindowSize(windowBytes))
+  return session
+}
+
+function residentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Number(kilobytes![1]) * 1024
+}
+
+function same(bytes: Buffer): Buffer {
+  return bytes
+}
+
+function expectAll(received: number): void {
+  if (received !== PATTERN_BYTES) throw new Error(`received ${received} bytes`)
+}
+
+/** Flags of Node for the servers, for instance `--cpu-prof`. */
+const SERVER_FLAGS = (process.env['BENCH_SERVER_FLAGS'] ?? '').split(' ').filter(Boolean)
+
+async function start(kind: string, ...args: string[]): Promise<Peer> {
+  const script = join(import.meta.dirname, 'grpc-server.ts')
+  const flags = ['--max-semi-space-size=8', ...SERVER_FLAGS]
+  const child = spawn(process.execPath, [...flags, script, kind, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  return {
+    port: await firstLine(child),
+    pid: child.pid!,
+    async [Symbol.asyncDispose]() {
+      const exited = new Promise((resolve) => child.once('exit', resolve))
+      child.stdin!.end()
+      await exited
+    },
+  }
+}
+
+function firstLine(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.stdout!.once('data', (text: Buffer) => resolve(Number(text.toString())))
+    child.once('exit', () => reject(new Error('a server of the bench did not start')))
+  })
+}
