@@ -1,4 +1,4 @@
-import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
+import { type Channel, type Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import { view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_CANCEL_MS_MAX } from '../support/limits.ts'
@@ -14,6 +14,8 @@ export interface CallTraits {
   /** Whether our messages are pieces of one thing, of which a part must not pass for the whole. */
   readonly isUpload: boolean
   readonly signal: AbortSignal | undefined
+  /** Sent with the call. */
+  readonly metadata: Metadata
 }
 
 /** A varint without its end. */
@@ -44,7 +46,7 @@ export class GrpcCall {
     this.#patienceMs = traits.patienceMs
     this.#isUpload = traits.isUpload
     this.#signal = traits.signal
-    raw.start(new Metadata(), {
+    raw.start(traits.metadata, {
       onReceiveMetadata: () => {},
       onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
       onReceiveStatus: (end) => this.#onStatus(end),

@@ -1,5 +1,4 @@
-import { readFileSync } from 'node:fs'
-import { Channel, type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js'
+import { Channel, type ChannelOptions, type Metadata } from '@grpc/grpc-js'
 import { FAMILIES, type Family, methodPath, type RpcService, serviceName } from '../model/wire/rpc.ts'
 import { blobRpc, directoryRpc, pathInfoRpc } from '../model/wire/services.ts'
 import type { Call } from '../support/call.ts'
@@ -15,8 +14,9 @@ import {
   GRPC_RECONNECT_MS_MIN,
   GRPC_WINDOW_BYTES,
 } from '../support/limits.ts'
-import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
+import { parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
+import { callCredentials, channelCredentials } from './grpc-credentials.ts'
 
 const OPTIONS: ChannelOptions = {
   'grpc.max_receive_message_length': GRPC_RECEIVE_BYTES_MAX,
@@ -57,10 +57,11 @@ export interface GrpcChannel {
  * it throws `unavailable` when nobody answers. Throws `invalid-argument` for an address that is none.
  */
 export async function openGrpcChannel(address: string): Promise<GrpcChannel> {
-  const { text, target, tls, waitConnect } = parseGrpcAddress(address)
-  const security = createCredentials(tls)
+  const { text, target, tls, tokenFile, waitConnect } = parseGrpcAddress(address)
+  const security = channelCredentials(tls)
   const channel = new PeerChannel(
     text,
+    callCredentials(tokenFile),
     new Channel(target, security, OPTIONS),
     new Channel(target, security, UPLOAD_OPTIONS),
   )
@@ -73,22 +74,6 @@ export async function openGrpcChannel(address: string): Promise<GrpcChannel> {
     }
   }
   return channel
-}
-
-function createCredentials(tls: GrpcTlsFiles | undefined): ChannelCredentials {
-  if (!tls) return credentials.createInsecure()
-  const read = (path: string | undefined) => (path === undefined ? null : readPem(path))
-  return credentials.createSsl(read(tls.ca), read(tls.clientKey), read(tls.clientCert))
-}
-
-function readPem(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${(error as Error).message}`, {
-      cause: error,
-    })
-  }
 }
 
 /** Requests that every server refuses without doing anything: their digests have no bytes. */
@@ -116,16 +101,21 @@ const NO_ANSWER: ReadonlySet<ErrorCode> = new Set([
   'cancelled',
 ])
 
+/** What a health check ends with when there is no connection, or one that lets nobody in. */
+const NO_CONNECTION: ReadonlySet<ErrorCode> = new Set(['unavailable', 'deadline', 'denied'])
+
 class PeerChannel implements GrpcChannel {
   readonly address: string
+  readonly #credentials: Metadata
   readonly #channel: Channel
   readonly #uploads: Channel
   /** By service name, once the peer has answered. */
   readonly #families = new Map<string, Family>()
   readonly #probes = new SingleFlight<string, Family>()
 
-  constructor(address: string, channel: Channel, uploads: Channel) {
+  constructor(address: string, credentials: Metadata, channel: Channel, uploads: Channel) {
     this.address = address
+    this.#credentials = credentials
     this.#channel = channel
     this.#uploads = uploads
   }
@@ -140,7 +130,7 @@ class PeerChannel implements GrpcChannel {
   async connect(): Promise<void> {
     const call = this.#open('/grpc.health.v1.Health/Check', { patienceMs: GRPC_CONNECT_MS_MAX })
     const failure = await this.#ask(call, new Uint8Array(0))
-    if (failure?.code === 'unavailable' || failure?.code === 'deadline') throw failure
+    if (failure && NO_CONNECTION.has(failure.code)) throw failure
   }
 
   close(): void {
@@ -152,7 +142,8 @@ class PeerChannel implements GrpcChannel {
     const { signal, patienceMs = GRPC_CALL_MS_MAX } = options
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, { what: `${this.address}: ${path.slice(1)}`, patienceMs, isUpload, signal })
+    const what = `${this.address}: ${path.slice(1)}`
+    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, metadata: this.#credentials.clone() })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {
