@@ -35,12 +35,20 @@ export function widenWindows(server: Server, onSession: (session: ServerHttp2Ses
 }
 
 interface CallInternals {
-  readonly call?: { readonly stream?: ServerHttp2Stream }
+  readonly call?: InterceptedCall
+}
+
+/** A call as the transport has it, or an interceptor around one. */
+interface InterceptedCall {
+  readonly stream?: ServerHttp2Stream
+  readonly nextCall?: InterceptedCall
 }
 
 /** Whether the client reset the call, or its connection broke, so that the end of its messages is no real end. */
 export function isCut(call: ServerReadableStream<Buffer, Buffer>): boolean {
-  const stream = (call as unknown as CallInternals).call?.stream
+  let inner = (call as unknown as CallInternals).call
+  while (inner?.nextCall) inner = inner.nextCall
+  const stream = inner?.stream
   if (!stream) throw changed('the HTTP/2 stream of a call')
   return stream.closed || stream.destroyed
 }
