@@ -6,40 +6,38 @@ import { openStores } from '../services/composition/open-stores.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
+import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
 import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
 
-interface DaemonOptions extends StoreOptions {
-  readonly listenAddress: readonly string[]
-  readonly metrics?: string
-}
+type DaemonOptions = StoreOptions & ListenOptions & { readonly metrics?: string }
 
-const DEFAULT_LISTEN_ADDRESS = '[::]:8000'
+const HELP = `
+Example:
+  $ tvix-store daemon -l '[::]:8000?role=read-only' /run/tvix-store.socket`
 
 export function addDaemonCommand(program: Command): void {
   const command = program
     .command('daemon')
     .description('Serve blobs, directories and path infos over gRPC.')
-    .option(
-      '-l, --listen-address <address...>',
-      'host:port, or the path of a unix socket; several may be given',
-      [DEFAULT_LISTEN_ADDRESS],
-    )
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
-    .addHelpText('after', '\nExample:\n  $ tvix-store daemon -l [::]:8000 /run/tvix-store.socket')
+    .addHelpText('after', HELP)
     .action(runDaemon)
+  addListenOptions(command)
   addStoreOptions(command, daemonAddresses())
 }
 
 async function runDaemon(options: DaemonOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
+  const settings = listenSettings(options, logger)
+  const security = serverSecurity(options)
   await using stores = await openStores(storeAddresses(options))
   const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
-  const server = createGrpcServer({ ...stores, narCalculation, logger })
+  const server = createGrpcServer({ ...stores, narCalculation, logger, ...security })
   for (const address of options.listenAddress) {
-    const bound = await server.listen(address)
+    const bound = await server.listen(address, settings)
     logger.info({ listen_address: bound }, 'starting daemon')
   }
   const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))

@@ -8,6 +8,8 @@ export interface GrpcAddress {
   readonly target: string
   /** `undefined` for a connection in the clear; else the PEM files to use instead of the system's roots. */
   readonly tls: GrpcTlsFiles | undefined
+  /** A file with the bearer token to show. */
+  readonly tokenFile: string | undefined
   /** Whether the peer must answer before the channel counts as open. */
   readonly waitConnect: boolean
 }
@@ -23,7 +25,7 @@ const DEFAULT_PORT = { http: 80, https: 443 } as const
 
 /**
  * Understands `grpc+http://host:port`, `grpc+https://host:port`, `grpc+unix:/path` and `grpc+unix:///path`, with
- * `?wait-connect=0|1` and for https `tls-ca-cert-path`, `tls-client-cert-path`, `tls-client-key-path`. Throws
+ * `?wait-connect=0|1`, `token-file=/path` and for https `tls-ca-cert-path`, `tls-client-cert-path`, `tls-client-key-path`. Throws
  * `invalid-argument`.
  */
 export function parseGrpcAddress(text: string): GrpcAddress {
@@ -33,9 +35,13 @@ export function parseGrpcAddress(text: string): GrpcAddress {
   const scheme = url.protocol.slice(PREFIX.length, -1)
   const waitConnect = parseWaitConnect(text, url.searchParams.get('wait-connect'))
   const tls = parseTls(text, url, scheme === 'https')
-  if (scheme === 'unix') return { text, target: unixTarget(text, url), tls, waitConnect }
+  const tokenFile = url.searchParams.get('token-file') ?? undefined
+  const rest = { text, tls, tokenFile, waitConnect }
+  if (scheme === 'unix') return { ...rest, target: unixTarget(text, url) }
+  if (scheme === 'http' && tokenFile !== undefined && !isLoopback(url.hostname))
+    throw invalid(text, 'the token would cross the network in the clear: token-file needs grpc+https')
   if (scheme === 'http' || scheme === 'https')
-    return { text, target: tcpTarget(text, url, DEFAULT_PORT[scheme]), tls, waitConnect }
+    return { ...rest, target: tcpTarget(text, url, DEFAULT_PORT[scheme]) }
   throw invalid(text, `unknown scheme grpc+${scheme}: there are grpc+http, grpc+https and grpc+unix`)
 }
 
@@ -54,6 +60,10 @@ function tcpTarget(text: string, url: URL, defaultPort: number): string {
   if (url.hostname === '') throw invalid(text, 'host is missing')
   if (url.username !== '' || url.password !== '') throw invalid(text, 'user and password have no use here')
   return `dns:${url.hostname}:${url.port || defaultPort}`
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '[::1]' || /^127(?:\.[0-9]{1,3}){3}$/.test(host)
 }
 
 function parseWaitConnect(text: string, value: string | null): boolean {

@@ -1,4 +1,4 @@
-import { type Channel, Metadata, type StatusObject, status } from '@grpc/grpc-js'
+import { type Channel, type Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import { view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_CANCEL_MS_MAX, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
@@ -24,11 +24,13 @@ export interface CallTraits {
   readonly isUpload: boolean
   readonly signal: AbortSignal | undefined
   readonly observer: CallObserver
+  /** Sent with the call. */
+  readonly metadata: Metadata
   readonly traceparent: string | undefined
 }
 
-function headers({ traceparent }: CallTraits): Metadata {
-  const metadata = new Metadata()
+/** What every call says of us, besides what this one says. */
+function headers({ metadata, traceparent }: CallTraits): Metadata {
   metadata.set(RECEIVE_LIMIT_HEADER, String(GRPC_RECEIVE_BYTES_MAX))
   if (traceparent) metadata.set(TRACEPARENT_HEADER, traceparent)
   return metadata

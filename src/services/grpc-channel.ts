@@ -1,11 +1,4 @@
-import { readFileSync } from 'node:fs'
-import {
-  Channel,
-  type ChannelCredentials,
-  type ChannelOptions,
-  connectivityState,
-  credentials,
-} from '@grpc/grpc-js'
+import { Channel, type ChannelOptions, connectivityState, type Metadata } from '@grpc/grpc-js'
 import { FAMILIES, type Family, methodPath, type RpcService, serviceName } from '../model/wire/rpc.ts'
 import { blobRpc, directoryRpc, pathInfoRpc } from '../model/wire/services.ts'
 import type { Call } from '../support/call.ts'
@@ -20,9 +13,10 @@ import {
   GRPC_RECONNECT_MS_MIN,
   GRPC_WINDOW_BYTES,
 } from '../support/limits.ts'
-import { type GrpcTlsFiles, parseGrpcAddress } from './grpc-address.ts'
+import { parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
 import { Circuit } from './grpc-circuit.ts'
+import { callCredentials, channelCredentials } from './grpc-credentials.ts'
 import { replaceFrameDecoder } from './grpc-frames.ts'
 import { DEFAULT_GRPC_POLICY, type GrpcPolicy } from './grpc-policy.ts'
 
@@ -73,10 +67,11 @@ export async function openGrpcChannel(
   address: string,
   policy: Partial<GrpcPolicy> = {},
 ): Promise<GrpcChannel> {
-  const { text, target, tls, waitConnect } = parseGrpcAddress(address)
-  const security = createCredentials(tls)
+  const { text, target, tls, tokenFile, waitConnect } = parseGrpcAddress(address)
+  const security = channelCredentials(tls)
   const channel = new PeerChannel(
     text,
+    callCredentials(tokenFile),
     new Channel(target, security, OPTIONS),
     new Channel(target, security, UPLOAD_OPTIONS),
     { ...DEFAULT_GRPC_POLICY, ...policy },
@@ -90,22 +85,6 @@ export async function openGrpcChannel(
     }
   }
   return channel
-}
-
-function createCredentials(tls: GrpcTlsFiles | undefined): ChannelCredentials {
-  if (!tls) return credentials.createInsecure()
-  const read = (path: string | undefined) => (path === undefined ? null : readPem(path))
-  return credentials.createSsl(read(tls.ca), read(tls.clientKey), read(tls.clientCert))
-}
-
-function readPem(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${(error as Error).message}`, {
-      cause: error,
-    })
-  }
 }
 
 /** Requests that every server refuses without doing anything: their digests have no bytes. */
@@ -133,9 +112,13 @@ const NO_ANSWER: ReadonlySet<ErrorCode> = new Set([
   'cancelled',
 ])
 
+/** What a health check ends with when there is no connection, or one that lets nobody in. */
+const NO_CONNECTION: ReadonlySet<ErrorCode> = new Set(['unavailable', 'deadline', 'denied'])
+
 class PeerChannel implements GrpcChannel {
   readonly address: string
   readonly policy: GrpcPolicy
+  readonly #credentials: Metadata
   readonly #channel: Channel
   readonly #uploads: Channel
   /** By service name, once the peer has answered. */
@@ -144,8 +127,15 @@ class PeerChannel implements GrpcChannel {
   readonly #circuit: Circuit
   #closed = false
 
-  constructor(address: string, channel: Channel, uploads: Channel, policy: GrpcPolicy) {
+  constructor(
+    address: string,
+    credentials: Metadata,
+    channel: Channel,
+    uploads: Channel,
+    policy: GrpcPolicy,
+  ) {
     this.address = address
+    this.#credentials = credentials
     this.policy = policy
     this.#channel = channel
     this.#uploads = uploads
@@ -166,7 +156,7 @@ class PeerChannel implements GrpcChannel {
   async connect(): Promise<void> {
     const call = this.#open('/grpc.health.v1.Health/Check', { patienceMs: GRPC_CONNECT_MS_MAX })
     const failure = await this.#ask(call, new Uint8Array(0))
-    if (failure?.code === 'unavailable' || failure?.code === 'deadline') throw failure
+    if (failure && NO_CONNECTION.has(failure.code)) throw failure
   }
 
   close(): void {
@@ -182,7 +172,16 @@ class PeerChannel implements GrpcChannel {
     this.#circuit.admit(what)
     const channel = isUpload ? this.#uploads : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-    return new GrpcCall(raw, { what, patienceMs, isUpload, signal, traceparent, observer: this.#circuit })
+    const metadata = this.#credentials.clone()
+    return new GrpcCall(raw, {
+      what,
+      patienceMs,
+      isUpload,
+      signal,
+      metadata,
+      traceparent,
+      observer: this.#circuit,
+    })
   }
 
   async #family(service: RpcService, call?: Call): Promise<Family> {

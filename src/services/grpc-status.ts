@@ -1,6 +1,7 @@
 import type { StatusObject } from '@grpc/grpc-js'
 import { ERROR_TABLE, type ErrorCode, StoreError } from '../support/errors.ts'
 import { GRPC_STATUS_CHARACTERS_MAX } from '../support/limits.ts'
+import { explainNoConnection } from './grpc-no-connection.ts'
 
 const CANCELLED = ERROR_TABLE.cancelled.grpc
 
@@ -22,16 +23,9 @@ export function errorOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what:
   const { code } = end
   // grpc-js passes on what its filters throw as it is: a message that cannot be decompressed has no `details`.
   const details = String(end.details ?? (end as { message?: unknown }).message ?? 'no reason was given')
-  return new StoreError(errorCode(code, details), `${what}: ${explain(details)}`)
-}
-
-/** grpc-js tells a refused connection in three half-sentences; people want the reason and what to do. */
-function explain(details: string): string {
-  const refused = /^No connection established\. Last error: (?:Error: )?(.*?)\. Resolution note:/.exec(
-    details,
-  )
-  if (!refused) return details
-  return `nobody answers (${refused[1]}): start a daemon there with \`tvix-store daemon\`, or name another address`
+  const noConnection = explainNoConnection(details, what)
+  if (noConnection) return new StoreError(noConnection.code, `${what}: ${noConnection.message}`)
+  return new StoreError(errorCode(code, details), `${what}: ${details}`)
 }
 
 function errorCode(code: number, details: string): ErrorCode {

@@ -143,6 +143,17 @@ export const GRPC_KEEPALIVE_TIMEOUT_MS = 10_000
 /** Characters of a status message: percent-encoded it must fit the 16 KiB of headers that peers accept. */
 export const GRPC_STATUS_CHARACTERS_MAX = 2_048
 
+// — Listening —
+
+/** A TLS handshake is a few messages; a client that takes longer is given up. */
+export const TLS_HANDSHAKE_MS_MAX = 10_000
+/** The same fault of the same client is logged again after this long … */
+export const FAULT_LOG_MS = 60_000
+/** … of this many kinds of fault; beyond them the oldest is forgotten. */
+export const FAULT_LOG_KINDS_MAX = 1_024
+/** Bearer tokens of one server: each call is compared with all of them, which takes about 0.2 µs a token. */
+export const TOKENS_MAX = 1_000
+
 // — Reading through the mount —
 
 /** Verified chunks kept in memory for the mount. The kernel's page cache is the real cache above it. */

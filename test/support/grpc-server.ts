@@ -37,7 +37,7 @@ export async function startTestServer(
   }
 }
 
-function memoryParts(): GrpcServerParts {
+export function memoryParts(): GrpcServerParts {
   return {
     blobs: memoryBlobService(),
     directories: memoryDirectoryService(),

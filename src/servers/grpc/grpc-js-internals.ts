@@ -35,7 +35,13 @@ export function widenWindows(server: Server, onSession: (session: ServerHttp2Ses
 }
 
 interface CallInternals {
-  readonly call?: { readonly stream?: ServerHttp2Stream }
+  readonly call?: InterceptedCall
+}
+
+/** A call as the transport has it, or an interceptor around one. */
+interface InterceptedCall {
+  readonly stream?: ServerHttp2Stream
+  readonly nextCall?: InterceptedCall
 }
 
 /** Whether the client reset the call, or its connection broke, so that the end of its messages is no real end. */
@@ -53,9 +59,11 @@ export function holdOneMessage(call: ServerReadableStream<Buffer, Buffer>): void
 
 /** The HTTP/2 stream of a call, on which framed messages may be written once the headers are sent. */
 export function http2Stream(call: object): ServerHttp2Stream {
-  const stream = (call as CallInternals).call?.stream
-  if (!stream) throw changed('the HTTP/2 stream of a call')
-  return stream
+  // Each interceptor wraps the call once more.
+  let inner = (call as CallInternals).call
+  while (inner?.nextCall) inner = inner.nextCall
+  if (!inner?.stream) throw changed('the HTTP/2 stream of a call')
+  return inner.stream
 }
 
 function changed(what: string): StoreError {

@@ -1,45 +1,108 @@
+import { chmodSync, lchownSync } from 'node:fs'
 import { lstat, stat, unlink } from 'node:fs/promises'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
+import type { ListenEndpoint } from './listen-address.ts'
+import { inheritedSockets } from './socket-activation.ts'
+
+/** The flags of spec §4.2, as far as Node can do them. */
+export interface ListenSettings {
+  /** Replaces a socket in the filesystem even when somebody answers on it. */
+  readonly unixUnlink?: boolean
+  /** Permissions of a socket in the filesystem, e.g. 0o660; by default what the umask leaves of 0o777. */
+  readonly unixMode?: number
+  readonly unixUid?: number
+  readonly unixGid?: number
+  readonly ignoreActivationEnvironment?: boolean
+  /** Probes a silent TCP connection after this many milliseconds. */
+  readonly keepAliveMs?: number
+  readonly reusePort?: boolean
+  readonly onlyV6?: boolean
+  /** Connections that wait to be accepted. */
+  readonly backlog?: number
+}
 
 /** One place where connections come in. */
 export interface Listener {
   /** Where it listens in fact: the port is chosen by now. Same syntax as the address. */
   readonly address: string
+  /** Whether other machines may reach it: TCP on something else than loopback. */
+  readonly isExposed: boolean
+  /** TCP, as opposed to a unix socket. */
+  readonly isTcp: boolean
   /** Takes no more connections; those that exist go on. */
   close(): void
 }
 
-/**
- * Listens on `[::]:8000`, `host:port` (port 0: any free one) or the path of a unix socket, which begins with
- * `/` or `.`. A socket that a killed daemon left behind is removed, after making sure that nobody answers on it.
- * Throws StoreErrors that name the address.
- */
-export async function startListener(address: string, onSocket: (socket: Socket) => void): Promise<Listener> {
-  const options = parseListenAddress(address)
-  const server = createServer(onSocket)
-  try {
-    if (options.path !== undefined) await listenOnPath(server, options.path)
-    else await listenOnPort(server, options)
-  } catch (error) {
-    throw listenError(address, error)
-  }
-  return { address: boundAddress(server), close: () => void server.close() }
+/** What a listener tells of. Neither is called before `startListeners` resolves. */
+export interface ListenerEvents {
+  onSocket(socket: Socket, listener: Listener): void
+  /** Accepting a connection failed, for want of descriptors for instance. */
+  onError(error: Error, listener: Listener): void
 }
 
-const HOST_AND_PORT = /^(?:\[(?<v6>[0-9a-fA-F:.%a-z]+)\]|(?<host>[^:[\]/]+)):(?<port>[0-9]{1,5})$/
-const PORT_MAX = 65_535
+/**
+ * Listens on an endpoint; there are several listeners where a service manager passed several sockets. A socket that
+ * a killed daemon left behind is removed, after making sure that nobody answers on it. Throws StoreErrors that name
+ * the address.
+ */
+export async function startListeners(
+  { text, place }: ListenEndpoint,
+  settings: ListenSettings,
+  events: ListenerEvents,
+): Promise<Listener[]> {
+  const shared = { ...(settings.backlog !== undefined && { backlog: settings.backlog }) }
+  const open = async (listenOn: (server: Server) => Promise<void>, name?: string) => {
+    const server = createServer(socketOptions(settings))
+    await listenOn(server)
+    return createListener(server, name, events)
+  }
+  try {
+    if (place.kind === 'unix')
+      return [await open((server) => listenOnPath(server, { ...shared, path: place.path }, settings))]
+    if (place.kind === 'port') {
+      const { host, port } = place
+      const { reusePort = false, onlyV6 = false } = settings
+      const options = { ...shared, host, port, reusePort, ipv6Only: onlyV6 }
+      return [await open((server) => listenOnPort(server, options))]
+    }
+    const listeners: Listener[] = []
+    for (const fd of inheritedSockets(place.selection, activation(settings)))
+      listeners.push(
+        await open((server) => listen(server, { ...shared, fd }), `sd-listen (descriptor ${fd})`),
+      )
+    return listeners
+  } catch (error) {
+    throw listenError(text, error)
+  }
+}
 
-function parseListenAddress(address: string): ListenOptions {
-  if (address.startsWith('/') || address.startsWith('.')) return { path: address }
-  const { v6, host, port } = HOST_AND_PORT.exec(address)?.groups ?? {}
-  if (port === undefined || Number(port) > PORT_MAX)
-    throw new StoreError(
-      'invalid-argument',
-      `cannot listen on ${address}: give host:port, [v6 address]:port, or a path that begins with / or .`,
-    )
-  return { host: v6 ?? host, port: Number(port) }
+function socketOptions({ keepAliveMs }: ListenSettings) {
+  return keepAliveMs === undefined ? {} : { keepAlive: true, keepAliveInitialDelay: keepAliveMs }
+}
+
+function activation({ ignoreActivationEnvironment = false }: ListenSettings) {
+  return { environment: process.env, pid: process.pid, ignoreEnvironment: ignoreActivationEnvironment }
+}
+
+function createListener(server: Server, name: string | undefined, events: ListenerEvents): Listener {
+  const bound = server.address()
+  // Asked once, while it listens: later the answer would be "nowhere", and TCP pass for a unix socket.
+  const isTcp = bound !== null && typeof bound === 'object'
+  const listener = {
+    address: boundAddress(server) ?? name ?? '',
+    isTcp,
+    isExposed: isTcp && !isLoopback(bound.address),
+    close: () => void server.close(),
+  }
+  server.on('connection', (socket) => events.onSocket(socket, listener))
+  server.on('error', (error) => events.onError(error, listener))
+  return listener
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.')
 }
 
 async function listenOnPort(server: Server, options: ListenOptions): Promise<void> {
@@ -48,23 +111,57 @@ async function listenOnPort(server: Server, options: ListenOptions): Promise<voi
   } catch (error) {
     // `::` means every address; a kernel without IPv6 has the other half of them.
     const noIpv6 = ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(systemCode(error) ?? '')
-    if (options.host !== '::' || !noIpv6) throw error
+    if (options.host !== '::' || options.ipv6Only || !noIpv6) throw error
     await listen(server, { ...options, host: '0.0.0.0' })
   }
 }
 
-async function listenOnPath(server: Server, path: string): Promise<void> {
+type PathOptions = ListenOptions & { readonly path: string }
+
+async function listenOnPath(server: Server, options: PathOptions, settings: ListenSettings): Promise<void> {
+  const { path } = options
+  if (path.startsWith('\0')) return listen(server, options) // has neither a file nor permissions
+  if (settings.unixUnlink) await unlinkSocket(path)
   try {
-    await listen(server, { path })
+    await listenWithMode(server, options, settings)
   } catch (error) {
     if (systemCode(error) === 'EACCES') await stat(dirname(path)) // libuv says EACCES for ENOENT
     if (systemCode(error) !== 'EADDRINUSE' || !(await isStale(path))) throw error
     await unlink(path)
-    await listen(server, { path })
+    await listenWithMode(server, options, settings)
   }
 }
 
-function listen(server: Server, options: ListenOptions): Promise<void> {
+/**
+ * The socket has its permissions from its first moment, by the umask: changed afterwards, it would be open to
+ * anybody in between. One that is to belong to somebody else is ours alone until it does.
+ */
+async function listenWithMode(server: Server, options: PathOptions, settings: ListenSettings): Promise<void> {
+  const { unixUid, unixGid } = settings
+  const mode = settings.unixMode ?? 0o777 & ~process.umask()
+  const changesOwner = unixUid !== undefined || unixGid !== undefined
+  const umask = process.umask(0o777 & ~(changesOwner ? 0o600 : mode))
+  let listening: Promise<void>
+  try {
+    listening = listen(server, options) // binds before it returns
+  } finally {
+    process.umask(umask)
+  }
+  await listening
+  if (!changesOwner) return
+  try {
+    lchownSync(options.path, unixUid ?? -1, unixGid ?? -1)
+    chmodSync(options.path, mode)
+  } catch (error) {
+    server.close()
+    throw error
+  }
+}
+
+/** `fd` is missing in the types of the general form. */
+type AnyListenOptions = ListenOptions & { readonly fd?: number }
+
+function listen(server: Server, options: AnyListenOptions): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   server.listen(options, () => {
@@ -74,10 +171,23 @@ function listen(server: Server, options: ListenOptions): Promise<void> {
   return promise
 }
 
-/** A socket in the filesystem on which nobody listens. */
-async function isStale(path: string): Promise<boolean> {
+async function unlinkSocket(path: string): Promise<void> {
+  try {
+    await mustBeSocket(path)
+    await unlink(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
+}
+
+async function mustBeSocket(path: string): Promise<void> {
   if (!(await lstat(path)).isSocket())
     throw new StoreError('precondition', 'something that is no socket is in the way')
+}
+
+/** A socket in the filesystem on which nobody listens. */
+async function isStale(path: string): Promise<boolean> {
+  await mustBeSocket(path)
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const socket = connect(path)
   socket.once('connect', () => resolve(false))
@@ -108,8 +218,10 @@ function listenError(address: string, error: unknown): StoreError {
   return new StoreError(known.code, `cannot listen on ${address}: ${known.message}`, { cause: error })
 }
 
-function boundAddress(server: Server): string {
-  const bound = server.address()!
-  if (typeof bound === 'string') return bound
+/** `undefined` for an inherited unix socket: Node does not say. */
+function boundAddress(server: Server): string | undefined {
+  const bound = server.address()
+  if (!bound) return undefined
+  if (typeof bound === 'string') return bound.replace(/^\0/, '@')
   return bound.family === 'IPv6' ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`
 }

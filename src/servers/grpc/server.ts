@@ -1,5 +1,7 @@
 import type { ServerHttp2Session } from 'node:http2'
-import { type ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js'
+import type { Socket } from 'node:net'
+import type { TlsOptions } from 'node:tls'
+import { experimental, Server, ServerCredentials } from '@grpc/grpc-js'
 import { HealthImplementation } from 'grpc-health-check'
 import { FAMILIES, type RpcService, serviceName } from '../../model/wire/rpc.ts'
 import { blobRpc, directoryRpc, pathInfoRpc } from '../../model/wire/services.ts'
@@ -10,16 +12,21 @@ import type { NarCalculation, PathInfoService } from '../../services/pathinfos/i
 import { GRPC_KEEPALIVE_MS, GRPC_KEEPALIVE_TIMEOUT_MS, GRPC_RECEIVE_BYTES_MAX } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { Metric } from '../../support/metrics.ts'
+import { accessInterceptor } from './access.ts'
 import { blobHandlers } from './blob-handlers.ts'
 import { CallLimits, type CallLimitValues } from './call-limits.ts'
 import { CallMetrics } from './call-metrics.ts'
 import { directoryHandlers } from './directory-handlers.ts'
+import { FaultLog } from './fault-log.ts'
 import { widenWindows } from './grpc-js-internals.ts'
-import { type Listener, startListener } from './listener.ts'
+import { type ListenEndpoint, parseListenAddress } from './listen-address.ts'
+import { type Listener, type ListenSettings, startListeners } from './listener.ts'
 import { defineService, type Handlers, implementService } from './method-adapter.ts'
 import { pathInfoHandlers } from './path-info-handlers.ts'
 import { addReflection } from './reflection.ts'
 import type { CallContext } from './running-call.ts'
+import { createTlsAcceptor } from './tls.ts'
+import type { Tokens } from './tokens.ts'
 
 export interface GrpcServerParts {
   readonly blobs: BlobService
@@ -29,13 +36,20 @@ export interface GrpcServerParts {
   readonly logger: Logger
   /** Those that differ from the defaults. */
   readonly limits?: Partial<CallLimitValues>
+  /** For what comes in by TCP (`loadServerTls`); unix sockets stay in the clear, the kernel guards them. */
+  readonly tls?: TlsOptions | undefined
+  /** With them, every call but a health check needs one, on every listener. */
+  readonly tokens?: Tokens | undefined
 }
 
 export interface GrpcServer {
   /** What is counted of its calls. */
   readonly metrics: readonly Metric[]
-  /** Serves on one more address (see `startListener`) and resolves with where that is. */
-  listen(address: string): Promise<string>
+  /**
+   * Serves on one more address (see `parseListenAddress`) and resolves with where that is, several places with
+   * commas between them.
+   */
+  listen(address: string, settings?: ListenSettings): Promise<string>
   /**
    * Takes no more connections and calls, waits for those that run, and cuts what is left after `deadlineMs`
    * milliseconds. Resolves when nothing is open any more.
@@ -66,28 +80,41 @@ class StoreServer implements GrpcServer {
   readonly #listeners: Listener[] = []
   readonly #health = new HealthImplementation({ '': 'SERVING' })
   readonly #healthNames = ['']
-  readonly #injector: ConnectionInjector
+  readonly #faults: FaultLog
+  readonly #tls: TlsOptions | undefined
+  readonly #tokens: Tokens | undefined
 
-  constructor({ blobs, directories, pathInfos, narCalculation, logger, limits }: GrpcServerParts) {
+  constructor(parts: GrpcServerParts) {
+    const { blobs, directories, pathInfos, narCalculation, logger, limits, tls, tokens } = parts
     this.#logger = logger
     this.#calls = { logger, limits: new CallLimits(limits), metrics: this.#callMetrics }
+    this.#faults = new FaultLog(logger)
+    this.#tls = tls
+    this.#tokens = tokens
     this.#serve(blobRpc, blobHandlers(blobs))
     this.#serve(directoryRpc, directoryHandlers(directories))
     this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
     this.#health.addToServer(this.#server)
     addReflection(this.#server)
     widenWindows(this.#server, (session) => this.#trackSession(session))
-    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure())
   }
 
   get metrics(): readonly Metric[] {
     return this.#callMetrics.all
   }
 
-  async listen(address: string): Promise<string> {
-    const listener = await startListener(address, (socket) => this.#injector.injectConnection(socket))
-    this.#listeners.push(listener)
-    return listener.address
+  async listen(address: string, settings: ListenSettings = {}): Promise<string> {
+    const endpoint = parseListenAddress(address)
+    const plain = this.#acceptor(endpoint)
+    const secure = this.#secured(endpoint, plain)
+    const listeners = await startListeners(endpoint, settings, {
+      onSocket: (socket, { isTcp }) => (isTcp ? secure : plain)(socket),
+      onError: (error) =>
+        this.#faults.warn({ listener: endpoint.text, reason: error.message }, 'cannot accept'),
+    })
+    this.#listeners.push(...listeners)
+    for (const listener of listeners) this.#warnIfOpen(listener, endpoint)
+    return listeners.map((listener) => listener.address).join(', ')
   }
 
   async shutdown(deadlineMs: number): Promise<void> {
@@ -109,6 +136,32 @@ class StoreServer implements GrpcServer {
       this.#healthNames.push(name)
       this.#health.setStatus(name, 'SERVING')
     }
+  }
+
+  /** Serves connections under the rules of one listener. */
+  #acceptor({ text, roles }: ListenEndpoint): (socket: Socket) => void {
+    const access = accessInterceptor({ listener: text, roles, tokens: this.#tokens, faults: this.#faults })
+    const credentials = ServerCredentials.createInsecure()
+    const injector = this.#server.createConnectionInjector(
+      experimental.createServerCredentialsWithInterceptors(credentials, [access]),
+    )
+    return (socket) => injector.injectConnection(socket)
+  }
+
+  #secured({ text }: ListenEndpoint, accept: (socket: Socket) => void): (socket: Socket) => void {
+    if (!this.#tls) return accept
+    const onFault = (reason: string, peer: string | undefined) =>
+      this.#faults.warn({ listener: text, peer, reason }, 'a TLS handshake failed')
+    return createTlsAcceptor(this.#tls, { onSecure: accept, onFault })
+  }
+
+  #warnIfOpen({ address, isExposed }: Listener, { roles }: ListenEndpoint): void {
+    if (!isExposed) return
+    const guarded = this.#tokens !== undefined || this.#tls?.requestCert === true
+    if (this.#tokens && !this.#tls)
+      this.#logger.warn({ listen_address: address }, 'tokens cross the network in the clear: give --tls-cert')
+    if (!guarded && !roles.includes('read-only'))
+      this.#logger.warn({ listen_address: address }, 'whoever reaches this address may write to the store')
   }
 
   #trackSession(session: ServerHttp2Session): void {

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
-import type { Socket } from 'node:net'
 import { type Metric, renderMetrics } from '../../support/metrics.ts'
-import { startListener } from '../grpc/listener.ts'
+import { parseListenAddress } from '../grpc/listen-address.ts'
+import { startListeners } from '../grpc/listener.ts'
 
 export interface MetricsServer {
   /** Where it listens in fact. */
@@ -11,18 +11,26 @@ export interface MetricsServer {
 
 /**
  * Answers `GET /metrics` on a listener of its own, so that nobody who may only ask for numbers gets to the store.
- * `address`: as `startListener` takes it.
+ * `address`: as the daemon's other listeners take it.
  */
 export async function startMetricsServer(
   address: string,
   metrics: readonly Metric[],
 ): Promise<MetricsServer> {
   const server = createMetricsHandler(metrics)
-  const listener = await startListener(address, (socket: Socket) => server.emit('connection', socket))
+  const listeners = await startListeners(
+    parseListenAddress(address),
+    {},
+    {
+      onSocket: (socket) => server.emit('connection', socket),
+      // Whoever asks for numbers asks again.
+      onError: () => {},
+    },
+  )
   return {
-    address: listener.address,
+    address: listeners.map((listener) => listener.address).join(', '),
     close() {
-      listener.close()
+      for (const listener of listeners) listener.close()
       server.closeAllConnections()
     },
   }

@@ -26,6 +26,17 @@ describe('accepted', () => {
     })
     expect(parseGrpcAddress('grpc+http://h').tls).toBeUndefined()
   })
+
+  test.each([
+    'grpc+https://h',
+    'grpc+unix:/socket',
+    'grpc+http://localhost:1',
+    'grpc+http://127.0.0.2:1',
+    'grpc+http://[::1]:1',
+  ])('a token for %s', (text) => {
+    expect(parseGrpcAddress(`${text}?token-file=/t`).tokenFile).toBe('/t')
+    expect(parseGrpcAddress(text).tokenFile).toBeUndefined()
+  })
 })
 
 describe('refused', () => {
@@ -41,6 +52,8 @@ describe('refused', () => {
     ['grpc+unix://host.example/path/to/somewhere', 'host may not be set'],
     ['grpc+unix:relative', 'must be absolute'],
     ['grpc+http://h?wait-connect=yes', 'wait-connect is 0 or 1'],
+    ['grpc+http://store.example?token-file=/t', 'the token would cross the network in the clear'],
+    ['grpc+http://127.0.0.1.example?token-file=/t', 'the token would cross the network in the clear'],
     ['grpc+http://h?tls-ca-cert-path=/ca', 'need grpc+https'],
     ['grpc+https://h?tls-client-cert-path=/cert', 'go together'],
   ])('%s', (text, why) => {

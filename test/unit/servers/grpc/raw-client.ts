@@ -1,4 +1,4 @@
-import { Client, credentials, status } from '@grpc/grpc-js'
+import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 
 export interface RawAnswer {
   readonly code: string
@@ -16,11 +16,11 @@ export interface RawClient extends Disposable {
 const same = (bytes: Buffer) => bytes
 
 /** A grpc-js client with its defaults, that knows nothing of our messages. `target`: as grpc-js wants it. */
-export function rawClient(target: string): RawClient {
+export function rawClient(target: string, metadata = new Metadata()): RawClient {
   const client = new Client(target, credentials.createInsecure())
   return {
     call(path, ...requests) {
-      const stream = client.makeBidiStreamRequest(path, same, same)
+      const stream = client.makeBidiStreamRequest(path, same, same, metadata)
       const messages: Buffer[] = []
       let headers = false
       stream.on('metadata', () => {
