@@ -9,6 +9,7 @@ import { blobChunk } from '../../src/model/wire/messages.ts'
 import { createGrpcServer } from '../../src/servers/grpc/server.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { openStores } from '../../src/services/composition/open-stores.ts'
+import { view } from '../../src/support/bytes.ts'
 import { GRPC_BLOB_MESSAGE_BYTES, GRPC_WINDOW_BYTES } from '../../src/support/limits.ts'
 import { silentLogger } from '../../src/support/log.ts'
 import { localNarCalculation } from '../../src/transfer/nar-calculation.ts'
@@ -83,7 +84,7 @@ async function stockGrpcJs(): Promise<number> {
     responseStream: true,
     requestSerialize: same,
     requestDeserialize: same,
-    responseSerialize: (data: Buffer) => blobChunk.encode(data) as Buffer,
+    responseSerialize: (data: Buffer) => view(blobChunk.encode(data)),
     responseDeserialize: same,
   }
   server.addService(

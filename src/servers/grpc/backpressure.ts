@@ -33,6 +33,9 @@ export class ResponseSink {
   async write(parts: readonly Uint8Array[]): Promise<void> {
     await this.#underway?.promise
     throwIfAborted(this.#signal)
+    // By a deadline of the client grpc-js ends the stream before it tells us; a write after that would be an error.
+    if (this.#stream.writableEnded || this.#stream.closed || this.#stream.destroyed)
+      throw new StoreError('cancelled', 'the client went away, or its deadline passed')
     this.#underway = this.#send(parts)
   }
 

@@ -1,7 +1,8 @@
-import { Client, credentials } from '@grpc/grpc-js'
+import { Client, credentials, status } from '@grpc/grpc-js'
 import { service as healthService } from 'grpc-health-check'
 import { describe, expect, test } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
+import { readBlobRequest } from '../../../../src/model/wire/messages.ts'
 import { grpcBlobService } from '../../../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../../src/services/blobs/memory.ts'
@@ -131,4 +132,35 @@ test('one server listens on several addresses', async () => {
   const second = await server.server.listen('127.0.0.1:0')
   expect(second).not.toBe(server.bound)
   expect(await grpcBlobService(server.channel).has(EMPTY_DIGEST)).toBe(false)
+})
+
+test('a deadline of the client in the middle of a stream ends that stream and nothing else', async () => {
+  let released = 0
+  const passed = Promise.withResolvers<void>()
+  async function* pieces() {
+    yield Buffer.from('first')
+    await passed.promise
+    for (; released < 3; released++) yield Buffer.from('late')
+  }
+  const blobs: BlobService = {
+    ...memoryBlobService(),
+    chunks: async () => [],
+    openRead: async () => pieces(),
+  }
+  await using server = await startTestServer('127.0.0.1:0', { blobs })
+  const client = new Client(server.bound, credentials.createInsecure())
+  const same = (bytes: Buffer) => bytes
+  const request = Buffer.from(readBlobRequest.encode(DIGEST.bytes))
+  const path = '/tvix.castore.v1.BlobService/Read'
+  const stream = client.makeServerStreamRequest(path, same, same, request, { deadline: Date.now() + 300 })
+  const code = await new Promise((resolve) => {
+    stream.on('data', () => {})
+    stream.on('error', () => {})
+    stream.on('status', (end) => resolve(end.code))
+  })
+  passed.resolve()
+  expect(code).toBe(status.DEADLINE_EXCEEDED)
+  expect(await grpcBlobService(server.channel).has(DIGEST)).toBe(true)
+  expect(released).toBeLessThan(3)
+  client.close()
 })
