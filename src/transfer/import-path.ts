@@ -2,7 +2,7 @@ import type { SizeFormula } from '../model/castore/directory.ts'
 import type { ContentAddress } from '../model/nix/content-address.ts'
 import { importName } from '../model/nix/import-name.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
-import { contentAddressedPath } from '../model/nix/store-path-calculation.ts'
+import { narStorePath } from '../model/nix/store-path-calculation.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import type { NarCalculation, PathInfoService } from '../services/pathinfos/interface.ts'
@@ -33,7 +33,7 @@ export async function importPath(
   const { narSize, narSha256 } = await services.narCalculation.calculateNar(node, options)
   const ca: ContentAddress = { kind: 'nar', algorithm: 'sha256', digest: narSha256 }
   const pathInfo: PathInfo = {
-    storePath: contentAddressedPath(name, ca),
+    storePath: narStorePath(name, narSha256),
     node,
     references: [],
     narSize,
