@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { SizeFormula } from '../model/castore/directory.ts'
 import { importName } from '../model/nix/import-name.ts'
+import { printSri } from '../model/nix/nix-hash.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { openStores } from '../services/composition/open-stores.ts'
@@ -74,7 +75,7 @@ function toJson(path: string, pathInfo: PathInfo): string {
     path,
     storePath: pathInfo.storePath.absolutePath,
     narSize: Number(pathInfo.narSize),
-    narHash: `sha256-${view(pathInfo.narSha256).toString('base64')}`,
+    narHash: printSri({ algorithm: 'sha256', digest: pathInfo.narSha256 }),
     root:
       node.kind === 'symlink'
         ? { type: node.kind, target: view(node.target).toString('utf8') }
