@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { ListenSettings } from '../servers/grpc/listener.ts'
 import type { GrpcServerParts } from '../servers/grpc/server.ts'
-import { loadServerTls } from '../servers/grpc/tls.ts'
-import { loadTokens } from '../servers/grpc/tokens.ts'
+import type { ListenSettings } from '../servers/listen/listener.ts'
+import { loadServerTls } from '../servers/listen/tls.ts'
+import { loadTokens } from '../servers/listen/tokens.ts'
 import { StoreError } from '../support/errors.ts'
 import type { Logger } from '../support/log.ts'
 

@@ -5,10 +5,11 @@ import {
   ServerListenerBuilder,
   status,
 } from '@grpc/grpc-js'
-import type { FaultLog } from './fault-log.ts'
-import type { ListenerRole } from './listen-address.ts'
-import { type Permission, permissionFor, roleAgainst } from './permissions.ts'
-import type { Tokens } from './tokens.ts'
+import type { FaultLog } from '../listen/fault-log.ts'
+import type { ListenerRole } from '../listen/listen-address.ts'
+import { type Permission, roleAgainst } from '../listen/permissions.ts'
+import type { Tokens } from '../listen/tokens.ts'
+import { permissionFor } from './method-permission.ts'
 
 export interface AccessRules {
   /** The listener, for messages. */

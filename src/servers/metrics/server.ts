@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { type Metric, renderMetrics } from '../../support/metrics.ts'
-import { parseListenAddress } from '../grpc/listen-address.ts'
-import { startListeners } from '../grpc/listener.ts'
+import { parseListenAddress } from '../listen/listen-address.ts'
+import { startListeners } from '../listen/listener.ts'
 
 export interface MetricsServer {
   /** Where it listens in fact. */

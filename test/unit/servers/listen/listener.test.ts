@@ -4,8 +4,12 @@ import { chmod, stat } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parseListenAddress } from '../../../../src/servers/grpc/listen-address.ts'
-import { type Listener, type ListenSettings, startListeners } from '../../../../src/servers/grpc/listener.ts'
+import { parseListenAddress } from '../../../../src/servers/listen/listen-address.ts'
+import {
+  type Listener,
+  type ListenSettings,
+  startListeners,
+} from '../../../../src/servers/listen/listener.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import { runOk } from '../../../support/cli.ts'
 import { IS_ROOT } from '../../../support/requirements.ts'
@@ -115,8 +119,8 @@ describe('permissions of a unix socket', () => {
   test('are right from the first moment: they are not changed after the socket exists', async () => {
     await using dir = await tempDir()
     const script = `
-      import { parseListenAddress } from '${SOURCES}/servers/grpc/listen-address.ts'
-      import { startListeners } from '${SOURCES}/servers/grpc/listener.ts'
+      import { parseListenAddress } from '${SOURCES}/servers/listen/listen-address.ts'
+      import { startListeners } from '${SOURCES}/servers/listen/listener.ts'
       import { Server } from 'node:net'
       import { statSync } from 'node:fs'
       const listen = Server.prototype.listen

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseListenAddress } from '../../../../src/servers/grpc/listen-address.ts'
+import { parseListenAddress } from '../../../../src/servers/listen/listen-address.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 
 describe('understood', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { inheritedSockets } from '../../../../src/servers/grpc/socket-activation.ts'
+import { inheritedSockets } from '../../../../src/servers/listen/socket-activation.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 const SOURCES = join(import.meta.dirname, '../../../../src')
@@ -37,8 +37,8 @@ describe('a process that got sockets', () => {
     const servers = [createServer().listen(0, '127.0.0.1'), createServer().listen(`${dir.path}/socket`)]
     await Promise.all(servers.map((server) => once(server, 'listening')))
     const script = `
-      import { parseListenAddress } from '${SOURCES}/servers/grpc/listen-address.ts'
-      import { startListeners } from '${SOURCES}/servers/grpc/listener.ts'
+      import { parseListenAddress } from '${SOURCES}/servers/listen/listen-address.ts'
+      import { startListeners } from '${SOURCES}/servers/listen/listener.ts'
       if (!${ignore}) process.env.LISTEN_PID = String(process.pid)
       const settings = { ignoreActivationEnvironment: ${ignore} }
       const endpoint = parseListenAddress(${JSON.stringify(address)})

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { loadTokens } from '../../../../src/servers/grpc/tokens.ts'
+import { loadTokens } from '../../../../src/servers/listen/tokens.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import { TOKENS_MAX } from '../../../../src/support/limits.ts'
 import { tempDir } from '../../../support/temp-dir.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { FaultLog } from '../../../../src/servers/grpc/fault-log.ts'
+import { FaultLog } from '../../../../src/servers/listen/fault-log.ts'
 import { FAULT_LOG_KINDS_MAX, FAULT_LOG_MS } from '../../../../src/support/limits.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
 
