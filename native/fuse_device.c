@@ -6,52 +6,21 @@
  * where they can only fail when the TypeScript side passes a wrong type: the result is then -EINVAL.
  */
 #define _GNU_SOURCE
-#define NAPI_VERSION 9
 #include <errno.h>
 #include <fcntl.h>
-#include <node_api.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "page_filler.h"
+#include "values.h"
 #include <uv.h>
 
 /* Parts of one reply; the caller joins what is more. UIO_MAXIOV of the kernel is 1024. */
 #define PARTS_MAX 1024
-/* PATH_MAX, and one page of options, which is all that mount(2) takes. */
-#define STRING_MAX 4096
-
-static napi_value integer(napi_env env, int64_t value)
-{
-	napi_value result;
-	napi_create_int64(env, value, &result);
-	return result;
-}
-
-static int64_t outcome(int64_t result)
-{
-	return result < 0 ? -(int64_t)errno : result;
-}
-
-static bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length)
-{
-	napi_typedarray_type type;
-	void *start;
-	if (napi_get_typedarray_info(env, value, &type, length, &start, NULL, NULL) != napi_ok)
-		return false;
-	*data = start;
-	return type == napi_uint8_array;
-}
-
-static bool string_of(napi_env env, napi_value value, char out[STRING_MAX])
-{
-	size_t length;
-	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= STRING_MAX)
-		return false;
-	return napi_get_value_string_utf8(env, value, out, STRING_MAX, &length) == napi_ok;
-}
 
 /* receive(fd, buffer): bytes of the next request. */
 static napi_value receive(napi_env env, napi_callback_info info)
@@ -287,6 +256,10 @@ NAPI_MODULE_INIT()
 	    {"receiveDescriptor", receive_descriptor},
 	    {"watch", watch_descriptor},
 	    {"unwatch", unwatch},
+	    {"startFiller", start_filler},
+	    {"fill", fill},
+	    {"fillerCounts", filler_counts},
+	    {"stopFiller", stop_filler},
 	};
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
 		napi_value function;

@@ -9,6 +9,7 @@ export function renderStats(format: StatsFormat, kernel: StatsSnapshot, store: M
   return [
     `from the kernel: ${counts(kernel.requests)}; ${kernel.bytesRead} bytes read`,
     `errors: ${counts(kernel.errors)}`,
+    `pushed to the kernel: ${kernel.filled.files} files, ${kernel.filled.bytes} bytes; ${kernel.filled.failed} failed`,
     formatMountStats(store),
     '',
   ].join('\n')

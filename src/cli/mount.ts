@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Mount, mountTree } from '../mount/fuse/mount.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { openStores } from '../services/composition/open-stores.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
@@ -64,7 +65,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
-  const mount = await mountTree({ ...options, tree, target, logger })
+  const chunkFolder = localChunkFolder(options.blobServiceAddr)
+  const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) => process.stderr.write(renderStats(format, mount.stats, tree.stats))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))

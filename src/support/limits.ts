@@ -185,6 +185,15 @@ export const MOUNT_ROOT_NAMES_MAX = 2_000_000
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
 
+/** Files up to this size are put into the page cache ahead of being read; blake3() of the addon takes 64 KiB. */
+export const FILL_FILE_BYTES_MAX = 16 * KiB
+/** What one directory that begins to be read is evidence for, at first … */
+export const FILL_WINDOW_BYTES_MIN = 1 * MiB
+/** … and after it proved right again and again. */
+export const FILL_WINDOW_BYTES_MAX = 64 * MiB
+/** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
+export const FILL_RECORDS_BYTES_MAX = 16 * MiB
+
 // — Processes —
 
 /** What was begun may take this long to finish after a stop signal; then it is cut. */

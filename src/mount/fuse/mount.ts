@@ -13,6 +13,7 @@ import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
 import { prepareMountPoint } from './mount-point.ts'
 import { type MountEntry, readMountTable, topMount } from './mount-table.ts'
 import { NativeDevice } from './native-device.ts'
+import { NativePageFiller } from './page-filler.ts'
 import { FuseSession } from './session.ts'
 import type { StatsSnapshot } from './stats.ts'
 
@@ -26,6 +27,8 @@ export interface MountTreeOptions {
   readonly uidGid: Owner
   readonly showXattr: boolean
   readonly logger: Logger
+  /** Where chunks lie on the local disk (spec §3.3), if they do: small files are then pushed ahead of being read. */
+  readonly chunkFolder?: string | undefined
   /** How long a store path that was absent is held for absent, in milliseconds. */
   readonly negativeMs?: number
   /** After how long a call that waits for the store fails, in milliseconds. */
@@ -59,7 +62,8 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     callMs: options.callMs ?? MOUNT_CALL_MS_MAX,
     logger: options.logger,
   })
-  const mounted = new KernelMount(target, session, options.logger)
+  const filler = startFilling(fd, options)
+  const mounted = new KernelMount(target, session, filler, options.logger)
   try {
     await mounted.begin()
   } catch (error) {
@@ -69,23 +73,41 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
   return mounted
 }
 
+/** Does without, where it cannot be done: it makes nothing possible that is not possible by asking. */
+function startFilling(
+  fd: number,
+  { tree, chunkFolder, logger }: MountTreeOptions,
+): NativePageFiller | undefined {
+  if (chunkFolder === undefined || !tree.fillAhead) return undefined
+  try {
+    const filler = new NativePageFiller(fd, chunkFolder)
+    tree.fillAhead(filler)
+    return filler
+  } catch (error) {
+    logger.debug({ err: error }, 'small files are not pushed ahead of being read')
+    return undefined
+  }
+}
+
 class KernelMount implements Mount {
   readonly target: string
   readonly closed: Promise<MountEnd>
   readonly #session: FuseSession
+  readonly #filler: NativePageFiller | undefined
   readonly #logger: Logger
   #entry: MountEntry | undefined
   #unmounting: Promise<void> | undefined
 
-  constructor(target: string, session: FuseSession, logger: Logger) {
+  constructor(target: string, session: FuseSession, filler: NativePageFiller | undefined, logger: Logger) {
     this.target = target
     this.#session = session
+    this.#filler = filler
     this.#logger = logger
     this.closed = session.closed.then(() => this.#ended())
   }
 
   get stats(): StatsSnapshot {
-    return this.#session.stats.snapshot()
+    return this.#session.stats.snapshot(this.#filler?.counts)
   }
 
   async begin(): Promise<void> {
@@ -105,6 +127,8 @@ class KernelMount implements Mount {
 
   async #unmount(): Promise<void> {
     try {
+      // While the session still answers.
+      await this.#filler?.close()
       await this.#unmountOwn()
     } finally {
       this.#session.close()

@@ -8,7 +8,13 @@ export interface Watch {
   readonly [watchBrand]: true
 }
 
-/** native/fuse_device.c: system calls answer with their result, or with a negative errno; none throws. */
+declare const fillerBrand: unique symbol
+/** Threads that fill the page cache. */
+export interface Filler {
+  readonly [fillerBrand]: true
+}
+
+/** native/fuse_device.c and native/page_filler.c: system calls answer with their result, or with a negative errno; none throws. */
 export interface NativeAddon {
   receive(fd: number, buffer: Uint8Array): number
   send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
@@ -21,6 +27,13 @@ export interface NativeAddon {
   /** Calls back with 0 while `fd` is readable, with a negative errno once when it failed. */
   watch(fd: number, callback: (status: number) => void): Watch | number
   unwatch(watch: Watch): void
+  /** See page-filler.ts. */
+  startFiller(device: number, folder: string): Filler | number
+  fill(filler: Filler, records: Uint8Array, isUrgent: boolean): number
+  /** Fills in files, bytes and failures. */
+  fillerCounts(filler: Filler, counts: BigUint64Array): number
+  /** The filler must not be used afterwards. */
+  stopFiller(filler: Filler): Promise<void>
 }
 
 /** From `src/mount/fuse` and from `dist/mount/fuse` alike. */

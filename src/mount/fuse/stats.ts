@@ -10,7 +10,18 @@ export interface StatsSnapshot {
   /** By name of the errno. */
   readonly errors: Readonly<Record<string, number>>
   readonly bytesRead: number
+  /** What was put into the kernel's page cache before it was asked for; zeros without that. */
+  readonly filled: FillCounts
 }
+
+export interface FillCounts {
+  readonly files: number
+  readonly bytes: number
+  /** Files that could not be had from the folder, or that the kernel had forgotten; whoever reads them asks. */
+  readonly failed: number
+}
+
+const NOTHING_FILLED: FillCounts = { files: 0, bytes: 0, failed: 0 }
 
 /** Counters of a session. Counting adds to an array; names are looked up when somebody asks. */
 export class SessionStats {
@@ -28,11 +39,12 @@ export class SessionStats {
     this.#errors[errno] = (this.#errors[errno] ?? 0) + 1
   }
 
-  snapshot(): StatsSnapshot {
+  snapshot(filled: FillCounts = NOTHING_FILLED): StatsSnapshot {
     return {
       requests: byName(this.#requests, opcodeName),
       errors: byName(this.#errors, errnoName),
       bytesRead: this.bytesRead,
+      filled,
     }
   }
 }

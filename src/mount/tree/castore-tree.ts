@@ -1,5 +1,5 @@
 import type { Directory } from '../../model/castore/directory.ts'
-import type { Node } from '../../model/castore/node.ts'
+import type { Entry, Node } from '../../model/castore/node.ts'
 import { pathComponentFault } from '../../model/castore/path-component.ts'
 import type { BlobService } from '../../services/blobs/interface.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
@@ -9,6 +9,7 @@ import type { Call } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
 import {
+  FILL_FILE_BYTES_MAX,
   MOUNT_CHUNK_CACHE_BYTES,
   MOUNT_CHUNK_LISTS_MAX,
   MOUNT_DIRECTORY_CACHE_ENTRIES,
@@ -22,6 +23,7 @@ import type { Logger } from '../../support/log.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FileReader } from './file-reader.ts'
+import { FillAhead } from './fill-ahead.ts'
 import { nodeAttributes } from './identity.ts'
 import { InodeTable, ROOT_INODE } from './inode-table.ts'
 import {
@@ -29,6 +31,7 @@ import {
   type EntrySink,
   type InodeNumber,
   type Missing,
+  type PageFiller,
   type Soon,
   type Statfs,
   type Tree,
@@ -113,6 +116,7 @@ class LazyTree implements CastoreTree {
   readonly #listing: RootListing | undefined
   readonly #directories: DirectoryLoader
   readonly #files: FileReader
+  #fillAhead: FillAhead | undefined
 
   constructor(options: CastoreTreeOptions) {
     const { rootNodes, blobs, directories, logger, sources = UNNAMED_SOURCES } = options
@@ -157,6 +161,10 @@ class LazyTree implements CastoreTree {
     }
   }
 
+  fillAhead(filler: PageFiller): void {
+    this.#fillAhead = new FillAhead(filler)
+  }
+
   close(): void {
     this.#closing.abort(new StoreError('cancelled', 'unmounted'))
   }
@@ -191,9 +199,24 @@ class LazyTree implements CastoreTree {
         ino: this.getattr(inode).ino,
         intern: (name, node, position) => this.#inodes.intern(node, inode, position, name),
       }
-      for (let position = cookie; position < entries.length; position++)
-        if (!this.#offer(sink, parent, entries[position]!, position, remember)) return
+      this.#offerEntries(sink, parent, entries, cookie, remember)
+      if (remember) this.#fillAhead?.endPage(inode, cookie === 0)
     })
+  }
+
+  #offerEntries(
+    sink: EntrySink,
+    parent: Parent,
+    entries: readonly Entry[],
+    cookie: number,
+    remember: boolean,
+  ): void {
+    for (let position = cookie; position < entries.length; position++) {
+      const entry = entries[position]!
+      const inode = this.#offer(sink, parent, entry, position, remember)
+      if (inode === undefined) return
+      if (remember && entry.node.kind === 'file') this.#fillAhead?.add(inode, entry.node)
+    }
   }
 
   read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]> {
@@ -205,6 +228,7 @@ class LazyTree implements CastoreTree {
       throw this.#located(inode, tooLarge(file.digest.toString(), recorded))
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
+    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead?.read(this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
     if (ahead) this.#files.prefetch(file, ahead)
@@ -252,29 +276,33 @@ class LazyTree implements CastoreTree {
       for (let position = cookie; ; position++) {
         const entry = listing.at(position)
         if (!entry) return position > cookie
-        if (!this.#offer(sink, parent, entry, position, remember)) return true
+        if (this.#offer(sink, parent, entry, position, remember) === undefined) return true
       }
     }
     if (offerKnown()) return
     return listing.has(cookie, call).then((has) => void (has && offerKnown()))
   }
 
-  /** False when the sink is full; then the entry leaves no trace. */
+  /** The inode, or 0 without `remember`. `undefined` when the sink is full; then the entry leaves no trace. */
   #offer(
     sink: EntrySink,
     parent: Parent,
     { name, node }: { name: Uint8Array; node: Node },
     position: number,
     remember: boolean,
-  ): boolean {
+  ): InodeNumber | undefined {
     const cookie = position + 1
-    if (!remember)
-      return sink.add(name, { inode: 0, attributes: nodeAttributes(node, parent.ino, name) }, cookie)
+    if (!remember) {
+      const entry = { inode: 0, attributes: nodeAttributes(node, parent.ino, name) }
+      return sink.add(name, entry, cookie) ? 0 : undefined
+    }
     const inode = parent.intern(name, node, position)
-    const taken = sink.add(name, { inode, attributes: this.getattr(inode) }, cookie)
-    if (taken) this.#inodes.reference(inode)
-    else this.forget(inode, 0)
-    return taken
+    if (!sink.add(name, { inode, attributes: this.getattr(inode) }, cookie)) {
+      this.forget(inode, 0)
+      return undefined
+    }
+    this.#inodes.reference(inode)
+    return inode
   }
 
   #load(inode: InodeNumber, call: Call | undefined): Soon<Directory> {

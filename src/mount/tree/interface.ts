@@ -54,6 +54,20 @@ export interface Tree {
   /** `undefined`: no such attribute. */
   getxattr(inode: InodeNumber, name: string): Uint8Array | undefined
   statfs(): Statfs
+  /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
+  fillAhead?(filler: PageFiller): void
+}
+
+/**
+ * Puts contents where readers find them without asking: the kernel's page cache. It works beside us and owes no
+ * answer; what it cannot do is fetched when it is read.
+ */
+export interface PageFiller {
+  /**
+   * Takes files in the form of `FILL_RECORD` (fill-ahead.ts); the urgent ones come next. False: it has enough to do,
+   * and took none.
+   */
+  fill(records: Uint8Array, isUrgent: boolean): boolean
 }
 
 /** Nothing is there under that name. `forever`: nor will it ever be, so the absence may be cached. */

@@ -1,0 +1,15 @@
+/* BLAKE3 of a message in memory (https://github.com/BLAKE3-team/BLAKE3-specs, §2), for threads that JavaScript is not on. */
+#ifndef TVIX_STORE_BLAKE3_H
+#define TVIX_STORE_BLAKE3_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLAKE3_BYTES 32
+/* Longer messages are hashed elsewhere. */
+#define BLAKE3_MESSAGE_MAX 65536
+
+/* `length`: at most BLAKE3_MESSAGE_MAX. */
+void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES]);
+
+#endif

@@ -1,0 +1,365 @@
+/*
+ * Threads that put files into the page cache of a FUSE mount with FUSE_NOTIFY_STORE (linux/fuse.h), so that reading
+ * them causes no request. They never run on the thread that answers reads: a store waits for pages that a read has
+ * locked, and that read waits for its answer.
+ *
+ * JavaScript decides what is pushed; here a file is read, decompressed, compared with its digest, and handed over.
+ * What cannot be pushed for whatever reason is left alone: whoever reads it asks, and gets the answer or the error.
+ */
+#define _GNU_SOURCE
+#include "page_filler.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "blake3.h"
+#include "values.h"
+
+/* Two keep ahead of one reader on two processors; more would take the processor from it. */
+#define THREADS 2
+/* Files that a thread takes at a time. */
+#define SHARE 8
+/* What a record may announce; as FILL_FILE_BYTES_MAX in src/support/limits.ts, and what blake3() takes. */
+#define FILE_MAX BLAKE3_MESSAGE_MAX
+/* A zstd frame of noise is this much longer at most (ZSTD_compressBound, and its header and checksum). */
+#define FRAME_MAX (FILE_MAX + (FILE_MAX >> 7) + 64)
+/* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
+#define WAITING_MAX 1024
+#define NOTIFY_STORE 4
+
+/* As src/mount/tree/fill-records.ts writes it. */
+struct record {
+	uint64_t nodeid;
+	uint32_t size;
+	uint32_t padding;
+	uint8_t digest[BLAKE3_BYTES];
+};
+
+struct batch {
+	struct batch *next;
+	size_t count, taken;
+	struct record records[];
+};
+
+struct store_message {
+	struct {
+		uint32_t length;
+		int32_t code;
+		uint64_t unique;
+	} header;
+	struct {
+		uint64_t nodeid, offset;
+		uint32_t size, padding;
+	} store;
+};
+
+/* libzstd is a part of the node executable, which exports it; its header is not. */
+struct zstd {
+	void *(*create)(void);
+	size_t (*destroy)(void *);
+	size_t (*decompress)(void *, void *, size_t, const void *, size_t);
+	unsigned (*is_error)(size_t);
+};
+
+struct filler {
+	int device, folder;
+	struct zstd zstd;
+	pthread_mutex_t mutex;
+	pthread_cond_t work;
+	struct batch *first, **last;
+	/* Records */
+	size_t waiting;
+	bool stopping;
+	_Atomic uint64_t files, bytes, failed;
+	/* Lives as long as a thread does; its end resolves the promise of stop_filler. */
+	napi_threadsafe_function threads;
+	napi_deferred stopped;
+};
+
+struct worker {
+	struct filler *filler;
+	void *context;
+	uint8_t frame[FRAME_MAX], contents[FILE_MAX];
+};
+
+static bool find_zstd(struct zstd *zstd)
+{
+	*(void **)&zstd->create = dlsym(RTLD_DEFAULT, "ZSTD_createDCtx");
+	*(void **)&zstd->destroy = dlsym(RTLD_DEFAULT, "ZSTD_freeDCtx");
+	*(void **)&zstd->decompress = dlsym(RTLD_DEFAULT, "ZSTD_decompressDCtx");
+	*(void **)&zstd->is_error = dlsym(RTLD_DEFAULT, "ZSTD_isError");
+	return zstd->create && zstd->destroy && zstd->decompress && zstd->is_error;
+}
+
+/* `<4 hex>/<64 hex>`, the name of a chunk below its folder. */
+static void name_of(const uint8_t digest[BLAKE3_BYTES], char name[5 + 2 * BLAKE3_BYTES + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	for (int i = 0; i < BLAKE3_BYTES; i++) {
+		name[5 + 2 * i] = digits[digest[i] >> 4];
+		name[6 + 2 * i] = digits[digest[i] & 15];
+	}
+	memcpy(name, name + 5, 4);
+	name[4] = '/';
+	name[5 + 2 * BLAKE3_BYTES] = 0;
+}
+
+/* The compressed file, or less than 1 byte. */
+static ssize_t read_frame(struct worker *worker, const uint8_t digest[BLAKE3_BYTES])
+{
+	char name[5 + 2 * BLAKE3_BYTES + 1];
+	name_of(digest, name);
+	int fd = openat(worker->filler->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -1;
+	ssize_t length = read(fd, worker->frame, FRAME_MAX);
+	close(fd);
+	return length;
+}
+
+static bool load(struct worker *worker, const struct record *record)
+{
+	const struct zstd *zstd = &worker->filler->zstd;
+	uint8_t digest[BLAKE3_BYTES];
+	if (record->size > FILE_MAX)
+		return false;
+	ssize_t length = read_frame(worker, record->digest);
+	if (length <= 0)
+		return false;
+	size_t size =
+	    zstd->decompress(worker->context, worker->contents, record->size, worker->frame, (size_t)length);
+	if (zstd->is_error(size) || size != record->size)
+		return false;
+	blake3(worker->contents, size, digest);
+	return memcmp(digest, record->digest, BLAKE3_BYTES) == 0;
+}
+
+/* The kernel says ENOENT for what it has forgotten meanwhile. */
+static bool store(const struct worker *worker, const struct record *record)
+{
+	struct store_message message = {
+	    .header = {sizeof message + record->size, NOTIFY_STORE, 0},
+	    .store = {record->nodeid, 0, record->size, 0},
+	};
+	struct iovec parts[2] = {{&message, sizeof message}, {(void *)worker->contents, record->size}};
+	return writev(worker->filler->device, parts, 2) >= 0;
+}
+
+/* Up to SHARE records; none when the threads are to end. */
+static size_t take(struct filler *filler, struct record share[SHARE])
+{
+	size_t count = 0;
+	pthread_mutex_lock(&filler->mutex);
+	while (!filler->first && !filler->stopping)
+		pthread_cond_wait(&filler->work, &filler->mutex);
+	struct batch *batch = filler->first;
+	if (batch && !filler->stopping) {
+		count = batch->count - batch->taken < SHARE ? batch->count - batch->taken : SHARE;
+		memcpy(share, batch->records + batch->taken, count * sizeof *share);
+		batch->taken += count;
+		filler->waiting -= count;
+		if (batch->taken == batch->count) {
+			filler->first = batch->next;
+			if (!batch->next)
+				filler->last = &filler->first;
+			free(batch);
+		}
+	}
+	pthread_mutex_unlock(&filler->mutex);
+	return count;
+}
+
+static void *run(void *argument)
+{
+	struct worker *worker = argument;
+	struct filler *filler = worker->filler;
+	struct record share[SHARE];
+	for (size_t count; (count = take(filler, share)) > 0;)
+		for (size_t i = 0; i < count; i++) {
+			if (load(worker, &share[i]) && store(worker, &share[i])) {
+				atomic_fetch_add(&filler->files, 1);
+				atomic_fetch_add(&filler->bytes, share[i].size);
+			} else {
+				atomic_fetch_add(&filler->failed, 1);
+			}
+		}
+	filler->zstd.destroy(worker->context);
+	free(worker);
+	napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
+	return NULL;
+}
+
+/* On the thread of JavaScript, when the last thread has ended. */
+static void all_stopped(napi_env env, void *data, void *hint)
+{
+	struct filler *filler = data;
+	napi_value nothing;
+	(void)hint;
+	if (filler->stopped && napi_get_undefined(env, &nothing) == napi_ok)
+		napi_resolve_deferred(env, filler->stopped, nothing);
+	for (struct batch *batch = filler->first, *next; batch; batch = next) {
+		next = batch->next;
+		free(batch);
+	}
+	close(filler->folder);
+	free(filler);
+}
+
+static bool start_thread(struct filler *filler)
+{
+	pthread_t thread;
+	struct worker *worker = malloc(sizeof *worker);
+	if (!worker)
+		return false;
+	worker->filler = filler;
+	worker->context = filler->zstd.create();
+	if (!worker->context || napi_acquire_threadsafe_function(filler->threads) != napi_ok)
+		goto failed;
+	if (pthread_create(&thread, NULL, run, worker) != 0) {
+		napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
+		goto failed;
+	}
+	pthread_detach(thread);
+	return true;
+failed:
+	if (worker->context)
+		filler->zstd.destroy(worker->context);
+	free(worker);
+	return false;
+}
+
+/* The function that JavaScript would be called with; nobody calls. */
+static void no_call(napi_env env, napi_value callback, void *context, void *data)
+{
+	(void)env, (void)callback, (void)context, (void)data;
+}
+
+/* startFiller(device, folder): threads that read the chunks below `folder`; an object for the others, or -errno. */
+napi_value start_filler(napi_env env, napi_callback_info info)
+{
+	napi_value args[2], name, external;
+	size_t argc = 2;
+	char folder[STRING_MAX];
+	struct filler *filler = calloc(1, sizeof *filler);
+	if (!filler)
+		return integer(env, -ENOMEM);
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	int error = EINVAL;
+	filler->folder = -1;
+	if (napi_get_value_int32(env, args[0], &filler->device) != napi_ok || !string_of(env, args[1], folder))
+		goto failed;
+	error = ENOSYS;
+	if (!find_zstd(&filler->zstd))
+		goto failed;
+	filler->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	error = errno;
+	if (filler->folder < 0)
+		goto failed;
+	pthread_mutex_init(&filler->mutex, NULL);
+	pthread_cond_init(&filler->work, NULL);
+	filler->last = &filler->first;
+	napi_create_string_utf8(env, "tvix-store:page-filler", NAPI_AUTO_LENGTH, &name);
+	error = ENOMEM;
+	if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, filler, all_stopped, filler, no_call,
+	                                    &filler->threads) != napi_ok)
+		goto failed;
+	/* It is no reason for the process to stay. */
+	napi_unref_threadsafe_function(env, filler->threads);
+	for (int i = 0; i < THREADS; i++)
+		start_thread(filler);
+	napi_create_external(env, filler, NULL, NULL, &external);
+	return external;
+failed:
+	if (filler->folder >= 0)
+		close(filler->folder);
+	free(filler);
+	return integer(env, -error);
+}
+
+static void enqueue(struct filler *filler, struct batch *batch, bool urgent)
+{
+	struct batch **place = urgent ? &filler->first : filler->last;
+	batch->next = *place;
+	*place = batch;
+	if (!batch->next)
+		filler->last = &batch->next;
+	filler->waiting += batch->count;
+	pthread_cond_broadcast(&filler->work);
+}
+
+/* fill(filler, records, urgent): 0, or -EAGAIN when too much waits already. */
+napi_value fill(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3, length;
+	uint8_t *data;
+	bool urgent;
+	struct filler *filler;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok ||
+	    !bytes_of(env, args[1], &data, &length) || length == 0 || length % sizeof(struct record) != 0 ||
+	    napi_get_value_bool(env, args[2], &urgent) != napi_ok)
+		return integer(env, -EINVAL);
+	struct batch *batch = malloc(sizeof *batch + length);
+	if (!batch)
+		return integer(env, -ENOMEM);
+	*batch = (struct batch){NULL, length / sizeof(struct record), 0};
+	memcpy(batch->records, data, length);
+	pthread_mutex_lock(&filler->mutex);
+	bool room = urgent || filler->waiting == 0 || filler->waiting + batch->count <= WAITING_MAX;
+	if (room)
+		enqueue(filler, batch, urgent);
+	pthread_mutex_unlock(&filler->mutex);
+	if (!room)
+		free(batch);
+	return integer(env, room ? 0 : -EAGAIN);
+}
+
+/* fillerCounts(filler, counts): files and bytes pushed, and files that could not be, into a BigUint64Array of 3. */
+napi_value filler_counts(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	napi_typedarray_type type;
+	uint64_t *counts;
+	struct filler *filler;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok ||
+	    napi_get_typedarray_info(env, args[1], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
+	    type != napi_biguint64_array || length != 3)
+		return integer(env, -EINVAL);
+	counts[0] = atomic_load(&filler->files);
+	counts[1] = atomic_load(&filler->bytes);
+	counts[2] = atomic_load(&filler->failed);
+	return integer(env, 0);
+}
+
+/*
+ * stopFiller(filler): a promise that resolves when no thread uses the device any more. Reads must be answered until
+ * then: a thread may be waiting for one. The object must not be used afterwards.
+ */
+napi_value stop_filler(napi_env env, napi_callback_info info)
+{
+	napi_value args[1], promise;
+	size_t argc = 1;
+	struct filler *filler;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok)
+		return integer(env, -EINVAL);
+	napi_create_promise(env, &filler->stopped, &promise);
+	napi_ref_threadsafe_function(env, filler->threads);
+	pthread_mutex_lock(&filler->mutex);
+	filler->stopping = true;
+	pthread_cond_broadcast(&filler->work);
+	pthread_mutex_unlock(&filler->mutex);
+	napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
+	return promise;
+}

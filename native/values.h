@@ -1,0 +1,42 @@
+/* What the files of the addon need of Node-API: arguments in, results out. */
+#ifndef TVIX_STORE_VALUES_H
+#define TVIX_STORE_VALUES_H
+
+#include <errno.h>
+#include <node_api.h>
+#include <stdint.h>
+
+/* PATH_MAX, and one page of options, which is all that mount(2) takes. */
+#define STRING_MAX 4096
+
+static inline napi_value integer(napi_env env, int64_t value)
+{
+	napi_value result;
+	napi_create_int64(env, value, &result);
+	return result;
+}
+
+static inline int64_t outcome(int64_t result)
+{
+	return result < 0 ? -(int64_t)errno : result;
+}
+
+static inline bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length)
+{
+	napi_typedarray_type type;
+	void *start;
+	if (napi_get_typedarray_info(env, value, &type, length, &start, NULL, NULL) != napi_ok)
+		return false;
+	*data = start;
+	return type == napi_uint8_array;
+}
+
+static inline bool string_of(napi_env env, napi_value value, char out[STRING_MAX])
+{
+	size_t length;
+	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= STRING_MAX)
+		return false;
+	return napi_get_value_string_utf8(env, value, out, STRING_MAX, &length) == napi_ok;
+}
+
+#endif

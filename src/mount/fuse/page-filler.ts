@@ -1,0 +1,50 @@
+import { getSystemErrorName } from 'node:util'
+import { StoreError } from '../../support/errors.ts'
+import type { PageFiller } from '../tree/interface.ts'
+import { type Filler, type NativeAddon, nativeAddon } from './native-addon.ts'
+import { Errno } from './protocol.ts'
+import type { FillCounts } from './stats.ts'
+
+/**
+ * Threads of the addon that put chunks from a folder of the local disk into the page cache of a mount. They verify what
+ * they push, themselves: bytes that take this way pass no service.
+ */
+export class NativePageFiller implements PageFiller {
+  readonly #addon: NativeAddon = nativeAddon()
+  readonly #counts = new BigUint64Array(3)
+  #filler: Filler | undefined
+
+  /** `device`: the mount's descriptor. `folder`: `<4 hex>/<64 hex>` below it are zstd frames (spec §3.3). */
+  constructor(device: number, folder: string) {
+    const filler = this.#addon.startFiller(device, folder)
+    if (typeof filler === 'number')
+      throw new StoreError('unavailable', `reading ahead from ${folder}: ${getSystemErrorName(filler)}`)
+    this.#filler = filler
+  }
+
+  fill(records: Uint8Array, isUrgent: boolean): boolean {
+    if (!this.#filler) return false
+    const outcome = this.#addon.fill(this.#filler, records, isUrgent)
+    if (outcome === 0) return true
+    if (outcome === -Errno.EAGAIN) return false
+    throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
+  }
+
+  get counts(): FillCounts {
+    if (this.#filler) this.#addon.fillerCounts(this.#filler, this.#counts)
+    const [files = 0, bytes = 0, failed = 0] = Array.from(this.#counts, Number)
+    return { files, bytes, failed }
+  }
+
+  /**
+   * Resolves when no thread touches the device any more. Reads must be answered until then: a thread may be waiting
+   * for pages that a read holds.
+   */
+  async close(): Promise<void> {
+    const filler = this.#filler
+    if (!filler) return
+    this.#addon.fillerCounts(filler, this.#counts)
+    this.#filler = undefined
+    await this.#addon.stopFiller(filler)
+  }
+}

@@ -1,0 +1,151 @@
+import type { FileNode } from '../../model/castore/node.ts'
+import { concatBytes } from '../../support/bytes.ts'
+import {
+  FILL_FILE_BYTES_MAX,
+  FILL_RECORDS_BYTES_MAX,
+  FILL_WINDOW_BYTES_MAX,
+  FILL_WINDOW_BYTES_MIN,
+} from '../../support/limits.ts'
+import type { InodeNumber, PageFiller } from './interface.ts'
+
+/** One file, in the byte order of this machine (struct record of native/page_filler.c). */
+export const FILL_RECORD = { bytes: 48, inode: 0, size: 8, digest: 16 } as const
+
+/** Directories that were begun to be read before the first read of another one tells enough. */
+const CONFIRMED_ENOUGH = 2
+
+/** The small files of one listed directory, not pushed yet. */
+class Batch {
+  readonly directory: InodeNumber
+  readonly parts: Uint8Array[] = []
+  /** Of the contents. */
+  bytes = 0
+  reads = 0
+  /** Pushed or forgotten. */
+  gone = false
+  /** The one listed after this. */
+  next: Batch | undefined
+
+  constructor(directory: InodeNumber) {
+    this.directory = directory
+  }
+
+  /** The next one that is not gone; shortens the way for whoever asks again. */
+  get following(): Batch | undefined {
+    while (this.next?.gone) this.next = this.next.next
+    return this.next
+  }
+}
+
+/**
+ * Decides which small files are worth having before they are read: those of directories that were listed and whose
+ * files begin to be read, and with every directory that turns out so twice as much of what was listed after it. A
+ * walk that reads nothing costs nothing, and a wrong guess no more than a window.
+ */
+export class FillAhead {
+  readonly #filler: PageFiller
+  /** In the order in which they were listed. */
+  readonly #listed = new Map<InodeNumber, Batch>()
+  #last: Batch | undefined
+  /** What was pushed last: what follows it is next. */
+  #pushed: Batch | undefined
+  #recordBytes = 0
+  #confirmed = 0
+  /** Contents that may still be pushed on the evidence so far. */
+  #credit = 0
+  #page = new Uint8Array(64 * FILL_RECORD.bytes)
+  #view = new DataView(this.#page.buffer)
+  #pageBytes = 0
+  #pageContents = 0
+
+  constructor(filler: PageFiller) {
+    this.#filler = filler
+  }
+
+  /** Takes note of an entry that is being listed. `endPage` follows. */
+  add(inode: InodeNumber, node: FileNode): void {
+    const size = Number(node.size)
+    if (size === 0 || size > FILL_FILE_BYTES_MAX) return
+    const at = this.#pageBytes
+    if (at === this.#page.length) this.#growPage()
+    this.#view.setBigUint64(at + FILL_RECORD.inode, BigInt(inode), true)
+    this.#view.setUint32(at + FILL_RECORD.size, size, true)
+    this.#page.set(node.digest.bytes, at + FILL_RECORD.digest)
+    this.#pageBytes += FILL_RECORD.bytes
+    this.#pageContents += size
+  }
+
+  /** A part of the listing of `directory` was handed out, the first one when `isFirst`. */
+  endPage(directory: InodeNumber, isFirst: boolean): void {
+    if (isFirst) this.#drop(directory)
+    if (this.#pageBytes === 0) return
+    const batch = this.#listed.get(directory) ?? this.#append(directory)
+    batch.parts.push(this.#page.slice(0, this.#pageBytes))
+    batch.bytes += this.#pageContents
+    this.#recordBytes += this.#pageBytes
+    this.#pageBytes = 0
+    this.#pageContents = 0
+    this.#dropOldest()
+    // Whoever lists and reads directory after directory is not made to ask once in each.
+    if (this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
+  }
+
+  /** A small file of `directory` was asked for: it was not pushed, or not yet. */
+  read(directory: InodeNumber): void {
+    const batch = this.#listed.get(directory)
+    if (batch && !this.#confirm(batch)) return
+    this.#pushOn()
+  }
+
+  #confirm(batch: Batch): boolean {
+    batch.reads++
+    if (batch.reads === 1 && this.#confirmed < CONFIRMED_ENOUGH) return false
+    this.#credit = Math.min(FILL_WINDOW_BYTES_MIN * 2 ** this.#confirmed, FILL_WINDOW_BYTES_MAX)
+    this.#confirmed++
+    return this.#push(batch, true)
+  }
+
+  /** Goes on with what was listed after the last, as long as the credit lasts and the filler takes it. */
+  #pushOn(): void {
+    while (this.#credit > 0) {
+      const next = this.#pushed?.following
+      if (!next || !this.#push(next, false)) return
+    }
+  }
+
+  #push(batch: Batch, isUrgent: boolean): boolean {
+    if (!this.#filler.fill(concatBytes(batch.parts), isUrgent)) return false
+    this.#credit -= batch.bytes
+    this.#pushed = batch
+    this.#drop(batch.directory)
+    return true
+  }
+
+  #append(directory: InodeNumber): Batch {
+    const batch = new Batch(directory)
+    if (this.#last) this.#last.next = batch
+    this.#last = batch
+    this.#listed.set(directory, batch)
+    return batch
+  }
+
+  #drop(directory: InodeNumber): void {
+    const batch = this.#listed.get(directory)
+    if (!batch) return
+    batch.gone = true
+    for (const part of batch.parts) this.#recordBytes -= part.length
+    batch.parts.length = 0
+    this.#listed.delete(directory)
+  }
+
+  #dropOldest(): void {
+    while (this.#recordBytes > FILL_RECORDS_BYTES_MAX) this.#drop(this.#listed.keys().next().value!)
+  }
+
+  #growPage(): void {
+    const grown = new Uint8Array(this.#page.length * 2)
+    grown.set(this.#page)
+    this.#page = grown
+    this.#view = new DataView(grown.buffer)
+  }
+}
