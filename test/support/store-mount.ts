@@ -1,10 +1,15 @@
 import { createInterface } from 'node:readline'
+import type { FillCounts } from '../../src/mount/fuse/stats.ts'
 import type { FetchStats, MountStats } from '../../src/mount/tree/stats.ts'
 import { TVIX_STORE, until } from './cli.ts'
 import { type MountNamespace, type Outcome, signalIfAlive } from './mount.ts'
 
 export interface StoreStats {
-  readonly kernel: { readonly requests: Record<string, number>; readonly bytesRead: number }
+  readonly kernel: {
+    readonly requests: Record<string, number>
+    readonly bytesRead: number
+    readonly filled: FillCounts
+  }
   readonly store: Record<keyof MountStats, FetchStats>
 }
 

@@ -2,7 +2,12 @@ import { expect, test } from 'vitest'
 import { renderStats } from '../../../src/cli/mount-stats.ts'
 import { createMountStats } from '../../../src/mount/tree/stats.ts'
 
-const kernel = { requests: { READ: 3, LOOKUP: 1 }, errors: {}, bytesRead: 4096 }
+const kernel = {
+  requests: { READ: 3, LOOKUP: 1 },
+  errors: {},
+  bytesRead: 4096,
+  filled: { files: 5, bytes: 600, failed: 1 },
+}
 
 test('as text: what the kernel asked, then a table of what the store gave', () => {
   const store = createMountStats()
@@ -11,6 +16,7 @@ test('as text: what the kernel asked, then a table of what the store gave', () =
   const text = renderStats('text', kernel, store)
   expect(text).toContain('from the kernel: 3 READ, 1 LOOKUP; 4096 bytes read')
   expect(text).toContain('errors: none')
+  expect(text).toContain('pushed to the kernel: 5 files, 600 bytes; 1 failed')
   expect(text).toMatch(/^chunks .* 2 +262144 /m)
   expect(text.endsWith('\n')).toBe(true)
 })

@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest'
+import { Digest } from '../../../../src/model/castore/digest.ts'
+import { FILL_RECORD, FillAhead } from '../../../../src/mount/tree/fill-ahead.ts'
+import type { PageFiller } from '../../../../src/mount/tree/interface.ts'
+import {
+  FILL_FILE_BYTES_MAX,
+  FILL_RECORDS_BYTES_MAX,
+  FILL_WINDOW_BYTES_MIN,
+} from '../../../../src/support/limits.ts'
+
+/** Remembers the inodes that it was given, urgent ones apart. */
+class RecordingFiller implements PageFiller {
+  readonly pushed: number[] = []
+  readonly urgent: number[] = []
+  isFull = false
+
+  fill(records: Uint8Array, isUrgent: boolean): boolean {
+    if (this.isFull && !isUrgent) return false
+    const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
+    for (let at = 0; at < records.length; at += FILL_RECORD.bytes) {
+      const inode = Number(view.getBigUint64(at, true))
+      this.pushed.push(inode)
+      if (isUrgent) this.urgent.push(inode)
+    }
+    return true
+  }
+}
+
+const file = (size: number) =>
+  ({ kind: 'file', digest: Digest.of(Buffer.from('x')), size: BigInt(size), executable: false }) as const
+
+function listing(size = 1000) {
+  const filler = new RecordingFiller()
+  const ahead = new FillAhead(filler)
+  /** Lists a directory with two files, whose numbers are ten times its own and the one after. */
+  const list = (...directories: number[]) => {
+    for (const directory of directories) {
+      ahead.add(directory * 10, file(size))
+      ahead.add(directory * 10 + 1, file(size))
+      ahead.endPage(directory, true)
+    }
+  }
+  return { filler, ahead, list }
+}
+
+describe('small files ahead of being read', () => {
+  test('a walk that reads nothing pushes nothing', () => {
+    const { filler, list } = listing()
+    list(1, 2, 3)
+    expect(filler.pushed).toEqual([])
+  })
+
+  test('one read in a directory is no evidence, the second one is, for it and what was listed after it', () => {
+    const { filler, ahead, list } = listing()
+    list(1, 2, 3)
+    ahead.read(2)
+    expect(filler.pushed).toEqual([])
+    ahead.read(2)
+    expect(filler.urgent).toEqual([20, 21])
+    expect(filler.pushed).toEqual([20, 21, 30, 31])
+  })
+
+  test('nothing is pushed twice, unless it is listed again', () => {
+    const { filler, ahead, list } = listing()
+    list(1)
+    for (let i = 0; i < 4; i++) ahead.read(1)
+    expect(filler.pushed).toEqual([10, 11])
+    list(1)
+    expect(filler.pushed).toEqual([10, 11, 10, 11])
+  })
+
+  test('the evidence of one directory is worth a window, and each further one twice as much', () => {
+    const { filler, ahead, list } = listing(FILL_FILE_BYTES_MAX)
+    const perWindow = FILL_WINDOW_BYTES_MIN / (2 * FILL_FILE_BYTES_MAX)
+    list(...Array.from({ length: perWindow * 4 }, (_, n) => n + 1))
+    ahead.read(1)
+    ahead.read(1)
+    expect(filler.pushed).toHaveLength(2 * perWindow)
+    ahead.read(perWindow + 1)
+    ahead.read(perWindow + 1)
+    expect(filler.pushed).toHaveLength(2 * perWindow * 3)
+  })
+
+  test('a filler that has enough to do gets the rest with the next read of anything', () => {
+    const { filler, ahead, list } = listing()
+    list(1, 2)
+    filler.isFull = true
+    ahead.read(1)
+    ahead.read(1)
+    expect(filler.pushed).toEqual([10, 11])
+    filler.isFull = false
+    ahead.read(99)
+    expect(filler.pushed).toEqual([10, 11, 20, 21])
+  })
+
+  test('a directory that is listed while others are read in turn is pushed at once', () => {
+    const { filler, ahead, list } = listing()
+    list(1)
+    ahead.read(1)
+    ahead.read(1)
+    list(2)
+    expect(filler.pushed).toEqual([10, 11, 20, 21])
+  })
+
+  test('empty and larger files are left out', () => {
+    const filler = new RecordingFiller()
+    const ahead = new FillAhead(filler)
+    for (const [inode, size] of [0, 1, FILL_FILE_BYTES_MAX, FILL_FILE_BYTES_MAX + 1].entries())
+      ahead.add(inode + 10, file(size))
+    ahead.endPage(1, true)
+    ahead.read(1)
+    ahead.read(1)
+    expect(filler.pushed).toEqual([11, 12])
+  })
+
+  test('what is remembered is bounded: the oldest is forgotten', () => {
+    const { filler, ahead } = listing()
+    const files = 10_000
+    const listMany = (directory: number) => {
+      for (let n = 0; n < files; n++) ahead.add(directory * files + n, file(1000))
+      ahead.endPage(directory, true)
+    }
+    const most = Math.floor(FILL_RECORDS_BYTES_MAX / (files * FILL_RECORD.bytes))
+    for (let directory = 1; directory <= most + 1; directory++) listMany(directory)
+    for (let i = 0; i < 2; i++) ahead.read(1)
+    expect(filler.pushed).toEqual([])
+    for (let i = 0; i < 2; i++) ahead.read(2)
+    expect(filler.pushed[0]).toBe(2 * files)
+  })
+})
