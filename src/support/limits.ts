@@ -185,6 +185,14 @@ export const MOUNT_ROOT_NAMES_MAX = 2_000_000
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
 
+/** A directory that took longer came over a network; then the rest of its parent's subtree is fetched at once. */
+export const SUBTREE_LATENCY_MS = 0.5
+/** Subtrees that are fetched at the same time. */
+export const SUBTREES_AT_ONCE_MAX = 4
+/** Entries of one subtree that are fetched ahead: half of what the mount keeps, so that they are there when needed. */
+export const SUBTREE_ENTRIES_MAX = MOUNT_DIRECTORY_CACHE_ENTRIES / 2
+/** Directories of which is remembered how many below them were missing. */
+export const SUBTREE_PARENTS_MAX = 1_024
 /** Files up to this size are put into the page cache ahead of being read; blake3() of the addon takes 64 KiB. */
 export const FILL_FILE_BYTES_MAX = 16 * KiB
 /** What one directory that begins to be read is evidence for, at first … */

@@ -114,14 +114,30 @@ function countingBytes(first: number, length: number): Uint8Array {
   return bytes
 }
 
-export class FakeDirectories extends Moody implements Pick<DirectoryService, 'get'> {
+export class FakeDirectories extends Moody implements Pick<DirectoryService, 'get' | 'getRecursive'> {
   readonly contents = new Map<string, Directory>()
   requests = 0
+  recursiveRequests = 0
+  /** Runs before each answer. */
+  onRequest = () => {}
 
   async get(digest: Digest, call?: Call): Promise<Directory | undefined> {
     this.requests++
+    this.onRequest()
     await this.mood(call)
     return this.contents.get(digest.key)
+  }
+
+  async *getRecursive(digest: Digest, call?: Call): AsyncIterable<Directory> {
+    this.recursiveRequests++
+    await this.mood(call)
+    const queue = [digest]
+    for (const next of queue) {
+      const directory = this.contents.get(next.key)
+      if (!directory) throw new StoreError('corrupt', `directory ${next} is missing`)
+      yield directory
+      for (const { node } of directory.entries) if (node.kind === 'directory') queue.push(node.digest)
+    }
   }
 }
 

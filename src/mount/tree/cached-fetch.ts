@@ -81,6 +81,11 @@ export class CachedFetch<V extends object> {
     return result
   }
 
+  /** Keeps what came by another way. */
+  keep(key: string, value: V): void {
+    if (!this.#cache.has(key)) this.#cache.set(key, value)
+  }
+
   /** Fetches what nobody asked for yet and is not in memory, counting it in `ahead` too. */
   prefetch(wanted: Wanted<V>, ahead: FetchStats, call: Call): Promise<V> {
     return this.#flights.run(wanted.key, (flightCall) => this.#fetch(wanted, flightCall, ahead), call)

@@ -44,6 +44,7 @@ import { RootListing } from './root-listing.ts'
 import { RootNames } from './root-names.ts'
 import { whenReady } from './soon.ts'
 import { createMountStats, type MountStats } from './stats.ts'
+import { SubtreeAhead } from './subtree-ahead.ts'
 import { type XattrKind, xattrNames, xattrValue } from './xattrs.ts'
 
 /** What the tree may keep and do at once; see the limits of the same meaning in support/limits.ts. */
@@ -69,7 +70,7 @@ export interface CastoreTreeOptions {
   readonly rootNodes: RootNodes
   /** What they give is verified already. */
   readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
-  readonly directories: Pick<DirectoryService, 'get'>
+  readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   /** Whether the root may be listed (spec §5.6); else that is EPERM. */
   readonly listRoot: boolean
   /** Hears of what fails in the background; what fails in a call is thrown. */
@@ -115,6 +116,8 @@ class LazyTree implements CastoreTree {
   readonly #root: RootDirectory
   readonly #listing: RootListing | undefined
   readonly #directories: DirectoryLoader
+  readonly #subtrees: SubtreeAhead
+  readonly #now: () => number
   readonly #files: FileReader
   #fillAhead: FillAhead | undefined
 
@@ -123,6 +126,7 @@ class LazyTree implements CastoreTree {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const { stats } = this
     const closing = this.#closing.signal
+    this.#now = options.now ?? (() => performance.now())
     const slots = new Semaphore(limits.fetchesMax)
     this.#root = new RootDirectory({
       rootNodes,
@@ -139,7 +143,7 @@ class LazyTree implements CastoreTree {
         freshMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
         namesMax: limits.rootNamesMax,
         stats: stats.rootListings,
-        now: options.now ?? (() => performance.now()),
+        now: this.#now,
         closing,
       })
     this.#directories = new DirectoryLoader({
@@ -148,6 +152,13 @@ class LazyTree implements CastoreTree {
       entriesMax: limits.directoryCacheEntries,
       slots,
       stats: stats.directories,
+    })
+    this.#subtrees = new SubtreeAhead({
+      directories,
+      keep: (directory) => this.#directories.keep(directory),
+      stats: stats.subtrees,
+      logger,
+      closing,
     })
     this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
   }
@@ -306,7 +317,20 @@ class LazyTree implements CastoreTree {
   }
 
   #load(inode: InodeNumber, call: Call | undefined): Soon<Directory> {
-    return this.#locate(inode, this.#directories.get(this.#inodes.digest(inode), call))
+    const began = this.#now()
+    const directory = this.#directories.get(this.#inodes.digest(inode), call)
+    if (!(directory instanceof Promise)) return directory
+    return this.#locate(
+      inode,
+      directory.then((fetched) => this.#noteFetch(inode, began, fetched)),
+    )
+  }
+
+  #noteFetch(inode: InodeNumber, began: number, fetched: Directory): Directory {
+    const parent = this.#inodes.isAlive(inode) ? this.#inodes.parent(inode) : ROOT_INODE
+    if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
+      this.#subtrees.fetched(this.#inodes.digest(parent), this.#now() - began)
+    return fetched
   }
 
   #expectDirectory(inode: InodeNumber): void {

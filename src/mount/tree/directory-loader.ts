@@ -40,6 +40,11 @@ export class DirectoryLoader {
     return this.#fetches.weight
   }
 
+  /** Keeps one that came with others. */
+  keep(directory: Directory): void {
+    this.#fetches.keep(directory.digest.key, directory)
+  }
+
   /** A directory that is referred to and not there is `corrupt`. */
   get(digest: Digest, call: Call | undefined): Soon<Directory> {
     return this.#fetches.get({ key: digest.key, fetch: (fetchCall) => this.#fetch(digest, fetchCall) }, call)

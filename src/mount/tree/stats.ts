@@ -22,6 +22,8 @@ export interface MountStats {
   /** Listings of the whole root; no bytes. */
   readonly rootListings: FetchStats
   readonly directories: FetchStats
+  /** Whole subtrees, fetched with one request each; the bytes of their directories. */
+  readonly subtrees: FetchStats
   /** Lists of the chunks of a blob; no bytes. */
   readonly chunkLists: FetchStats
   /** Chunks, and small blobs as a whole. */
@@ -39,6 +41,7 @@ export function createMountStats(): MountStats {
     rootLookups: createFetchStats(),
     rootListings: createFetchStats(),
     directories: createFetchStats(),
+    subtrees: createFetchStats(),
     chunkLists: createFetchStats(),
     chunks: createFetchStats(),
     readAhead: createFetchStats(),
@@ -54,6 +57,7 @@ const ROWS: readonly (readonly [keyof MountStats, string])[] = [
   ['rootLookups', 'root lookups'],
   ['rootListings', 'root listings'],
   ['directories', 'directories'],
+  ['subtrees', 'subtrees ahead'],
   ['chunkLists', 'chunk lists'],
   ['chunks', 'chunks'],
   ['readAhead', 'of these ahead'],
