@@ -1,6 +1,7 @@
 /*
  * What JavaScript cannot do by itself with the FUSE device: poll it, read and write it without exceptions, mount
- * and unmount, and take a descriptor out of a socket. It decides nothing. See src/mount/fuse/native-device.ts.
+ * and unmount, take a descriptor out of a socket, and send a datagram. It decides nothing. See
+ * src/mount/fuse/native-device.ts.
  *
  * Every function that makes a system call answers with its result, or with -errno. Node-API calls are unchecked
  * where they can only fail when the TypeScript side passes a wrong type: the result is then -EINVAL.
@@ -8,11 +9,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "page_filler.h"
@@ -137,6 +140,31 @@ static napi_value receive_descriptor(napi_env env, napi_callback_info info)
 	return integer(env, take_descriptor(socket));
 }
 
+/* sendDatagram(path, message): to a unix socket; a path that begins with @ is in the abstract namespace. */
+static napi_value send_datagram(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	char path[STRING_MAX], message[STRING_MAX];
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], path) || !string_of(env, args[1], message))
+		return integer(env, -EINVAL);
+	size_t length = strlen(path);
+	if (length >= sizeof address.sun_path)
+		return integer(env, -ENAMETOOLONG);
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return integer(env, -errno);
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	int64_t sent = outcome(sendto(fd, message, strlen(message), MSG_NOSIGNAL, (struct sockaddr *)&address, size));
+	close(fd);
+	return integer(env, sent);
+}
+
 struct watch {
 	uv_poll_t *handle;
 	napi_env env;
@@ -254,6 +282,7 @@ NAPI_MODULE_INIT()
 	    {"unmount", unmount},
 	    {"socketPair", socket_pair},
 	    {"receiveDescriptor", receive_descriptor},
+	    {"sendDatagram", send_datagram},
 	    {"watch", watch_descriptor},
 	    {"unwatch", unwatch},
 	    {"startFiller", start_filler},

@@ -8,9 +8,16 @@ import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
+import {
+  addReadinessOptions,
+  announceReady,
+  announceStopping,
+  type ReadinessOptions,
+  runInBackground,
+} from './readiness.ts'
 import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
 
-type DaemonOptions = StoreOptions & ListenOptions & { readonly metrics?: string }
+type DaemonOptions = StoreOptions & ListenOptions & ReadinessOptions & { readonly metrics?: string }
 
 const HELP = `
 Example:
@@ -24,10 +31,12 @@ export function addDaemonCommand(program: Command): void {
     .addHelpText('after', HELP)
     .action(runDaemon)
   addListenOptions(command)
+  addReadinessOptions(command)
   addStoreOptions(command, daemonAddresses())
 }
 
 async function runDaemon(options: DaemonOptions, command: Command): Promise<void> {
+  if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
@@ -42,7 +51,9 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   }
   const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
+  announceReady(options, logger)
   const signal = await stop.requested
+  announceStopping(logger)
   logger.info({ signal }, 'finishing what was begun, then stopping')
   await server.shutdown(SHUTDOWN_MS_MAX)
   if (metrics) metrics.close()

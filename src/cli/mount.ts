@@ -8,9 +8,16 @@ import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
+import {
+  addReadinessOptions,
+  announceReady,
+  announceStopping,
+  type ReadinessOptions,
+  runInBackground,
+} from './readiness.ts'
 import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
 
-interface MountOptions extends StoreOptions {
+interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly allowOther: boolean
   readonly listRoot: boolean
   readonly showXattr: boolean
@@ -48,10 +55,12 @@ export function addMountCommand(program: Command): void {
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
     .action(runMount)
+  addReadinessOptions(command)
   addStoreOptions(command, CLIENT_ADDRESSES)
 }
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
+  if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   await using stores = await openStores(storeAddresses(options))
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
@@ -68,8 +77,10 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const chunkFolder = localChunkFolder(options.blobServiceAddr)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
+  announceReady(options, logger)
   const report = (format: StatsFormat) => process.stderr.write(renderStats(format, mount.stats, tree.stats))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
   tree.close()
   if (options.stats) report(options.stats)
