@@ -185,8 +185,8 @@ export const MOUNT_ROOT_NAMES_MAX = 2_000_000
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
 
-/** A directory that took longer came over a network; then the rest of its parent's subtree is fetched at once. */
-export const SUBTREE_LATENCY_MS = 0.5
+/** When even the fastest directory took longer, they come over a network or from another process; then the rest of its parent's subtree is fetched at once. */
+export const SUBTREE_LATENCY_MS = 0.2
 /** Subtrees that are fetched at the same time. */
 export const SUBTREES_AT_ONCE_MAX = 4
 /** Entries of one subtree that are fetched ahead: half of what the mount keeps, so that they are there when needed. */

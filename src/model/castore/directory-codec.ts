@@ -45,12 +45,15 @@ interface RawNode {
   value: Uint8Array
   size: bigint
   executable: boolean
+  isCanonical: boolean
 }
 
 export interface EntryLists {
   readonly directories: Entry[]
   readonly files: Entry[]
   readonly symlinks: Entry[]
+  /** Encoding them again gives the very bytes that they were decoded from. */
+  readonly isCanonical: boolean
 }
 
 /** Decodes and validates each list (spec §1.8 steps 1 and 2); the caller merges them (step 3). */
@@ -59,10 +62,16 @@ export function decodeEntryLists(bytes: Uint8Array): EntryLists {
   const files: RawNode[] = []
   const symlinks: RawNode[] = []
   const reader = new ProtoReader(bytes)
+  let isCanonical = true
+  const node = (kind: Node['kind']) => {
+    const raw = decodeRawNode(kind, reader.bytes())
+    isCanonical &&= raw.isCanonical
+    return raw
+  }
   while (reader.next()) {
-    if (reader.field === FIELD.directory) directories.push(decodeRawNode('directory', reader.bytes()))
-    else if (reader.field === FIELD.file) files.push(decodeRawNode('file', reader.bytes()))
-    else if (reader.field === FIELD.symlink) symlinks.push(decodeRawNode('symlink', reader.bytes()))
+    if (reader.field === FIELD.directory) directories.push(node('directory'))
+    else if (reader.field === FIELD.file) files.push(node('file'))
+    else if (reader.field === FIELD.symlink) symlinks.push(node('symlink'))
     else reader.skip()
   }
   for (const list of [directories, files, symlinks]) checkOrder(list)
@@ -70,22 +79,41 @@ export function decodeEntryLists(bytes: Uint8Array): EntryLists {
     directories: directories.map(validateEntry),
     files: files.map(validateEntry),
     symlinks: symlinks.map(validateEntry),
+    isCanonical: isCanonical && reader.isCanonical,
   }
 }
 
 const NO_BYTES = new Uint8Array(0)
 
 function decodeRawNode(kind: Node['kind'], bytes: Uint8Array): RawNode {
-  const raw: RawNode = { kind, name: NO_BYTES, value: NO_BYTES, size: 0n, executable: false }
+  const raw: RawNode = {
+    kind,
+    name: NO_BYTES,
+    value: NO_BYTES,
+    size: 0n,
+    executable: false,
+    isCanonical: true,
+  }
   const reader = new ProtoReader(bytes)
+  let previous = 0
   while (reader.next()) {
-    if (reader.field === 1) raw.name = reader.bytes()
-    else if (reader.field === 2) raw.value = reader.bytes()
-    else if (reader.field === 3 && kind !== 'symlink') raw.size = reader.uint64()
-    else if (reader.field === 4 && kind === 'file') raw.executable = reader.uint64() !== 0n
+    const { field } = reader
+    if (field === previous) raw.isCanonical = false
+    previous = field
+    if (field === 1) raw.name = reader.bytes()
+    else if (field === 2) raw.value = reader.bytes()
+    else if (field === 3 && kind !== 'symlink') raw.size = reader.uint64()
+    else if (field === 4 && kind === 'file') readExecutable(raw, reader.uint64())
     else reader.skip()
   }
+  raw.isCanonical &&= reader.isCanonical
   return raw
+}
+
+/** Any number but 0 is true, and 1 is how it is written. */
+function readExecutable(raw: RawNode, value: bigint): void {
+  raw.executable = value !== 0n
+  if (value !== 1n) raw.isCanonical = false
 }
 
 function checkOrder(list: readonly RawNode[]): void {

@@ -51,8 +51,12 @@ export class Directory {
    */
   static decode(bytes: Uint8Array): Directory {
     // Names and digests stay views into these bytes for as long as the directory lives.
-    const lists = decodeEntryLists(compact(bytes))
-    return Directory.from([...lists.directories, ...lists.files, ...lists.symlinks])
+    const kept = compact(bytes)
+    const { directories, files, symlinks, isCanonical } = decodeEntryLists(kept)
+    const directory = Directory.from([...directories, ...files, ...symlinks])
+    // Encoding is what a walk would spend most of its time with.
+    if (isCanonical) directory.#encoded = kept
+    return directory
   }
 
   /** The canonical encoding (spec §1.7). Shared memory: do not write to it. */

@@ -81,6 +81,11 @@ export class ProtoReader {
   #offset = 0
   #wireType = 0
   field = 0
+  /**
+   * Whether what was read so far is what `ProtoWriter` would write: fields in ascending order, no default values,
+   * nothing skipped, numbers as short as they can be. That a field occurs once is for the caller to see.
+   */
+  isCanonical = true
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -90,6 +95,7 @@ export class ProtoReader {
   next(): boolean {
     if (this.#offset === this.#bytes.length) return false
     const tag = this.#varint32()
+    if (tag >>> 3 < this.field) this.isCanonical = false
     this.field = tag >>> 3
     this.#wireType = tag & 7
     if (this.field === 0) throw malformed('field number 0')
@@ -100,6 +106,7 @@ export class ProtoReader {
   bytes(): Uint8Array {
     this.#expect(LENGTH_DELIMITED)
     const length = this.#varint32()
+    if (length === 0) this.isCanonical = false
     return this.#take(length)
   }
 
@@ -111,6 +118,8 @@ export class ProtoReader {
     for (let i = 0; i < 7; i++) {
       const byte = this.#byte()
       low += (byte & 0x7f) * 2 ** shift
+      // The last seven bits of a number are never all zero, and zero is the default.
+      if (byte === 0) this.isCanonical = false
       if (byte < 0x80) return BigInt(low)
       shift += 7
     }
@@ -118,12 +127,14 @@ export class ProtoReader {
     for (let i = 7; i < 10; i++) {
       const byte = this.#byte()
       value |= BigInt(byte & 0x7f) << BigInt(7 * i)
+      if (byte === 0 || (i === 9 && byte > 1)) this.isCanonical = false
       if (byte < 0x80) return BigInt.asUintN(64, value)
     }
     throw malformed('varint of more than 10 bytes')
   }
 
   skip(): void {
+    this.isCanonical = false
     if (this.#wireType === VARINT) this.uint64()
     else if (this.#wireType === LENGTH_DELIMITED) this.bytes()
     else if (this.#wireType === FIXED64) this.#take(8)
@@ -154,6 +165,7 @@ export class ProtoReader {
     for (let i = 0; i < 5; i++) {
       const byte = this.#byte()
       value += (byte & 0x7f) * 2 ** (7 * i)
+      if (byte === 0 && i > 0) this.isCanonical = false
       if (byte < 0x80) return value
     }
     throw malformed('tag or length of more than 5 bytes')

@@ -23,6 +23,9 @@ export interface SubtreeAheadOptions {
   readonly closing: AbortSignal
 }
 
+/** Fetches that are remembered: the fastest of them tells how far the source is, the others how busy we are. */
+const FETCHES_REMEMBERED = 8
+
 /** Directories of one parent that had to be fetched one by one before the rest is fetched at once. */
 const MISSES_ENOUGH = 2
 
@@ -35,6 +38,7 @@ export class SubtreeAhead {
   /** How many directories below a parent were missing. */
   readonly #misses = new LRUCache<string, number>({ max: SUBTREE_PARENTS_MAX })
   readonly #running = new Set<string>()
+  readonly #latencies: number[] = []
 
   constructor(options: SubtreeAheadOptions) {
     this.#options = options
@@ -42,8 +46,10 @@ export class SubtreeAhead {
 
   /** A directory below `parent` had to be fetched, which took `ms` milliseconds. */
   fetched(parent: Digest, ms: number): void {
+    this.#latencies.push(ms)
+    if (this.#latencies.length > FETCHES_REMEMBERED) this.#latencies.shift()
     // What answers at once (a database on this machine) is no faster when it is asked for more.
-    if (ms < SUBTREE_LATENCY_MS) return
+    if (Math.min(...this.#latencies) < SUBTREE_LATENCY_MS) return
     const misses = (this.#misses.get(parent.key) ?? 0) + 1
     this.#misses.set(parent.key, misses)
     if (misses < MISSES_ENOUGH || this.#running.size >= SUBTREES_AT_ONCE_MAX) return

@@ -213,12 +213,36 @@ test('a damaged directory is taken or refused with a reason, and then is canonic
       const message = Uint8Array.from(directory.encoded).subarray(0, 1 + cut)
       if (message.length > 0) message[at % message.length] = to
       throwsOnlyStoreErrors(() => {
-        const once = Directory.decode(message).encoded
-        expect(equalBytes(Directory.decode(once).encoded, once)).toBe(true)
+        const decoded = Directory.decode(message)
+        // Encoded anew from its entries: what is kept of the message must be nothing else.
+        expect(equalBytes(decoded.encoded, Directory.from(decoded.entries).encoded)).toBe(true)
       })
     }),
-    { numRuns: 2000 },
+    { numRuns: 5000 },
   )
+})
+
+test.each([
+  ['a size of 0 that is written', '0a2712036162631220DIGEST1800'],
+  ['a size in one byte too many', '122b0a036162631220DIGEST18810000'],
+  ['executable as 2', '122b0a036162631220DIGEST18012002'],
+  ['a name twice', '122e0a0178 0a036162631220DIGEST1801'],
+  ['an unknown field', '122b0a036162631220DIGEST18012801'],
+  ['fields of the node out of order', '12291220DIGEST0a036162631801'],
+  ['a long tag', '122a8a00036162631220DIGEST1801'],
+])('%s is not kept as it came', (_, text) => {
+  const message = unhex(text.replaceAll(' ', '').replace('DIGEST', EMPTY_DIGEST.hex))
+  // The length of the one entry is made to fit.
+  message[1] = message.length - 2
+  let decoded: Directory
+  try {
+    decoded = Directory.decode(message)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ValidationError)
+    return
+  }
+  expect(equalBytes(decoded.encoded, message)).toBe(false)
+  expect(equalBytes(decoded.encoded, Directory.from(decoded.entries).encoded)).toBe(true)
 })
 
 test('a varint of any length up to 64 bits reads as written', () => {
