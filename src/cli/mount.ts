@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Mount, mountTree } from '../mount/fuse/mount.ts'
+import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
@@ -8,6 +9,7 @@ import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
   announceReady,
@@ -23,6 +25,8 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly showXattr: boolean
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
+  readonly record?: string
+  readonly prefetch?: string
 }
 
 export function addMountCommand(program: Command): void {
@@ -51,6 +55,8 @@ export function addMountCommand(program: Command): void {
         .choices(['text', 'json'])
         .preset('text'),
     )
+    .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
+    .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
@@ -62,6 +68,8 @@ export function addMountCommand(program: Command): void {
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
+  const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
+  const recorder = options.record === undefined ? undefined : new AccessRecorder()
   await using stores = await openStores(storeAddresses(options))
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
@@ -71,10 +79,13 @@ async function runMount(target: string, options: MountOptions, command: Command)
     listRoot: options.listRoot,
     sources: storeAddresses(options),
     logger,
+    recorder,
+    profile,
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
-  const chunkFolder = localChunkFolder(options.blobServiceAddr)
+  // What is pushed causes no request, and so would be missing in a profile.
+  const chunkFolder = recorder ? undefined : localChunkFolder(options.blobServiceAddr)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
@@ -83,6 +94,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
   tree.close()
+  if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
 }

@@ -185,6 +185,12 @@ export const MOUNT_ROOT_NAMES_MAX = 2_000_000
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
 
+/** Lines of a profile: what it takes to list and read as many files. */
+export const PROFILE_ENTRIES_MAX = 1_000_000
+/** Entries of a profile that are fetched at the same time: half of what the mount fetches, so that readers come first. */
+export const PROFILE_FETCHES_MAX = MOUNT_FETCHES_MAX / 2
+/** Contents that a profile fetches ahead: they are kept in memory until they are read, and nothing else should be lost. */
+export const PROFILE_BYTES_MAX = 48 * MiB
 /** When even the fastest directory took longer, they come over a network or from another process; then the rest of its parent's subtree is fetched at once. */
 export const SUBTREE_LATENCY_MS = 0.2
 /** Subtrees that are fetched at the same time. */

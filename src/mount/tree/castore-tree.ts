@@ -17,9 +17,11 @@ import {
   MOUNT_FETCHES_MAX,
   MOUNT_NEGATIVE_MS,
   MOUNT_ROOT_NAMES_MAX,
+  PROFILE_BYTES_MAX,
   TREE_DEPTH_MAX,
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
+import type { AccessRecorder } from './access-recorder.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FileReader } from './file-reader.ts'
@@ -38,6 +40,8 @@ import {
   type TreeEntry,
   TreeFault,
 } from './interface.ts'
+import type { ProfileEntry } from './profile.ts'
+import { ProfilePrefetch } from './profile-prefetch.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
 import { RootListing } from './root-listing.ts'
@@ -55,6 +59,7 @@ export interface TreeLimits {
   readonly fetchesMax: number
   readonly fetchBytesMax: number
   readonly rootNamesMax: number
+  readonly profileBytesMax: number
 }
 
 const DEFAULT_LIMITS: TreeLimits = {
@@ -64,6 +69,7 @@ const DEFAULT_LIMITS: TreeLimits = {
   fetchesMax: MOUNT_FETCHES_MAX,
   fetchBytesMax: MOUNT_FETCH_BYTES_MAX,
   rootNamesMax: MOUNT_ROOT_NAMES_MAX,
+  profileBytesMax: PROFILE_BYTES_MAX,
 }
 
 export interface CastoreTreeOptions {
@@ -77,6 +83,10 @@ export interface CastoreTreeOptions {
   readonly logger: Logger
   /** How long the list of store paths counts as complete, in milliseconds. */
   readonly negativeMs?: number | undefined
+  /** Is told what is touched. */
+  readonly recorder?: AccessRecorder | undefined
+  /** Is fetched ahead. */
+  readonly profile?: readonly ProfileEntry[] | undefined
   /** What the services are called in messages. */
   readonly sources?: SourceNames | undefined
   readonly limits?: Partial<TreeLimits> | undefined
@@ -117,8 +127,11 @@ class LazyTree implements CastoreTree {
   readonly #listing: RootListing | undefined
   readonly #directories: DirectoryLoader
   readonly #subtrees: SubtreeAhead
+  readonly #recorder: AccessRecorder | undefined
+  readonly #prefetch: ProfilePrefetch | undefined
   readonly #now: () => number
   readonly #files: FileReader
+  readonly #logger: Logger
   #fillAhead: FillAhead | undefined
 
   constructor(options: CastoreTreeOptions) {
@@ -135,6 +148,7 @@ class LazyTree implements CastoreTree {
       names: this.#names,
       slots,
       stats: stats.rootLookups,
+      onFound: (basename, node) => this.#prefetch && this.#inBackground(this.#prefetch.found(basename, node)),
     })
     if (options.listRoot)
       this.#listing = new RootListing({
@@ -161,6 +175,19 @@ class LazyTree implements CastoreTree {
       closing,
     })
     this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
+    this.#logger = logger
+    this.#recorder = options.recorder
+    if (!options.profile) return
+    this.#prefetch = new ProfilePrefetch({
+      profile: options.profile,
+      rootNodes,
+      directories: this.#directories,
+      files: this.#files,
+      bytesMax: limits.profileBytesMax,
+      logger,
+      closing,
+    })
+    this.#inBackground(this.#prefetch.start())
   }
 
   get usage(): TreeUsage {
@@ -239,6 +266,7 @@ class LazyTree implements CastoreTree {
       throw this.#located(inode, tooLarge(file.digest.toString(), recorded))
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
+    this.#recorder?.read(inode, range, () => this.#pathOf(inode))
     if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead?.read(this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
@@ -317,6 +345,7 @@ class LazyTree implements CastoreTree {
   }
 
   #load(inode: InodeNumber, call: Call | undefined): Soon<Directory> {
+    this.#recorder?.listed(inode, () => this.#pathOf(inode))
     const began = this.#now()
     const directory = this.#directories.get(this.#inodes.digest(inode), call)
     if (!(directory instanceof Promise)) return directory
@@ -353,6 +382,33 @@ class LazyTree implements CastoreTree {
   #located(inode: InodeNumber, error: unknown): StoreError {
     const storePath = this.#storePathOf(inode)
     return storePath ? withContext(storePath, error) : StoreError.from(error)
+  }
+
+  #inBackground(work: Promise<void>): void {
+    work.catch((error) => this.#logger.warn({ err: error }, 'fetching ahead failed'))
+  }
+
+  /** From the store path down; `undefined` when a directory on the way is forgotten. A file may have several. */
+  #pathOf(inode: InodeNumber): Uint8Array[] | undefined {
+    const names: Uint8Array[] = []
+    let at = inode
+    for (let depth = 0; depth < TREE_DEPTH_MAX && this.#inodes.isAlive(at) && at !== ROOT_INODE; depth++) {
+      const atRoot = this.#names.nameOf(at)
+      if (atRoot) return [atRoot, ...names]
+      const parent = this.#inodes.parent(at)
+      const name = this.#inodes.isAlive(parent) && this.#nameIn(parent, at)
+      if (!name) return undefined
+      names.unshift(name)
+      at = parent
+    }
+    return undefined
+  }
+
+  #nameIn(parent: InodeNumber, inode: InodeNumber): Uint8Array | undefined {
+    const entries = this.#directories.peek(this.#inodes.digest(parent))?.entries
+    if (this.getattr(inode).kind === 'directory') return entries?.[this.#inodes.position(inode)]?.name
+    const digest = this.#inodes.digest(inode)
+    return entries?.find(({ node }) => node.kind === 'file' && node.digest.equals(digest))?.name
   }
 
   /** The basename of the store path that an inode is below; a file may be below several, and this is the first. */

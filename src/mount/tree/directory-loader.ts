@@ -40,6 +40,11 @@ export class DirectoryLoader {
     return this.#fetches.weight
   }
 
+  /** What is in memory, without asking. */
+  peek(digest: Digest): Directory | undefined {
+    return this.#fetches.peek(digest.key)
+  }
+
   /** Keeps one that came with others. */
   keep(directory: Directory): void {
     this.#fetches.keep(directory.digest.key, directory)

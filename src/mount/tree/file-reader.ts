@@ -104,6 +104,17 @@ export class FileReader {
     }
   }
 
+  /** Fetches the chunks of `range`, and the list of them. Throws what the first of them that fails does. */
+  async fetchAhead(file: FileContents, range: Range, call: Call): Promise<void> {
+    const list = await this.#list(file, call)
+    const { stats } = this.#options
+    const last = list.indexAt(range.end - 1)
+    for (let index = list.indexAt(range.start); index <= last; index++) {
+      const wanted = this.#wanted(file, list, index)
+      if (!this.#chunks.peek(wanted.key)) await this.#chunks.prefetch(wanted, stats.readAhead, call)
+    }
+  }
+
   #prefetchChunk(wanted: Wanted<Uint8Array>): void {
     const { closing, stats, logger } = this.#options
     if (closing.aborted || this.#chunks.peek(wanted.key)) return

@@ -124,6 +124,11 @@ export class InodeTable {
     return this.#columns.parent[this.#slot(inode)]!
   }
 
+  /** Of a directory: where it stands among the entries of its parent, unless that is the root. */
+  position(inode: InodeNumber): number {
+    return this.#columns.position[this.#slot(inode)]!
+  }
+
   #number(slot: number): InodeNumber {
     return this.#columns.generation[slot]! * SLOTS + slot
   }

@@ -20,6 +20,8 @@ export interface RootDirectoryOptions {
   readonly names: RootNames
   readonly slots: Semaphore
   readonly stats: FetchStats
+  /** Hears of every store path that was found. */
+  readonly onFound?: ((basename: Uint8Array, node: Node) => void) | undefined
 }
 
 /**
@@ -57,7 +59,9 @@ export class RootDirectory {
     )
     if (!started) stats.joined++
     const node = await asking
-    return node ? inodes.handOut(names.intern(name, node)) : MISSING_FOR_NOW
+    if (!node) return MISSING_FOR_NOW
+    if (started) this.#options.onFound?.(name, node)
+    return inodes.handOut(names.intern(name, node))
   }
 
   async #fetch(name: Uint8Array, call: Call): Promise<Node | undefined> {

@@ -1,0 +1,83 @@
+/** Recording what a workload touches, and fetching that ahead the next time. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Daemon, remoteStoreFlags, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { MountNamespace, whyNoMounts } from '../support/mount.ts'
+import { StoreMount } from '../support/store-mount.ts'
+
+const reason = whyNoMounts()
+
+describe.skipIf(reason)(reason ? `profiles (skipped: ${reason})` : 'profiles', () => {
+  let folder: string
+  let namespace: MountNamespace
+  let daemon: Daemon
+  let path: string
+  let profile: string
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tvix-store-profile-'))
+    profile = join(folder, 'profile')
+    for (const name of ['bin', 'lib', 'share']) {
+      mkdirSync(join(folder, 'source', name), { recursive: true })
+      for (let n = 0; n < 10; n++) writeFileSync(join(folder, 'source', name, `file${n}`), `${name} ${n}\n`)
+    }
+    daemon = await startDaemon(folder)
+    namespace = await MountNamespace.create()
+    const flags = remoteStoreFlags(daemon.address)
+    path = basename((await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim())
+  })
+
+  afterAll(async () => {
+    await namespace?.[Symbol.asyncDispose]()
+    await daemon?.[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  async function start(name: string, ...flags: string[]): Promise<StoreMount> {
+    const target = await namespace.directory(name)
+    return await StoreMount.start(namespace, target, [...remoteStoreFlags(daemon.address), ...flags])
+  }
+
+  test('--record writes what was touched when the mount ends', async () => {
+    await using mount = await start('record', '--record', profile)
+    const file = (name: string) => join(mount.target, path, name)
+    await namespace.run('cat', file('lib/file3'), file('bin/file7'))
+    expect(await mount.stop()).toBe(0)
+    expect((await readFile(profile, 'utf8')).trimEnd().split('\n')).toEqual([
+      'tvix-store profile 1',
+      `list ${path}`,
+      `list ${path}/lib`,
+      `read 0-6 ${path}/lib/file3`,
+      `list ${path}/bin`,
+      `read 0-6 ${path}/bin/file7`,
+    ])
+  })
+
+  test('--prefetch brings just that, so that reading it fetches nothing', async () => {
+    await using mount = await start('prefetch', '--prefetch', profile)
+    await expect.poll(async () => (await mount.stats()).store.readAhead.fetched, { timeout: 20_000 }).toBe(2)
+    const before = (await mount.stats()).store
+    expect(before.directories.fetched).toBe(3)
+    const { stdout } = await namespace.run(
+      'cat',
+      join(mount.target, path, 'lib/file3'),
+      join(mount.target, path, 'bin/file7'),
+    )
+    expect(stdout).toBe('lib 3\nbin 7\n')
+    const after = (await mount.stats()).store
+    expect(after.directories.fetched).toBe(before.directories.fetched)
+    expect(after.chunks.fetched).toBe(before.chunks.fetched)
+  })
+
+  test('a profile that is none is refused before anything is mounted', async () => {
+    const target = await namespace.directory('refused')
+    writeFileSync(join(folder, 'wrong'), 'nonsense\n')
+    const flags = [...remoteStoreFlags(daemon.address), '--prefetch', join(folder, 'wrong')]
+    const { status, stderr } = await StoreMount.refused(namespace, target, flags)
+    expect(status).toBe(64)
+    expect(stderr).toContain('wrong is no profile')
+  })
+})
