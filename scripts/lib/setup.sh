@@ -21,6 +21,11 @@ need_debian() {
     die "apt-get could not install:$missing"
 }
 
+# need_library NAME=PACKAGE: installs the package of a shared library that is missing.
+need_library() {
+  ls /usr/lib/*/"${1%%=*}" /lib/*/"${1%%=*}" >/dev/null 2>&1 || need_debian "/no/such/program=${1#*=}"
+}
+
 need_node() {
   command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 ||
     die "Node 18 or newer and npm are needed (Debian: apt-get install nodejs npm)"

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type Mount, mountTree } from '../mount/fuse/mount.ts'
+import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
+import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
@@ -25,6 +26,7 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly showXattr: boolean
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
+  readonly driver?: MountDriver
   readonly record?: string
   readonly prefetch?: string
 }
@@ -54,6 +56,12 @@ export function addMountCommand(program: Command): void {
       )
         .choices(['text', 'json'])
         .preset('text'),
+    )
+    .addOption(
+      new Option(
+        '--driver <driver>',
+        'how to speak to the kernel (default: native, and libfuse where that is not built)',
+      ).choices(MOUNT_DRIVERS),
     )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')

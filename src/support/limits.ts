@@ -208,6 +208,11 @@ export const FILL_WINDOW_BYTES_MAX = 64 * MiB
 /** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
 export const FILL_RECORDS_BYTES_MAX = 16 * MiB
 
+/** Paths whose inodes the libfuse driver keeps; its kernel names everything by path. */
+export const LIBFUSE_PATHS_MAX = 100_000
+/** How often the libfuse driver looks whether somebody else unmounted it. */
+export const LIBFUSE_WATCH_MS = 1_000
+
 // — Processes —
 
 /** What was begun may take this long to finish after a stop signal; then it is cut. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import type { MountEnd } from '../../src/mount/fuse/mount.ts'
+import type { MountEnd } from '../../src/mount/fuse/interface.ts'
 import type { StatsSnapshot } from '../../src/mount/fuse/stats.ts'
 
 /** Nothing that a test starts may outlive this. */

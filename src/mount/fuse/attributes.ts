@@ -11,14 +11,14 @@ export interface Owner {
 
 /** Contents never change, so what the kernel knows of them holds for ever: 2^40 seconds. */
 const FOREVER_SECONDS = 2 ** 40
-const BLOCK_BYTES = 4096
+export const BLOCK_BYTES = 4096
 /** The unit of st_blocks (stat(2)). */
-const SECTOR_BYTES = 512
+export const SECTOR_BYTES = 512
 const READABLE = 0o444
 const EXECUTABLE = 0o555
 
 /** Nix sets the modification time of everything in a store to one second after the epoch. */
-const MTIME_SECONDS = 1
+export const MTIME_SECONDS = 1
 
 /** Writes `struct fuse_attr` (spec §5.5, with honest sizes). */
 export function writeAttributes(
@@ -64,6 +64,6 @@ export function writeForever(view: DataView, at: number): void {
   view.setUint32(at + HIGH, FOREVER_SECONDS / 2 ** 32, LITTLE_ENDIAN)
 }
 
-function modeOf({ kind, executable }: Attributes): number {
+export function modeOf({ kind, executable }: Attributes): number {
   return (FILE_TYPE[kind] << 12) | (kind === 'directory' || executable ? EXECUTABLE : READABLE)
 }

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { realpath, writeFile } from 'node:fs/promises'
 import { StoreError } from '../../support/errors.ts'
 import {
   FUSE_READ_BYTES_MAX,
@@ -7,52 +7,25 @@ import {
   MOUNT_READY_MS,
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
-import type { Tree } from '../tree/interface.ts'
-import type { Owner } from './attributes.ts'
+import type { Mount, MountDriver, MountEnd, MountTreeOptions } from './interface.ts'
 import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
+import { mountWithLibfuse } from './libfuse.ts'
 import { prepareMountPoint } from './mount-point.ts'
 import { type MountEntry, readMountTable, topMount } from './mount-table.ts'
+import { nativeAddon } from './native-addon.ts'
 import { NativeDevice } from './native-device.ts'
 import { NativePageFiller } from './page-filler.ts'
 import { FuseSession } from './session.ts'
 import type { StatsSnapshot } from './stats.ts'
-
-export interface MountTreeOptions {
-  readonly tree: Tree
-  /** An empty directory. */
-  readonly target: string
-  /** Lets other users in; without it only the one who mounts gets anything. */
-  readonly allowOther: boolean
-  /** Owner of everything. */
-  readonly uidGid: Owner
-  readonly showXattr: boolean
-  readonly logger: Logger
-  /** Where chunks lie on the local disk (spec §3.3), if they do: small files are then pushed ahead of being read. */
-  readonly chunkFolder?: string | undefined
-  /** How long a store path that was absent is held for absent, in milliseconds. */
-  readonly negativeMs?: number
-  /** After how long a call that waits for the store fails, in milliseconds. */
-  readonly callMs?: number
-}
-
-/** `requested`: `unmount` was called; `elsewhere`: somebody else unmounted it, or the kernel gave it up. */
-export type MountEnd = 'requested' | 'elsewhere'
-
-export interface Mount {
-  /** The real path of the mount point. */
-  readonly target: string
-  readonly stats: StatsSnapshot
-  /** Resolves when nothing is served any more. */
-  readonly closed: Promise<MountEnd>
-  /** Unmounts, even if files are open: whoever waits for an answer gets an error. Idempotent. */
-  unmount(): Promise<void>
-}
 
 /**
  * Mounts `tree` on `target` and serves it until it is unmounted. Resolves when the mount answers. The process
  * that serves a mount must not use it with a synchronous call, nor have its working directory there.
  */
 export async function mountTree(options: MountTreeOptions): Promise<Mount> {
+  const driver = options.driver ?? defaultDriver(options.logger)
+  // Cleaning up what a killed process left is for whoever can unmount without asking the dead.
+  if (driver === 'libfuse') return await mountWithLibfuse(await realpath(options.target), options)
   const target = await prepareMountPoint(options.target, options.logger)
   const fd = await mountDevice({ target, allowOther: options.allowOther })
   const session = new FuseSession(new NativeDevice(fd), options.tree, {
@@ -71,6 +44,16 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     throw error
   }
   return mounted
+}
+
+function defaultDriver(logger: Logger): MountDriver {
+  try {
+    nativeAddon()
+    return 'native'
+  } catch (error) {
+    logger.warn({ reason: (error as Error).message }, 'mounting through libfuse, which is slower')
+    return 'libfuse'
+  }
 }
 
 /** Does without, where it cannot be done: it makes nothing possible that is not possible by asking. */
