@@ -12,7 +12,7 @@ import { IMPORT_PATHS_MAX } from '../support/limits.ts'
 import { importPath } from '../transfer/import-path.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { ImportProgress } from './progress.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 interface ImportOptions extends StoreOptions {
   readonly json: boolean
@@ -41,7 +41,7 @@ async function runImport(paths: string[], options: ImportOptions, command: Comma
   if (paths.length === 0) return
   // A name that cannot be in a store path is told before anything is read.
   for (const path of paths) importName(utf8(path))
-  await using stores = await openCommandStores(command, options)
+  await using stores = await openCommandStores(command, storeAddresses(options))
   const stop = onStopSignal()
   const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)

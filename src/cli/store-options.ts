@@ -36,7 +36,7 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
   }
 }
 
-/** The stores that a command's flags name: the one way in which commands open them. */
-export function openCommandStores(command: Command, options: StoreOptions): Promise<Stores> {
-  return openStores(storeAddresses(options), { logger: loggerOf(command) })
+/** Opens stores for a command: the one way in which commands do. */
+export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
+  return openStores(addresses, { logger: loggerOf(command) })
 }
