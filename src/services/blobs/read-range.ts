@@ -19,7 +19,8 @@ export async function* readBlobRange(
 ): AsyncGenerator<Uint8Array> {
   const isWhole = start === 0 && end === size
   const chunks = isWhole ? [] : await chunksOf(blobs, digest, call)
-  const pieces = chunks.length > 0 ? chunkPieces(blobs, chunks, { start, end }, call) : wholePieces(blobs, digest, call)
+  const pieces =
+    chunks.length > 0 ? chunkPieces(blobs, chunks, { start, end }, call) : wholePieces(blobs, digest, call)
   // Chunks outside the range are not fetched, but count.
   const total = chunks.reduce((sum, chunk) => sum + chunk.size, 0)
   if (chunks.length > 0 && total !== size) throw wrongSize(digest, size, `${total}`)

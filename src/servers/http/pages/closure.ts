@@ -38,7 +38,10 @@ export async function closureOf(
   const walk = new ClosureWalk(root, limits.paths)
   try {
     for (let level = walk.takeLevel(); level.length > 0; level = walk.takeLevel()) {
-      const get = async (path: StorePath, each: Call) => ({ path, info: await pathInfos.get(path.digest, each) })
+      const get = async (path: StorePath, each: Call) => ({
+        path,
+        info: await pathInfos.get(path.digest, each),
+      })
       for await (const { path, info } of mapConcurrent(level, PAGES_CLOSURE_GETS_MAX, get, timed))
         walk.add(path, info)
     }

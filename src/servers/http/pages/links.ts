@@ -74,9 +74,7 @@ export function encodeName(name: Uint8Array): string {
   let text = ''
   for (const byte of name) {
     const character = String.fromCharCode(byte)
-    text += UNRESERVED.test(character)
-      ? character
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+    text += UNRESERVED.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
   }
   return text
 }
@@ -84,6 +82,8 @@ export function encodeName(name: Uint8Array): string {
 /** The bytes of one segment; `undefined` for a `%` without two hexadecimal digits. */
 export function decodeName(segment: string): Uint8Array | undefined {
   if (/%(?![0-9A-Fa-f]{2})/.test(segment)) return undefined
-  const text = segment.replace(/%(..)/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+  const text = segment.replace(/%(..)/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  )
   return Buffer.from(text, 'latin1')
 }

@@ -8,9 +8,13 @@ import type { Found, NamedPath } from './packed-names.ts'
 import type { Snapshot } from './path-index.ts'
 
 /** `/`: what is here. */
-export function overviewPage(links: Links, snapshot: Snapshot, page: number): Page {
+export function overviewPage(
+  links: Links,
+  snapshot: Snapshot,
+  { page, origin }: { readonly page: number; readonly origin: string | undefined },
+): Page {
   const { names, state } = snapshot
-  if (names.length === 0 && state === 'complete') return emptyPage()
+  if (names.length === 0 && state === 'complete') return emptyPage(origin)
   const pages = Math.max(1, Math.ceil(names.length / PAGES_ROWS))
   const shown = Math.min(page, pages)
   const paths = names.slice((shown - 1) * PAGES_ROWS, shown * PAGES_ROWS)
@@ -69,14 +73,14 @@ function pathRow(links: Links, { storePath, narSize }: NamedPath): Html {
 `
 }
 
-function emptyPage(): Page {
+function emptyPage(origin = 'http://…'): Page {
   return {
     title: 'Nix store',
     body: html`<h1>Nothing here yet</h1>
 <p>Put something in, on the machine that holds the store</p>
 <pre class="copy">tvix-store import ./result</pre>
-<p>or, if uploads are allowed here, from any machine with Nix, with the address of this page:</p>
-<pre class="copy">nix copy --to 'http://…?compression=none' ./result</pre>
+<p>or, if uploads are allowed here, from any machine with Nix</p>
+<pre class="copy">nix copy --to '${origin}' ./result</pre>
 <p>and load this page again.</p>`,
   }
 }

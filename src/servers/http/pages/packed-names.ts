@@ -53,7 +53,12 @@ export class PackedNames {
     }
     const narSizes = Float64Array.from(rows, (row) => row.narSize)
     const text = Buffer.from(rows.map((row) => row.key).join(''), 'latin1')
-    return new PackedNames(text, offsets, narSizes, narSizes.reduce((sum, size) => sum + size, 0))
+    return new PackedNames(
+      text,
+      offsets,
+      narSizes,
+      narSizes.reduce((sum, size) => sum + size, 0),
+    )
   }
 
   /** Both, sorted; gives way to others whenever the turn gets long. */
@@ -68,7 +73,8 @@ export class PackedNames {
       const takeA = nextB === b.length || (nextA < a.length && a.#compare(nextA, b, nextB) <= 0)
       const [source, row] = takeA ? [a, nextA++] : [b, nextB++]
       const start = offsets[i]!
-      offsets[i + 1] = start + source.#text.copy(text, start, source.#offsets[row]!, source.#offsets[row + 1]!)
+      offsets[i + 1] =
+        start + source.#text.copy(text, start, source.#offsets[row]!, source.#offsets[row + 1]!)
       narSizes[i] = source.#narSizes[row]!
       if (turn.isLong) {
         await nextTurn()
@@ -121,7 +127,7 @@ export class PackedNames {
   *#searchBlock(first: number, end: number, [word, ...others]: readonly string[]): Generator<number> {
     if (word === undefined) return
     const base = this.#offsets[first]!
-    const text = this.#text.latin1Slice(base, this.#offsets[end]!).toLowerCase()
+    const text = this.#text.toString('latin1', base, this.#offsets[end]!).toLowerCase()
     let row = first
     for (let hit = text.indexOf(word); hit >= 0; ) {
       while (this.#offsets[row + 1]! <= base + hit) row++
@@ -135,7 +141,7 @@ export class PackedNames {
   }
 
   #row(row: number): NamedPath {
-    const text = this.#text.latin1Slice(this.#offsets[row]!, this.#offsets[row + 1]!)
+    const text = this.#text.toString('latin1', this.#offsets[row]!, this.#offsets[row + 1]!)
     const space = text.length - HASH_CHARACTERS - 1
     const storePath = StorePath.parse(`${text.slice(space + 1)}-${text.slice(0, space)}`)
     return { storePath, narSize: this.#narSizes[row]! }

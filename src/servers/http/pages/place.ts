@@ -49,7 +49,9 @@ export async function locate(
 export function resolveSymlink({ storePath, inner }: Place, target: Uint8Array): Place | undefined {
   const isAbsolute = target[0] === SLASH
   const segments = split(target)
-  const below = isAbsolute ? dropStoreDir(segments) : climb([utf8(storePath.toString()), ...inner].slice(0, -1), segments)
+  const below = isAbsolute
+    ? dropStoreDir(segments)
+    : climb([utf8(storePath.toString()), ...inner].slice(0, -1), segments)
   if (!below) return undefined
   const [basename, ...rest] = below
   const to = basename && parseStorePath(basename)

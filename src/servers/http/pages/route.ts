@@ -6,27 +6,25 @@ import { decodeName, type InnerPath } from './links.ts'
 /** What a request asks for. None of these places is one of the binary cache (spec §7.1). */
 export type Route =
   | { readonly kind: 'overview'; readonly query: string; readonly page: number }
-  | { readonly kind: InsideKind; readonly storePath: StorePath; readonly inner: InnerPath; readonly page: number }
+  | {
+      readonly kind: InsideKind
+      readonly storePath: StorePath
+      readonly inner: InnerPath
+      readonly page: number
+    }
   /** A page of ours by its beginning, and none by its rest: `text` is what should be a store path. */
   | { readonly kind: 'malformed'; readonly text: string }
 
 export type InsideKind = 'path' | 'raw' | 'closure'
 
-/** `target`: path and query of a request, percent-encoded. `undefined` when it is no page of ours. */
-export function parseRoute(target: string): Route | undefined {
-  const [path, query] = splitTarget(target)
-  const parameters = new URLSearchParams(query)
+/** `path`: as the client sent it, percent-encoded. `undefined` when it is no page of ours. */
+export function parseRoute(path: string, parameters: URLSearchParams): Route | undefined {
   const page = parsePage(parameters.get('page'))
   if (path === '/') return { kind: 'overview', query: '', page }
   if (path === '/search') return { kind: 'overview', query: parameters.get('q')?.trim() ?? '', page }
   const [, kind, rest] = /^\/(path|raw|closure)\/(.*)$/s.exec(path) ?? []
   if (kind === undefined) return undefined
   return parseInside(kind as InsideKind, rest!, page) ?? { kind: 'malformed', text: rest! }
-}
-
-export function splitTarget(target: string): [path: string, query: string] {
-  const mark = target.indexOf('?')
-  return mark < 0 ? [target, ''] : [target.slice(0, mark), target.slice(mark + 1)]
 }
 
 function parseInside(kind: InsideKind, rest: string, page: number): Route | undefined {
