@@ -50,7 +50,7 @@ export async function sampleStore(count: number): Promise<SampleStore> {
   for (let i = 0; i < count; i++) {
     const version = `${1 + (i % 7)}.${i % 31}.${i % 13}`
     const name = `${PROGRAMS[i % PROGRAMS.length]}-${version}${OUTPUTS[i % OUTPUTS.length]}`
-    const references = [1, 3, 17].filter((back) => back <= i).map((back) => earlier[i - back]!)
+    const references = i < 8 ? [] : [0, i >> 2, i >> 1].map((other) => earlier[other]!)
     await put(name, (path) => smallTree(path, i), references)
   }
   const rich = await put('hello-2.12.1', richTree, earlier.slice(-5))
@@ -71,10 +71,7 @@ function richTree(path: string): void {
   writeFileSync(binary, pseudoRandom(64 * 1024, 7))
   chmodSync(binary, 0o755)
   const script = join(path, 'bin/hello-wrapped')
-  writeFileSync(
-    script,
-    '#!/bin/sh\n# Greets whoever is named.\nexec hello --greeting "Hello, $1!"\n',
-  )
+  writeFileSync(script, '#!/bin/sh\n# Greets whoever is named.\nexec hello --greeting "Hello, $1!"\n')
   chmodSync(script, 0o755)
   writeFileSync(join(path, 'share/doc/hello/README'), readme())
   writeFileSync(join(path, 'share/info/hello.info'), 'hello\n'.repeat(400))

@@ -69,7 +69,7 @@ ${paths.map((path) => pathRow(links, path))}</tbody>
 }
 
 function pathRow(links: Links, { storePath, narSize }: NamedPath): Html {
-  return html`<tr><th scope="row"><a href="${links.path(storePath)}">${storePath.name}</a> <span class="mono">${hashOf(storePath)}</span></th><td class="number">${formatBytes(narSize)}</td></tr>
+  return html`<tr><th scope="row"><a href="${links.path(storePath)}">${storePath.name}</a> <span class="mono hash">${hashOf(storePath)}</span></th><td class="number">${formatBytes(narSize)}</td></tr>
 `
 }
 

@@ -31,6 +31,7 @@ export function pathPage(links: Links, pathInfo: PathInfo, parts: PathPageParts)
     title: `${storePath.name} – Nix store`,
     body: html`<h1>${storePath.name}</h1>
 <p class="mono copy">${storePath.absolutePath}</p>
+<p class="muted">${formatBytes(Number(pathInfo.narSize))} as a NAR, with all it needs ${closureSummary(parts.closure)}.</p>
 <h2>Contents</h2>
 ${parts.contents}
 <h2>Get it</h2>
@@ -82,16 +83,12 @@ function crumbs(links: Links, { storePath, inner }: Place): Html {
   return html`<nav class="crumbs" aria-label="Place"><a href="${links.path(storePath)}">${storePath.name}</a> / ${steps}<span aria-current="page">${printable(inner.at(-1)!)}</span></nav>`
 }
 
-function nixCommand({ storePath, ca }: PathInfo, { origin, publicKeys }: PathPageParts): Html {
-  // Nix believes content addresses without a signature.
-  const trust =
-    publicKeys.length > 0
-      ? ` --option trusted-public-keys '${publicKeys.join(' ')}'`
-      : ca
-        ? ''
-        : ' --option require-sigs false'
-  const substituter = origin ?? 'http://…'
-  return html`<pre class="copy">nix-store -r '${storePath.absolutePath}' --option substituters '${substituter}'${trust}</pre>`
+function nixCommand({ storePath }: PathInfo, { origin = 'http://…', publicKeys }: PathPageParts): Html {
+  const command = `nix-store -r '${storePath.absolutePath}' --option substituters '${origin}'`
+  if (publicKeys.length > 0)
+    return html`<pre class="copy">${command} --option trusted-public-keys '${publicKeys.join(' ')}'</pre>`
+  return html`<pre class="copy">${command} --option require-sigs false</pre>
+<p class="muted">Leave out <code>--option require-sigs false</code> where a key that you trust signed this path: then Nix checks it.</p>`
 }
 
 function facts(links: Links, pathInfo: PathInfo, closure: Closure): Html {
@@ -107,7 +104,7 @@ ${fact('NAR hash', mono(printNixHash({ algorithm: 'sha256', digest: narSha256 })
 ${fact('Content address', ca ? mono(printContentAddress(ca)) : 'none: the path depends on how it was built')}
 ${fact('Deriver', deriver ? mono(`${deriver.absolutePath}${DERIVER_SUFFIX}`) : 'not known')}
 ${fact('Signatures', signatures.length > 0 ? signatures.map((each) => html`<div class="mono">${printSignature(each)}</div>`) : 'none')}
-${fact('Root', root)}
+${fact('Root node', root)}
 </dl>`
 }
 

@@ -41,15 +41,15 @@ pre.copy { white-space: pre-wrap; overflow-wrap: anywhere }
 table { width: 100%; border-collapse: collapse }
 th, td { padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 thead th { color: var(--muted); font-size: .875rem; font-weight: 600 }
-td:first-child, tbody th { overflow-wrap: anywhere }
-tbody th { font-weight: 400 }
+tbody th { width: 100%; font-weight: 400; overflow-wrap: anywhere }
 tbody tr:hover { background: var(--raised) }
-td.mono:first-child, tbody th .mono { display: block; font-size: .75rem; color: var(--muted) }
-.number { text-align: right; white-space: nowrap; padding-right: 0; font-variant-numeric: tabular-nums }
+.hash { float: right; margin-left: 1rem; font-size: .8rem; line-height: 1.875; color: var(--muted) }
+.number { text-align: right; white-space: nowrap; padding-inline: 1.5rem 0; font-variant-numeric: tabular-nums }
 .mode { white-space: nowrap; padding-right: 0; padding-left: 1.5rem; color: var(--muted) }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .35rem 1.5rem; margin: 1rem 0 }
 dt { color: var(--muted) }
 dd { margin: 0; overflow-wrap: anywhere }
+dd .mono { word-break: break-all }
 .pages { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 1rem 0 }
 .crumbs { margin: .25rem 0 0; overflow-wrap: anywhere }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
@@ -57,6 +57,7 @@ dd { margin: 0; overflow-wrap: anywhere }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0 }
   dd { margin-bottom: .6rem }
   .mode { display: none }
+  .hash { float: none; display: block; margin: 0; font-size: .75rem; line-height: 1.5 }
 }
 `
 
