@@ -80,7 +80,7 @@ describe('the overview', () => {
     const text = await textOf('/', {}, empty)
     expect(text).toContain('Nothing here yet')
     expect(text).toContain('tvix-store import')
-    expect(text).toContain('nix copy --to 'http://cache.example.org:9000'')
+    expect(text).toContain("nix copy --to 'http://cache.example.org:9000'")
   })
 
   test('searching goes by words in the name', async () => {
@@ -156,7 +156,7 @@ describe('a store path', () => {
   test('the command names the keys that sign here', async () => {
     const signed = createPages({ ...store.parts, logger: silentLogger, publicKeys: ['k-1:AAAA', 'k-2:BBBB'] })
     const text = await textOf(`/path/${rich()}`, {}, signed)
-    expect(text).toContain('--option trusted-public-keys 'k-1:AAAA k-2:BBBB'')
+    expect(text).toContain("--option trusted-public-keys 'k-1:AAAA k-2:BBBB'")
     expect(text).not.toContain('require-sigs')
   })
 
