@@ -1,11 +1,6 @@
-/** The pages behind a plain server of Node, for a browser to look at. */
-import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import type { HttpRequest } from '../../src/servers/http/exchange.ts'
+/** The pages behind our HTTP server, with nothing else on it. */
 import { createPages, type PagesParts } from '../../src/servers/http/pages/pages.ts'
+import { createHttpServer } from '../../src/servers/http/server.ts'
 import { silentLogger } from '../../src/support/log.ts'
 
 export interface PagesServer extends AsyncDisposable {
@@ -13,38 +8,20 @@ export interface PagesServer extends AsyncDisposable {
   readonly origin: string
 }
 
-export async function startPagesServer(parts: Omit<PagesParts, 'logger'>): Promise<PagesServer> {
-  const pages = createPages({ logger: silentLogger, ...parts })
-  const answer = async (incoming: IncomingMessage, response: ServerResponse) => {
-    const request = requestOf(incoming)
-    const { status, headers, content } = (await pages.handle(request)) ?? pages.notFound(request)
-    response.writeHead(status, { ...headers, ...(content && { 'content-type': content.type }) })
-    if (content && request.method !== 'HEAD') await pipeline(Readable.from(content.read()), response)
-    else response.end()
-  }
-  const server = createServer((incoming, response) => {
-    answer(incoming, response).catch(() => response.destroy())
+/** `roles`: of the listener, such as `no-list`. */
+export async function startPagesServer(parts: Omit<PagesParts, 'logger'>, roles = ''): Promise<PagesServer> {
+  const logger = silentLogger
+  const pages = createPages({ logger, ...parts })
+  const server = createHttpServer({
+    handler: async (request) => (await pages.handle(request)) ?? pages.notFound(request),
+    logger,
   })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = await server.listen(`127.0.0.1:0${roles === '' ? '' : `?role=${roles}`}`)
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin: `http://${address}`,
     async [Symbol.asyncDispose]() {
       pages.close()
-      server.closeAllConnections()
-      server.close()
+      await server.shutdown(0)
     },
-  }
-}
-
-function requestOf(incoming: IncomingMessage): HttpRequest {
-  const [path, query = ''] = incoming.url!.split(/\?(.*)/s) as [string, string?]
-  return {
-    method: incoming.method!,
-    path,
-    query: new URLSearchParams(query),
-    headers: incoming.headers,
-    permissions: new Set(['read', 'list'] as const),
-    body: incoming,
-    signal: new AbortController().signal,
   }
 }

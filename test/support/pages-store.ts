@@ -108,7 +108,7 @@ function hostileTree(path: string): void {
       Buffer.concat([Buffer.from(`${path}/`), name]),
       '<script>document.title="broken"</script>\n',
     )
-  symlinkSync('"><script>document.title="broken"</script>', join(path, 'link'))
+  symlinkSync('/"><script>document.title="broken"</script>', join(path, 'link'))
 }
 
 async function putTree(

@@ -204,11 +204,9 @@ function pageReply(request: HttpRequest, page: Page): HttpReply {
       'content-security-policy': CONTENT_SECURITY_POLICY,
       'referrer-policy': 'no-referrer',
       'x-content-type-options': 'nosniff',
-      // `/` is for machines, too.
-      vary: 'accept',
       ...page.headers,
     },
-    content: documentOf(utf8(text), { type: 'text/html; charset=utf-8', cacheControl: 'no-cache' }),
+    content: documentOf(utf8(text), { type: 'text/html; charset=utf-8' }),
   }
 }
 
