@@ -5,7 +5,7 @@
 import { encodeNodeMessage } from '../../../model/castore/directory-codec.ts'
 import type { PathInfo } from '../../../model/nix/path-info.ts'
 import type { StorePath } from '../../../model/nix/store-path.ts'
-import { view } from '../../../support/bytes.ts'
+import { utf8, view } from '../../../support/bytes.ts'
 
 /** A place inside a store path: the names from its root down, none for the root itself. */
 export type InnerPath = readonly Uint8Array[]
@@ -58,7 +58,7 @@ export class Links {
   }
 
   #inside(place: string, storePath: StorePath, inner: InnerPath): string {
-    return [`${this.root}${place}`, storePath.toString(), ...inner.map(encodeName)].join('/')
+    return [`${this.root}${place}`, ...[utf8(storePath.toString()), ...inner].map(encodeName)].join('/')
   }
 }
 

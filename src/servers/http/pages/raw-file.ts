@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import type { FileNode } from '../../../model/castore/node.ts'
 import type { BlobService } from '../../../services/blobs/interface.ts'
-import { readBlobRange } from '../../../services/blobs/read-range.ts'
 import { view } from '../../../support/bytes.ts'
 import type { Call } from '../../../support/call.ts'
 import { StoreError } from '../../../support/errors.ts'
 import { BLOB_BYTES_MAX } from '../../../support/limits.ts'
+import { readBlobRange } from '../../../transfer/blob-range.ts'
 import type { HttpReply } from '../exchange.ts'
 import { encodeName } from './links.ts'
 
@@ -16,7 +16,7 @@ import { encodeName } from './links.ts'
 export function rawFileReply(blobs: BlobService, name: Uint8Array, node: FileNode, call: Call): HttpReply {
   if (node.size > BigInt(BLOB_BYTES_MAX))
     throw new StoreError('exhausted', `blob ${node.digest} is said to have ${node.size} bytes: too large`)
-  const file = { digest: node.digest, size: Number(node.size) }
+  const size = Number(node.size)
   return {
     status: 200,
     headers: {
@@ -26,12 +26,12 @@ export function rawFileReply(blobs: BlobService, name: Uint8Array, node: FileNod
     },
     content: {
       type: typeOf(name),
-      size: file.size,
+      size,
       tag: node.digest.hex,
       // The contents under an address change only if the path is removed and made anew.
       cacheControl: 'no-cache',
       hasRanges: true,
-      read: (range = { start: 0, end: file.size }) => readBlobRange(blobs, file, range, call),
+      read: ({ start, end } = { start: 0, end: size }) => readBlobRange(blobs, node, start, end, call),
     },
   }
 }
