@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../support/call.ts'
-import { StoreError } from '../support/errors.ts'
+import type { StoreError } from '../support/errors.ts'
 import { HTTP_RESUMPTIONS_MAX } from '../support/limits.ts'
 import type { HttpClient, HttpRequest, HttpResponse } from './http-client.ts'
 import { isPassing, unexpectedStatus } from './http-error.ts'
@@ -10,7 +10,11 @@ import { isPassing, unexpectedStatus } from './http-error.ts'
  * one, but without it the second part could be of another file. Throws as `HttpClient.request` and `HttpBody` do,
  * and for any status but 200.
  */
-export async function* download(client: HttpClient, url: URL, request: HttpRequest): AsyncGenerator<Uint8Array> {
+export async function* download(
+  client: HttpClient,
+  url: URL,
+  request: HttpRequest,
+): AsyncGenerator<Uint8Array> {
   let response = await client.request(url, request)
   if (response.status !== 200) throw refused(response)
   const etag = strongTag(response)

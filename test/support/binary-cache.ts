@@ -93,19 +93,24 @@ export interface TestCache extends TestHttpServer {
   /** By path below the cache; what is not there is 404. */
   readonly files: Map<string, Uint8Array | Answer>
   /** Adds a path, or a lie about it. */
-  add(path: CachedPath, lie?: { readonly narInfo?: Partial<NarInfo> | string; readonly file?: Uint8Array | Answer }): void
+  add(
+    path: CachedPath,
+    lie?: { readonly narInfo?: Partial<NarInfo> | string; readonly file?: Uint8Array | Answer },
+  ): void
   /** As a flag has it, trusting `CACHE_KEY`. */
   readonly address: string
   /** Requests for NARs so far. */
   readonly narRequests: number
 }
 
-export async function startTestCache(info = 'StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n'): Promise<TestCache> {
+export async function startTestCache(
+  info = 'StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 40\n',
+): Promise<TestCache> {
   const files = new Map<string, Uint8Array | Answer>([['nix-cache-info', utf8(info)]])
   const server = await startHttpServer((response: ServerResponse, request: IncomingMessage) => {
     const file = files.get(request.url!.slice('/cache/'.length))
-    if (typeof file === 'function') return file(response, request)
-    response.writeHead(file ? 200 : 404, file && { 'content-length': file.length }).end(file)
+    if (typeof file === 'function') file(response, request)
+    else response.writeHead(file ? 200 : 404, file && { 'content-length': file.length }).end(file)
   })
   return {
     ...server,

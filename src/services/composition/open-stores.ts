@@ -22,13 +22,24 @@ import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
 import { grpcPathInfoService } from '../pathinfos/grpc.ts'
-import type { IngestedNar, IngestNarOptions, NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
+import type {
+  IngestedNar,
+  IngestNarOptions,
+  NarCalculation,
+  PathInfoService,
+} from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
 import { nixHttpPathInfoService } from '../pathinfos/nix-http.ts'
 import { substitutingPathInfoService } from '../pathinfos/substituting.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
-import { parseAddress, parsePathInfoAddress, type Role, type StoreAddress, type SubstitutingAddress } from './address.ts'
+import {
+  parseAddress,
+  parsePathInfoAddress,
+  type Role,
+  type StoreAddress,
+  type SubstitutingAddress,
+} from './address.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
@@ -181,7 +192,9 @@ class Opening implements AsyncDisposable {
       ...(logger && { logger }),
     })
     this.#opened.use(far)
-    return near ? { ...near, pathInfos: substitutingPathInfoService(near.pathInfos, far) } : { pathInfos: far }
+    return near
+      ? { ...near, pathInfos: substitutingPathInfoService(near.pathInfos, far) }
+      : { pathInfos: far }
   }
 
   /** Services at one address share a connection. */

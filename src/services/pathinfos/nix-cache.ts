@@ -90,12 +90,16 @@ export class NixCache {
     for await (const piece of download(this.#client, this.narUrl(narInfo), call)) {
       size += piece.length
       if (fileSize !== undefined && size > fileSize)
-        throw this.#corrupt(`the NAR of ${narInfo.storePath} is longer than its FileSize of ${fileSize} bytes`)
+        throw this.#corrupt(
+          `the NAR of ${narInfo.storePath} is longer than its FileSize of ${fileSize} bytes`,
+        )
       if (fileHash) sha256.update(piece)
       yield piece
     }
     if (fileSize !== undefined && BigInt(size) !== fileSize)
-      throw this.#corrupt(`the NAR of ${narInfo.storePath} has ${size} bytes, and not its FileSize of ${fileSize}`)
+      throw this.#corrupt(
+        `the NAR of ${narInfo.storePath} has ${size} bytes, and not its FileSize of ${fileSize}`,
+      )
     const digest = sha256.digest()
     if (fileHash && !equalBytes(digest, fileHash))
       throw this.#corrupt(
@@ -158,15 +162,23 @@ export function blamed(error: unknown): StoreError {
 }
 
 /** Without its Content-Encoding: uploaders to buckets compress documents, and whoever reads them is told nothing else. */
-async function bodyOf({ body, headers, url }: HttpResponse, bytesMax: number, call: Call): Promise<Uint8Array> {
+async function bodyOf(
+  { body, headers, url }: HttpResponse,
+  bytesMax: number,
+  call: Call,
+): Promise<Uint8Array> {
   const encoding = headers['content-encoding'] ?? 'identity'
   if (encoding === 'identity') return await body.bytes(bytesMax)
   if (!isCompression(encoding)) {
     body.discard()
-    throw new StoreError('unimplemented', `${shownUrl(url)}: unknown Content-Encoding ${printable(utf8(encoding))}`)
+    throw new StoreError(
+      'unimplemented',
+      `${shownUrl(url)}: unknown Content-Encoding ${printable(utf8(encoding))}`,
+    )
   }
   const pieces: Uint8Array[] = []
-  for await (const piece of decompressed(body, encoding, { ...call, declaredBytes: bytesMax })) pieces.push(piece)
+  for await (const piece of decompressed(body, encoding, { ...call, declaredBytes: bytesMax }))
+    pieces.push(piece)
   return Buffer.concat(pieces)
 }
 

@@ -6,7 +6,6 @@ import { hex } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
-import { LingeringFlight } from '../../support/lingering-flight.ts'
 import {
   SUBSTITUTE_ABSENT_MAX,
   SUBSTITUTE_ABSENT_MS,
@@ -16,6 +15,7 @@ import {
   SUBSTITUTE_PATHS_MAX,
   SUBSTITUTE_UNATTENDED_MS_MAX,
 } from '../../support/limits.ts'
+import { LingeringFlight } from '../../support/lingering-flight.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import type { HttpClient } from '../http-client.ts'
 import type { IngestedNar, IngestNar, PathInfoService } from './interface.ts'
@@ -176,7 +176,12 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     }
   }
 
-  async #ingest(cache: NixCache, narInfo: NarInfo, progress: SubstitutionLog, call: Call): Promise<IngestedNar> {
+  async #ingest(
+    cache: NixCache,
+    narInfo: NarInfo,
+    progress: SubstitutionLog,
+    call: Call,
+  ): Promise<IngestedNar> {
     const nar = cache.openNar(narInfo, call)
     try {
       return await this.#substitution.ingest(nar, { ...call, progress, contentAddress: narInfo.ca })

@@ -1,7 +1,7 @@
 import type { NarInfo } from '../../model/nix/narinfo.ts'
 import { hex } from '../../support/bytes.ts'
-import type { Logger } from '../../support/log.ts'
 import { SUBSTITUTE_PROGRESS_MS } from '../../support/limits.ts'
+import type { Logger } from '../../support/log.ts'
 
 /** Tells of one path that is being substituted: when it begins, on the way for those who debug, and how it ended. */
 export class SubstitutionLog implements Disposable {
@@ -26,7 +26,10 @@ export class SubstitutionLog implements Disposable {
       },
       'substituting',
     )
-    this.#timer = setInterval(() => this.#logger.debug(this.#fields(), 'still substituting'), SUBSTITUTE_PROGRESS_MS)
+    this.#timer = setInterval(
+      () => this.#logger.debug(this.#fields(), 'still substituting'),
+      SUBSTITUTE_PROGRESS_MS,
+    )
     this.#timer.unref()
   }
 
