@@ -109,8 +109,8 @@ export async function startTestCache(
   const files = new Map<string, Uint8Array | Answer>([['nix-cache-info', utf8(info)]])
   const server = await startHttpServer((response: ServerResponse, request: IncomingMessage) => {
     const file = files.get(request.url!.slice('/cache/'.length))
-    if (typeof file === 'function') return file(response, request)
-    response.writeHead(file ? 200 : 404, file && { 'content-length': file.length }).end(file)
+    if (typeof file === 'function') file(response, request)
+    else response.writeHead(file ? 200 : 404, file && { 'content-length': file.length }).end(file)
   })
   return {
     ...server,

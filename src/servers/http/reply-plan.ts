@@ -24,7 +24,7 @@ export function planReply(request: Question, { status, headers, content }: HttpR
   const { method } = request
   const coding = codingFor(request, content, status)
   const tag = content.tag !== undefined && coding ? `${content.tag}-${coding}` : content.tag
-  const common = { ...headers, ...describe(content, tag) }
+  const common = { ...headers, ...describe(content, tag, headers?.['vary']) }
   const isRead = status === 200 && (method === 'GET' || method === 'HEAD')
   if (isRead && isKnown(request.headers['if-none-match'], tag)) return { status: 304, headers: common }
   const range = isRead && method === 'GET' ? rangeFor(request, content) : undefined
@@ -41,11 +41,16 @@ export function planReply(request: Question, { status, headers, content }: HttpR
 }
 
 /** What also belongs to a 304. */
-function describe(content: Content, tag: string | undefined): Record<string, string> {
+function describe(
+  content: Content,
+  tag: string | undefined,
+  vary: string | undefined,
+): Record<string, string> {
+  const varies = [vary, mayCompress(content) ? 'accept-encoding' : undefined].filter(Boolean).join(', ')
   return {
     'cache-control': content.cacheControl ?? 'no-store',
     ...(tag !== undefined && { etag: quoted(tag) }),
-    ...(mayCompress(content) && { vary: 'accept-encoding' }),
+    ...(varies !== '' && { vary: varies }),
   }
 }
 

@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http'
 import { constants, type Http2ServerResponse } from 'node:http2'
 import type { Writable } from 'node:stream'
 import { type Call, throwIfAborted } from '../../support/call.ts'
+import { compressed } from '../../support/compress.ts'
 import { StoreError } from '../../support/errors.ts'
 import { HTTP_WRITE_BYTES } from '../../support/limits.ts'
-import { encoded } from './content-coding.ts'
 import { inGroups, ofSize } from './pieces.ts'
 import type { ReplyPlan } from './reply-plan.ts'
 
@@ -61,7 +61,7 @@ async function* bodyOf({ body }: ReplyPlan): AsyncGenerator<readonly Uint8Array[
   const size = range ? range.end - range.start : content.size
   const source = content.read(range)
   const measured = size === undefined ? source : ofSize(source, size, wrongSize)
-  yield* inGroups(coding ? encoded(measured, coding) : measured, HTTP_WRITE_BYTES)
+  yield* inGroups(coding ? compressed(measured, coding) : measured, HTTP_WRITE_BYTES)
 }
 
 /** More would run into the next answer on the connection. */
