@@ -23,6 +23,7 @@ import {
 import { Refusal } from './fault-reply.ts'
 import { compressedNarContent, narContent, tagOf } from './nar-content.ts'
 import { narUrl, parseNarUrl } from './nar-url.ts'
+import type { Pages } from './pages/pages.ts'
 import { uploadOf } from './upload-body.ts'
 import { compressionOf, type UploadParts, Uploads } from './uploads.ts'
 
@@ -30,7 +31,7 @@ export interface BridgeParts extends UploadParts {
   /** Of this cache among others; Nix asks those with lower numbers first. */
   readonly priority: number
   /** Asked first, so that `/` can be a page for those who accept one; and last, for what nobody knows. */
-  readonly pages?: HttpHandler
+  readonly pages?: Pick<Pages, 'handle' | 'notFound'>
 }
 
 export interface Bridge {
@@ -58,10 +59,10 @@ class BinaryCache {
   }
 
   async handle(request: HttpRequest): Promise<HttpReply | undefined> {
-    const page = await this.#parts.pages?.(request)
+    const page = await this.#parts.pages?.handle(request)
     if (page) return page
     const path = parseCachePath(request.path)
-    if (!path) return undefined
+    if (!path) return this.#parts.pages?.notFound(request)
     const methods = methodsOf(path)
     if (!methods.includes(request.method))
       return lineReply(405, `${request.method} is not for this URL`, { allow: methods.join(', ') })

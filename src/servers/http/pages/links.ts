@@ -2,10 +2,10 @@
  * Where pages are. All links are relative, so that a proxy may serve the store below any prefix; and names are bytes,
  * each of which travels as itself or as %XX.
  */
-import { encodeNodeMessage } from '../../../model/castore/directory-codec.ts'
 import type { PathInfo } from '../../../model/nix/path-info.ts'
 import type { StorePath } from '../../../model/nix/store-path.ts'
-import { utf8, view } from '../../../support/bytes.ts'
+import { utf8 } from '../../../support/bytes.ts'
+import { narUrl } from '../nar-url.ts'
 
 /** A place inside a store path: the names from its root down, none for the root itself. */
 export type InnerPath = readonly Uint8Array[]
@@ -53,8 +53,7 @@ export class Links {
   }
 
   nar({ node, narSize }: PathInfo): string {
-    const encoded = view(encodeNodeMessage(new Uint8Array(0), node)).toString('base64url')
-    return `${this.root}nar/tvix-castore/${encoded}?narsize=${narSize}`
+    return `${this.root}${narUrl(node, narSize)}`
   }
 
   #inside(place: string, storePath: StorePath, inner: InnerPath): string {

@@ -41,15 +41,15 @@ import { CONTENT_SECURITY_POLICY } from './style.ts'
 export interface PagesParts extends ContentsParts {
   readonly pathInfos: PathInfoService
   readonly logger: Logger
-  /** With which narinfos are signed here (`name:base64`), for the command that is shown. */
+  /** Of the keys that sign what is uploaded here (`name:base64`), for the command that is shown. */
   readonly publicKeys?: readonly string[]
 }
 
 export interface Pages {
   /** Answers `/` to who accepts HTML, and every page; `undefined` for what is no page. */
   readonly handle: HttpHandler
-  /** For an address that nobody else knows either. */
-  notFound(request: HttpRequest): HttpReply
+  /** For an address that nobody else knows either, if it is a person who asks. */
+  notFound(request: HttpRequest): HttpReply | undefined
   close(): void
 }
 
@@ -57,7 +57,10 @@ export function createPages(parts: PagesParts): Pages {
   const site = new Site(parts)
   return {
     handle: (request) => site.handle(request),
-    notFound: (request) => pageReply(request, unknownPage(new Links(request.path), request.path)),
+    notFound: (request) =>
+      acceptsHtml(request)
+        ? pageReply(request, unknownPage(new Links(request.path), request.path))
+        : undefined,
     close: () => site.close(),
   }
 }

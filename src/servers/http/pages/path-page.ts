@@ -20,7 +20,7 @@ export interface PathPageParts {
   readonly contents: Html
   /** Where the client reached us, such as `http://cache:9000`; `undefined` when that is not known. */
   readonly origin: string | undefined
-  /** With which narinfos are signed here, as Nix writes them. */
+  /** Of the keys that sign what is uploaded here, as Nix writes them. */
   readonly publicKeys: readonly string[]
 }
 
@@ -83,10 +83,13 @@ function crumbs(links: Links, { storePath, inner }: Place): Html {
   return html`<nav class="crumbs" aria-label="Place"><a href="${links.path(storePath)}">${storePath.name}</a> / ${steps}<span aria-current="page">${printable(inner.at(-1)!)}</span></nav>`
 }
 
-function nixCommand({ storePath }: PathInfo, { origin = 'http://…', publicKeys }: PathPageParts): Html {
+function nixCommand(pathInfo: PathInfo, { origin = 'http://…', publicKeys }: PathPageParts): Html {
+  const { storePath, signatures } = pathInfo
   const command = `nix-store -r '${storePath.absolutePath}' --option substituters '${origin}'`
-  if (publicKeys.length > 0)
-    return html`<pre class="copy">${command} --option trusted-public-keys '${publicKeys.join(' ')}'</pre>`
+  const isSignedBy = (key: string) => signatures.some(({ keyName }) => key.startsWith(`${keyName}:`))
+  const keys = publicKeys.filter(isSignedBy)
+  if (keys.length > 0)
+    return html`<pre class="copy">${command} --option trusted-public-keys '${keys.join(' ')}'</pre>`
   return html`<pre class="copy">${command} --option require-sigs false</pre>
 <p class="muted">Leave out <code>--option require-sigs false</code> where a key that you trust signed this path: then Nix checks it.</p>`
 }

@@ -153,10 +153,14 @@ describe('a store path', () => {
       expect(text).toContain(`href="../path/${encodeName(utf8(`${reference}`))}"`)
   })
 
-  test('the command names the keys that sign here', async () => {
-    const signed = createPages({ ...store.parts, logger: silentLogger, publicKeys: ['k-1:AAAA', 'k-2:BBBB'] })
+  test('the command names the keys of ours that signed the path', async () => {
+    const signed = createPages({
+      ...store.parts,
+      logger: silentLogger,
+      publicKeys: ['k-1:AAAA', 'cache.example.org-1:BBBB'],
+    })
     const text = await textOf(`/path/${rich()}`, {}, signed)
-    expect(text).toContain("--option trusted-public-keys 'k-1:AAAA k-2:BBBB'")
+    expect(text).toContain("--option trusted-public-keys 'cache.example.org-1:BBBB'")
     expect(text).not.toContain('require-sigs')
   })
 
@@ -222,7 +226,8 @@ describe('what is not there', () => {
 
   test('addresses of others are left to them, and there is a page for what is nobody’s', async () => {
     expect(await pages.handle(requestFor('/nix-cache-info'))).toBeUndefined()
-    const reply = pages.notFound(requestFor('/a/<b>'))
+    expect(pages.notFound(requestFor('/a/b', { headers: {} }))).toBeUndefined()
+    const reply = pages.notFound(requestFor('/a/<b>'))!
     expect(reply.status).toBe(404)
     expect((await bytesOf(reply)).toString()).toContain('/a/&lt;b&gt;')
   })
