@@ -1,15 +1,16 @@
 /** The pages for people in a real browser: without scripts, by keyboard, on a phone, in the dark, under attack. */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConsoleMessage, Page } from 'puppeteer-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeName } from '../../src/servers/http/pages/links.ts'
 import { HAS_CHROMIUM, startBrowser, type TestBrowser } from '../support/browser.ts'
-import { until } from '../support/cli.ts'
+import { run, until } from '../support/cli.ts'
 import { type PagesServer, startPagesServer } from '../support/pages-server.ts'
 import { HOSTILE_NAMES, type SampleStore, sampleStore } from '../support/pages-store.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
+import { HAS_NIX } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 /** Runs in the page: text that differs from what is behind it by less than WCAG 2 asks for (AA, 4.5). */
@@ -212,6 +213,29 @@ describe.skipIf(!HAS_CHROMIUM)(name, () => {
       expect(await page.$$('script')).toEqual([])
     })
   })
+
+  test('every link of the page of a path arrives, those into the binary cache too', async () => {
+    const page = await browser.page()
+    await go(page, `/path/${store.rich.storePath}`)
+    const links = await page.$$eval('a', (found) => found.map((link) => link.href))
+    expect(links.some((link) => link.endsWith('.narinfo'))).toBe(true)
+    expect(links.some((link) => link.includes('/nar/tvix-castore/'))).toBe(true)
+    for (const link of links) expect((await fetch(link)).status, link).toBe(200)
+  })
+
+  test.skipIf(!HAS_NIX)(
+    'the command on the page of a path gets it and all it needs into a Nix store',
+    async () => {
+      await using dir = await tempDir()
+      const page = await browser.page()
+      await go(page, `/path/${store.rich.storePath}`)
+      const command = await text(page, 'pre.copy')
+      const { code, stderr } = await run('sh', ['-c', `${command} --store '${dir.path}'`])
+      expect([code, stderr.includes('error')], stderr).toEqual([0, false])
+      for (const path of [store.rich.storePath, ...store.rich.references])
+        expect(existsSync(join(dir.path, path.absolutePath))).toBe(true)
+    },
+  )
 
   test('a listener that does not list shows no path, and leads to one that is named', async () => {
     await using quiet = await startPagesServer(store.parts, 'no-list')

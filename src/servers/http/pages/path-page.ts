@@ -31,7 +31,7 @@ export function pathPage(links: Links, pathInfo: PathInfo, parts: PathPageParts)
     title: `${storePath.name} – Nix store`,
     body: html`<h1>${storePath.name}</h1>
 <p class="mono copy">${storePath.absolutePath}</p>
-<p class="muted">${formatBytes(Number(pathInfo.narSize))} as a NAR, with all it needs ${closureSummary(parts.closure)}.</p>
+<p class="muted">${formatBytes(Number(pathInfo.narSize))} as a NAR${closureNote(parts.closure)}</p>
 <h2>Contents</h2>
 ${parts.contents}
 <h2>Get it</h2>
@@ -129,10 +129,15 @@ ${shown.map(
 ${rest > 0 ? html`<p>And ${formatCount(rest)} more: <a href="${links.narInfo(storePath)}">the narinfo has all</a>.</p>` : undefined}`
 }
 
+function closureNote(closure: Closure): string {
+  const isAlone = closure.paths.length === 1 && closure.missing.length === 0
+  return isAlone ? '; needs no other path' : `; with all it needs ${closureSummary(closure)}`
+}
+
 function closureSummary({ paths, narSize, isComplete, missing: absent }: Closure): string {
   const atLeast = isComplete ? '' : 'at least '
   const notHere = absent.length > 0 ? `; ${plural(absent.length, 'path')} of it not here` : ''
-  return `${atLeast}${plural(paths.length, 'path')}, ${formatBytes(Number(narSize))} as NARs${notHere}`
+  return `${atLeast}${plural(paths.length, 'path')}, ${formatBytes(Number(narSize))}${notHere}`
 }
 
 function missing(paths: readonly StorePath[]): Content {
