@@ -38,7 +38,7 @@ pre.copy { white-space: pre-wrap; overflow-wrap: anywhere }
 .copy { user-select: all }
 .muted { color: var(--muted) }
 .note { padding: .5rem 1rem; background: var(--warn-back); border-left: 4px solid var(--warn-line); border-radius: 4px }
-table { width: 100%; border-collapse: collapse }
+table { width: 100%; margin-top: .75rem; border-collapse: collapse }
 th, td { padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 thead th { color: var(--muted); font-size: .875rem; font-weight: 600 }
 tbody th { width: 100%; font-weight: 400; overflow-wrap: anywhere }
