@@ -14,6 +14,8 @@ export interface HttpRequest extends Call {
   readonly path: string
   readonly query: URLSearchParams
   readonly headers: IncomingHttpHeaders
+  /** Whether it came by TLS, up to us. */
+  readonly isSecure: boolean
   /** What this client may do here; what the method itself takes has been checked. */
   readonly permissions: ReadonlySet<Permission>
   /** To be read once, if at all. Ends with an error when the client breaks off. */

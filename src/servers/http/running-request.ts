@@ -105,6 +105,7 @@ export class RunningRequest {
       path: this.#path,
       query: new URLSearchParams(this.#query),
       headers: request.headers,
+      isSecure: 'encrypted' in request.socket,
       permissions,
       signal: this.#controller.signal,
       traceparent: this.#traceparent,

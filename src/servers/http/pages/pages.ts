@@ -225,10 +225,10 @@ function acceptsHtml({ headers }: HttpRequest): boolean {
 /** Only what cannot mean anything to the shell that the command is copied into. */
 const HOST = /^[A-Za-z0-9.-]+(?::[0-9]+)?$|^\[[0-9A-Fa-f:.]+\](?::[0-9]+)?$/
 
-function originOf({ headers }: HttpRequest): string | undefined {
+function originOf({ headers, isSecure }: HttpRequest): string | undefined {
   const host = headers.host ?? String(headers[':authority'] ?? '')
-  const isSecure = headers['x-forwarded-proto'] === 'https' || headers[':scheme'] === 'https'
-  return HOST.test(host) ? `${isSecure ? 'https' : 'http'}://${host}` : undefined
+  const isHttps = isSecure || headers['x-forwarded-proto'] === 'https'
+  return HOST.test(host) ? `${isHttps ? 'https' : 'http'}://${host}` : undefined
 }
 
 /** `/nix/store/<basename>`, perhaps with a path inside, or the basename alone. */

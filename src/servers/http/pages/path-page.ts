@@ -85,7 +85,9 @@ function crumbs(links: Links, { storePath, inner }: Place): Html {
 
 function nixCommand(pathInfo: PathInfo, { origin = 'http://…', publicKeys }: PathPageParts): Html {
   const { storePath, signatures } = pathInfo
-  const command = `nix-store -r '${storePath.absolutePath}' --option substituters '${origin}'`
+  const path = storePath.absolutePath
+  // The one character of names that a shell would look at.
+  const command = `nix-store -r ${path.includes('?') ? `'${path}'` : path} --option substituters '${origin}'`
   const isSignedBy = (key: string) => signatures.some(({ keyName }) => key.startsWith(`${keyName}:`))
   const keys = publicKeys.filter(isSignedBy)
   if (keys.length > 0)
@@ -131,7 +133,7 @@ ${rest > 0 ? html`<p>And ${formatCount(rest)} more: <a href="${links.narInfo(sto
 
 function closureNote(closure: Closure): string {
   const isAlone = closure.paths.length === 1 && closure.missing.length === 0
-  return isAlone ? '; needs no other path' : `; with all it needs ${closureSummary(closure)}`
+  return isAlone ? '; needs no other path' : `; with all it needs: ${closureSummary(closure)}`
 }
 
 function closureSummary({ paths, narSize, isComplete, missing: absent }: Closure): string {

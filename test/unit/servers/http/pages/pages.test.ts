@@ -33,6 +33,7 @@ function requestFor(target: string, changes: Partial<HttpRequest> = {}): HttpReq
     path,
     query: new URLSearchParams(query),
     headers: { accept: 'text/html,*/*;q=0.8', host: 'cache.example.org:9000' },
+    isSecure: false,
     permissions: new Set(['read', 'list'] as const),
     body: (async function* () {})(),
     signal: new AbortController().signal,
@@ -144,7 +145,7 @@ describe('a store path', () => {
       `${store.rich.deriver!.absolutePath}.drv`,
       `href="../${rich().slice(0, 32)}.narinfo"`,
       `href="../nar/tvix-castore/`,
-      'nix-store -r &#39;/nix/store/',
+      `nix-store -r ${store.rich.storePath.absolutePath} `,
       'http://cache.example.org:9000',
       '>bin/</a>',
     ])
@@ -171,6 +172,14 @@ describe('a store path', () => {
       expect(text).toContain('--option substituters &#39;http://…&#39;')
     },
   )
+
+  test.each([
+    [{ isSecure: true }, 'https://cache.example.org:9000'],
+    [{ headers: { host: 'cache', 'x-forwarded-proto': 'https' } }, 'https://cache'],
+    [{ headers: { host: '[::1]:9000' } }, 'http://[::1]:9000'],
+  ])('the command has the address of %j', async (changes, origin) => {
+    expect(await textOf(`/path/${rich()}`, changes)).toContain(`substituters &#39;${origin}&#39;`)
+  })
 
   test('the closure is counted, and listed on a page of its own', async () => {
     const text = await textOf(`/closure/${rich()}`)
