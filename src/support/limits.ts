@@ -340,8 +340,10 @@ export const PAGES_INDEX_MS_MAX = 600_000
 /** A listing is read again after this many times as long as reading it took, and no sooner than … */
 export const PAGES_INDEX_REST = 20
 export const PAGES_INDEX_REST_MS_MIN = 1_000
-/** A request waits this long for a listing that is being read, and then shows what is known. */
-export const PAGES_INDEX_WAIT_MS = 50
+/** A request waits this long for a listing that is being read, and then shows what is known … */
+export const PAGES_INDEX_WAIT_MS = 20
+/** … or this long, when nothing is known yet. */
+export const PAGES_INDEX_FIRST_WAIT_MS = 250
 /** Work on the names of all paths gets out of the way of other requests after this long. */
 export const PAGES_TURN_MS_MAX = 3
 /** Words of a search, and characters; more are ignored. */

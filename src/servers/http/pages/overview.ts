@@ -36,7 +36,10 @@ export function searchPage(
 ): Page {
   const { query, page, found } = search
   const pages = Math.ceil(found.total / PAGES_ROWS)
-  const range = pages > 0 && page > pages ? html`<p>There is no page ${page}.</p>` : undefined
+  const range =
+    pages > 0 && page > pages
+      ? html`<p>There is no page ${page}; <a href="${links.overview(1, query)}">to the first</a>.</p>`
+      : undefined
   return {
     title: `${query} – Nix store`,
     query,

@@ -9,7 +9,7 @@ import type { PathInfo } from '../../../model/nix/path-info.ts'
 import { STORE_DIR } from '../../../model/nix/store-path.ts'
 import type { PathInfoService } from '../../../services/pathinfos/interface.ts'
 import { equalBytes, utf8 } from '../../../support/bytes.ts'
-import { type Call, withDeadline } from '../../../support/call.ts'
+import { type Call, throwIfAborted, withDeadline } from '../../../support/call.ts'
 import { Semaphore } from '../../../support/concurrency.ts'
 import { StoreError } from '../../../support/errors.ts'
 import {
@@ -25,7 +25,7 @@ import {
 } from '../../../support/limits.ts'
 import type { Logger } from '../../../support/log.ts'
 import { documentOf, type HttpHandler, type HttpReply, type HttpRequest } from '../exchange.ts'
-import { closureOf } from './closure.ts'
+import { type Closure, closureOf } from './closure.ts'
 import { type ContentsParts, renderContents } from './contents.ts'
 import { failurePage, unknownHashPage, unknownPage, unknownPathPage, unknownPlacePage } from './error-page.ts'
 import { type Page, renderPage } from './layout.ts'
@@ -171,10 +171,21 @@ class Site {
     request: HttpRequest,
     call: Call,
   ): Promise<Page> {
-    const { pathInfos, publicKeys = [] } = this.#parts
-    const limits = { paths: PAGES_CLOSURE_GLANCE_PATHS_MAX, ms: PAGES_CLOSURE_GLANCE_MS_MAX }
-    const closure = await closureOf(pathInfos, pathInfo, limits, call)
+    const { publicKeys = [] } = this.#parts
+    const closure = await this.#glanceAtClosure(pathInfo, request, call)
     return pathPage(links, pathInfo, { closure, contents, publicKeys, origin: originOf(request) })
+  }
+
+  /** A fault somewhere among what the path needs is no reason to hide the path itself. */
+  async #glanceAtClosure(pathInfo: PathInfo, request: HttpRequest, call: Call): Promise<Closure | undefined> {
+    const limits = { paths: PAGES_CLOSURE_GLANCE_PATHS_MAX, ms: PAGES_CLOSURE_GLANCE_MS_MAX }
+    try {
+      return await closureOf(this.#parts.pathInfos, pathInfo, limits, call)
+    } catch (error) {
+      throwIfAborted(call.signal)
+      this.#log(request, StoreError.from(error))
+      return undefined
+    }
   }
 
   async #closure(links: Links, pathInfo: PathInfo, call: Call): Promise<Page> {

@@ -4,6 +4,7 @@ import { type Call, throwIfAborted, withDeadline } from '../../../support/call.t
 import { StoreError } from '../../../support/errors.ts'
 import {
   PAGES_INDEX_BYTES_MAX,
+  PAGES_INDEX_FIRST_WAIT_MS,
   PAGES_INDEX_MS_MAX,
   PAGES_INDEX_PATHS_MAX,
   PAGES_INDEX_REST,
@@ -59,7 +60,9 @@ export class PathIndex {
   /** What is known now, or in a moment. */
   async snapshot(call?: Call): Promise<Snapshot> {
     if (performance.now() >= this.#goodUntil) this.#reading ??= this.#read()
-    if (this.#reading) await withinMoment(this.#reading, call)
+    const isNothingKnown = this.#known.names.length === 0
+    const ms = isNothingKnown ? PAGES_INDEX_FIRST_WAIT_MS : PAGES_INDEX_WAIT_MS
+    if (this.#reading) await settledWithin(this.#reading, ms, call)
     return this.#known
   }
 
@@ -148,10 +151,10 @@ class RunMerger {
   }
 }
 
-async function withinMoment(work: Promise<void>, call?: Call): Promise<void> {
+async function settledWithin(work: Promise<void>, ms: number, call?: Call): Promise<void> {
   throwIfAborted(call?.signal)
   const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, PAGES_INDEX_WAIT_MS)
+  const timer = setTimeout(resolve, ms)
   await Promise.race([work, promise])
   clearTimeout(timer)
 }

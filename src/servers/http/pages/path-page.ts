@@ -15,7 +15,8 @@ import { pathTable, plural } from './overview.ts'
 import type { Place } from './place.ts'
 
 export interface PathPageParts {
-  readonly closure: Closure
+  /** `undefined` when it could not be counted. */
+  readonly closure: Closure | undefined
   /** What the path holds, rendered. */
   readonly contents: Html
   /** Where the client reached us, such as `http://cache:9000`; `undefined` when that is not known. */
@@ -96,7 +97,7 @@ function nixCommand(pathInfo: PathInfo, { origin = 'http://…', publicKeys }: P
 <p class="muted">Leave out <code>--option require-sigs false</code> where a key that you trust signed this path: then Nix checks it.</p>`
 }
 
-function facts(links: Links, pathInfo: PathInfo, closure: Closure): Html {
+function facts(links: Links, pathInfo: PathInfo, closure: Closure | undefined): Html {
   const { storePath, narSize, narSha256, deriver, ca, signatures, node } = pathInfo
   const root =
     node.kind === 'symlink'
@@ -104,7 +105,7 @@ function facts(links: Links, pathInfo: PathInfo, closure: Closure): Html {
       : html`<span class="mono">${node.digest.toString()}</span> (${node.kind})`
   return html`<dl>
 ${fact('NAR size', bytes(narSize))}
-${fact('Closure', html`${closureSummary(closure)} · <a href="${links.closure(storePath)}">list</a>`)}
+${fact('Closure', html`${closure ? closureSummary(closure) : 'could not be counted'} · <a href="${links.closure(storePath)}">list</a>`)}
 ${fact('NAR hash', mono(printNixHash({ algorithm: 'sha256', digest: narSha256 })))}
 ${fact('Content address', ca ? mono(printContentAddress(ca)) : 'none: the path depends on how it was built')}
 ${fact('Deriver', deriver ? mono(`${deriver.absolutePath}${DERIVER_SUFFIX}`) : 'not known')}
@@ -131,7 +132,8 @@ ${shown.map(
 ${rest > 0 ? html`<p>And ${formatCount(rest)} more: <a href="${links.narInfo(storePath)}">the narinfo has all</a>.</p>` : undefined}`
 }
 
-function closureNote(closure: Closure): string {
+function closureNote(closure: Closure | undefined): string {
+  if (!closure) return ''
   const isAlone = closure.paths.length === 1 && closure.missing.length === 0
   return isAlone ? '; needs no other path' : `; with all it needs: ${closureSummary(closure)}`
 }

@@ -4,7 +4,7 @@ import type { PathInfo } from '../../../../../src/model/nix/path-info.ts'
 import type { HttpReply, HttpRequest } from '../../../../../src/servers/http/exchange.ts'
 import { encodeName } from '../../../../../src/servers/http/pages/links.ts'
 import { createPages, type Pages } from '../../../../../src/servers/http/pages/pages.ts'
-import { concatBytes, printable, utf8, view } from '../../../../../src/support/bytes.ts'
+import { concatBytes, equalBytes, printable, utf8, view } from '../../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../../src/support/errors.ts'
 import { PAGES_ENTRIES, PAGES_ROWS, PAGES_TEXT_BYTES_MAX } from '../../../../../src/support/limits.ts'
 import { silentLogger } from '../../../../../src/support/log.ts'
@@ -267,6 +267,23 @@ describe('what the store cannot tell', () => {
     const reply = await ask(target, {}, failing(new StoreError('unavailable', 'the <database> is away')))
     expect([reply.status, reply.headers?.['retry-after']]).toEqual([503, '5'])
     expect((await bytesOf(reply)).toString()).toContain('the &lt;database&gt; is away')
+  })
+
+  test('a fault among what a path needs hides its closure, and not the path', async () => {
+    const { rich: path, parts } = store
+    const pathInfos: typeof parts.pathInfos = {
+      get: (hash, call) =>
+        equalBytes(hash, path.storePath.digest)
+          ? parts.pathInfos.get(hash, call)
+          : Promise.reject(new StoreError('corrupt', 'a broken path info')),
+      put: (info) => parts.pathInfos.put(info),
+      list: () => parts.pathInfos.list(),
+    }
+    const site = createPages({ ...parts, pathInfos, logger: silentLogger })
+    expect(await textOf(`/path/${rich()}`, {}, site)).toContain('could not be counted')
+    const closure = await ask(`/closure/${rich()}`, {}, site)
+    expect(closure.status).toBe(502)
+    expect((await bytesOf(closure)).toString()).toContain('a broken path info')
   })
 
   test('what nobody foresaw is not told to strangers', async () => {
