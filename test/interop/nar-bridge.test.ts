@@ -7,7 +7,13 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunResult, run } from '../support/cli.ts'
 import { type NarBridge, startNarBridge } from '../support/nar-bridge.ts'
-import { buildWithNix, CAN_BUILD_WITH_NIX, closureExpression, type NixClient, nixClient } from '../support/nix.ts'
+import {
+  buildWithNix,
+  CAN_BUILD_WITH_NIX,
+  closureExpression,
+  type NixClient,
+  nixClient,
+} from '../support/nix.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 function ok(result: RunResult): string {
@@ -26,7 +32,7 @@ async function makeKey(folder: string, name: string): Promise<{ file: string; pu
 
 const isMissing = CAN_BUILD_WITH_NIX ? '' : ' (needs Nix, root and unshare)'
 
-describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout: 300_000 }, () => {
+describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout: 60_000 }, () => {
   let dir: Awaited<ReturnType<typeof tempDir>>
   let source: NixClient
   let closure: string
@@ -38,7 +44,9 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
     dir = await tempDir()
     source = nixClient(dir.path, 'source')
     closure = await buildWithNix(source, closureExpression())
-    paths = ok(await source.nixStore('--query', '--requisites', closure)).trim().split('\n')
+    paths = ok(await source.nixStore('--query', '--requisites', closure))
+      .trim()
+      .split('\n')
     key = await makeKey(dir.path, 'builder-1')
     ok(await source.nix('store', 'sign', '--key-file', key.file, '--recursive', closure))
   }, 120_000)
@@ -59,25 +67,51 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
 
   async function expectIntact(client: NixClient): Promise<void> {
     ok(await client.nixStore('--verify-path', ...paths))
-    expect(ok(await client.nixStore('--query', '--requisites', closure)).trim().split('\n').sort()).toEqual(
-      [...paths].sort(),
+    expect(
+      ok(await client.nixStore('--query', '--requisites', closure))
+        .trim()
+        .split('\n')
+        .sort(),
+    ).toEqual([...paths].sort())
+    ok(
+      await run('diff', [
+        '--recursive',
+        '--no-dereference',
+        `${source.root}/nix/store/`,
+        `${client.root}/nix/store/`,
+        '--exclude=*.drv',
+        '--exclude=*.lock',
+        '--exclude=.links',
+      ]),
     )
-    ok(await run('diff', ['--recursive', '--no-dereference', `${source.root}/nix/store/`, `${client.root}/nix/store/`, '--exclude=*.drv', '--exclude=*.lock', '--exclude=.links']))
   }
 
-  test.each(['none', 'xz', 'zstd', 'bzip2', 'gzip', 'br'])('compression %s, again and again', async (compression) => {
-    await using server = await bridge(`store-${compression}`)
-    const target = `${server.url}?compression=${compression}&write-nar-listing=true`
-    for (let round = 0; round < 2; round++) {
-      ok(await source.nix('copy', '--to', target, closure))
-      const copied = freshClient()
-      ok(await copied.nix('copy', '--from', server.url, closure, '--option', 'trusted-public-keys', key.publicKey))
-      await expectIntact(copied)
-      const realised = freshClient()
-      ok(await realise(realised, server.url, key.publicKey))
-      await expectIntact(realised)
-    }
-  })
+  test.each(['none', 'xz', 'zstd', 'bzip2', 'gzip', 'br'])(
+    'compression %s, again and again',
+    async (compression) => {
+      await using server = await bridge(`store-${compression}`)
+      const target = `${server.url}?compression=${compression}&write-nar-listing=true`
+      for (let round = 0; round < 2; round++) {
+        ok(await source.nix('copy', '--to', target, closure))
+        const copied = freshClient()
+        ok(
+          await copied.nix(
+            'copy',
+            '--from',
+            server.url,
+            closure,
+            '--option',
+            'trusted-public-keys',
+            key.publicKey,
+          ),
+        )
+        await expectIntact(copied)
+        const realised = freshClient()
+        ok(await realise(realised, server.url, key.publicKey))
+        await expectIntact(realised)
+      }
+    },
+  )
 
   test.each(['none', 'xz', 'zstd', 'bzip2', 'gzip', 'br'])(
     'the uploader itself, which remembers the URLs of its files (%s)',
@@ -98,11 +132,20 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
     const compressions = ['none', 'xz', 'zstd', 'none', 'xz', 'zstd', 'none', 'xz']
     const pushes = compressions.map(async (compression) => {
       const pusher = freshClient()
-      return pusher.nix('copy', '--from', source.root, '--to', `${server.url}?compression=${compression}`, closure)
+      return pusher.nix(
+        'copy',
+        '--from',
+        source.root,
+        '--to',
+        `${server.url}?compression=${compression}`,
+        closure,
+      )
     })
     for (const pushed of await Promise.all(pushes)) ok(pushed)
     const pullers = compressions.map(freshClient)
-    for (const pulled of await Promise.all(pullers.map((client) => realise(client, server.url, key.publicKey))))
+    for (const pulled of await Promise.all(
+      pullers.map((client) => realise(client, server.url, key.publicKey)),
+    ))
       ok(pulled)
     for (const client of pullers) await expectIntact(client)
   })
@@ -113,7 +156,15 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
     const remote = ['--store', server.url]
     const asked = await run(
       'nix',
-      ['--extra-experimental-features', 'nix-command', 'path-info', ...remote, '--recursive', '--json', closure],
+      [
+        '--extra-experimental-features',
+        'nix-command',
+        'path-info',
+        ...remote,
+        '--recursive',
+        '--json',
+        closure,
+      ],
       { HOME: join(dir.path, 'nobody') },
     )
     const local = JSON.parse(ok(await source.nix('path-info', '--recursive', '--json', closure)))
@@ -131,7 +182,16 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
     const program = paths.find((path) => path.endsWith('-program'))!
     const listed = await run(
       'nix',
-      ['--extra-experimental-features', 'nix-command', 'store', 'ls', ...remote, '--recursive', '--long', program],
+      [
+        '--extra-experimental-features',
+        'nix-command',
+        'store',
+        'ls',
+        ...remote,
+        '--recursive',
+        '--long',
+        program,
+      ],
       { HOME: join(dir.path, 'nobody') },
     )
     const expectedList = await source.nix('store', 'ls', '--recursive', '--long', program)
