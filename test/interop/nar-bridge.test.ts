@@ -32,7 +32,7 @@ async function makeKey(folder: string, name: string): Promise<{ file: string; pu
 
 const isMissing = CAN_BUILD_WITH_NIX ? '' : ' (needs Nix, root and unshare)'
 
-describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout: 300_000 }, () => {
+describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout: 60_000 }, () => {
   let dir: Awaited<ReturnType<typeof tempDir>>
   let source: NixClient
   let closure: string

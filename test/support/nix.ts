@@ -52,7 +52,7 @@ export async function buildWithNix(client: NixClient, expression: string): Promi
 }
 
 /** Three paths that refer to each other, and one to itself, with every kind of entry; `salt` makes them others. */
-export function closureExpression(salt = '', megabytes = 3): string {
+export function closureExpression(salt = '', megabytes = 1): string {
   return `
 let
   make = name: script: derivation {

@@ -25,7 +25,7 @@ import { compressedNarContent, narContent, tagOf } from './nar-content.ts'
 import { narUrl, parseNarUrl } from './nar-url.ts'
 import type { Pages } from './pages/pages.ts'
 import { uploadOf } from './upload-body.ts'
-import { compressionOf, type UploadParts, Uploads } from './uploads.ts'
+import { type UploadParts, Uploads } from './uploads.ts'
 
 export interface BridgeParts extends UploadParts {
   /** Of this cache among others; Nix asks those with lower numbers first. */
@@ -72,7 +72,7 @@ class BinaryCache {
   async #get(request: HttpRequest, path: CachePath): Promise<HttpReply> {
     switch (path.kind) {
       case 'greeting':
-        return found(documentOf(utf8(GREETING), { type: TEXT }))
+        return { ...found(documentOf(utf8(GREETING), { type: TEXT })), headers: { vary: 'accept' } }
       case 'cache-info':
         return found(this.#cacheInfo())
       case 'castore-nar': {
@@ -110,7 +110,7 @@ class BinaryCache {
   async #narFile(name: NarFileName | undefined, call: Call): Promise<Content> {
     const nar = name && (await this.uploads.find(name, call))
     if (!nar) throw new Refusal(404, 'no such NAR')
-    const compression = compressionOf(nar.suffix)!
+    const { compression } = nar
     if (compression === 'none') return narContent(this.#parts, nar.node, Number(nar.narSize), call)
     return compressedNarContent(this.#parts, nar.node, compression, call)
   }

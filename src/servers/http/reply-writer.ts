@@ -72,10 +72,12 @@ function wrongSize(what: string): StoreError {
 /** In one system call, as far as the kernel takes it. Whether there is room for more. */
 function writeGroup(stream: ReplyStream, group: readonly Uint8Array[]): boolean {
   const sink: Writable = 'stream' in stream ? stream.stream : stream
-  sink.cork()
+  // Not the answer itself of HTTP/1: what it is given while it is corked, it never says that it has room again.
+  const corked = 'stream' in stream ? stream.stream : stream.socket
+  corked?.cork()
   let hasRoom = true
   for (const piece of group) hasRoom = sink.write(piece)
-  sink.uncork()
+  corked?.uncork()
   return hasRoom
 }
 

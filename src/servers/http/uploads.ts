@@ -12,9 +12,9 @@ import { type PathInfo, pathInfoOf } from '../../model/nix/path-info.ts'
 import { printSignature, type Signature } from '../../model/nix/signature.ts'
 import type { NarIndex, PendingNarInfo, UploadedNar } from '../../services/nar-index/interface.ts'
 import type { IngestedNar, IngestNar, PathInfoService } from '../../services/pathinfos/interface.ts'
-import { equalBytes } from '../../support/bytes.ts'
+import { concatBytes, equalBytes } from '../../support/bytes.ts'
 import type { Call } from '../../support/call.ts'
-import type { Compression } from '../../support/decompress.ts'
+import { type Compression, detectCompression } from '../../support/decompress.ts'
 import { StoreError } from '../../support/errors.ts'
 import {
   HTTP_NAR_BYTES_MAX,
@@ -48,7 +48,7 @@ const COMPRESSIONS: Readonly<Record<string, Compression>> = {
   '.br': 'br',
 }
 
-export function compressionOf(suffix: string): Compression | undefined {
+function compressionOf(suffix: string): Compression | undefined {
   return Object.hasOwn(COMPRESSIONS, suffix) ? COMPRESSIONS[suffix] : undefined
 }
 
@@ -67,7 +67,7 @@ export class Uploads {
   /** The NAR of a file that was uploaded; `undefined` unless all of it is still stored. */
   async find(name: NarFileName, call: Call): Promise<UploadedNar | undefined> {
     const nar = await this.#parts.narIndex.get(name.sha256, call)
-    if (nar?.suffix !== name.suffix) return undefined
+    if (!nar || (name.suffix !== '' && compressionOf(name.suffix) !== nar.compression)) return undefined
     return (await hasRoot(this.#parts, nar.node, call)) ? nar : undefined
   }
 
@@ -123,14 +123,17 @@ export class Uploads {
 
   async #storeNar(request: HttpRequest, name: NarFileName, compression: Compression): Promise<HttpReply> {
     const file = new HashedFile(uploadOf(request, HTTP_NAR_BYTES_MAX))
-    const contents = decompressedUpload(file.read(), compression, request)
+    // Nix has no suffix for what it compresses with gzip.
+    const { detected, source } = await detect(file.read())
+    const actual = compression === 'none' ? detected : compression
+    const contents = decompressedUpload(source, actual, request)
     const ingested = await this.#parts.ingestNar(contents, { signal: request.signal })
     const sha256 = file.digest()
     if (!equalBytes(sha256, name.sha256))
       throw new Refusal(400, `the file has the SHA-256 ${encodeNixbase32(sha256)}, its name another`)
-    await this.#remember(ingested, { sha256, size: BigInt(file.size), suffix: name.suffix }, request)
+    await this.#remember(ingested, { sha256, size: BigInt(file.size), compression: actual }, request)
     const waiting = [...(await this.#parts.narIndex.pendingOf(sha256, request))]
-    if (name.suffix !== '')
+    if (actual !== 'none')
       waiting.push(...(await this.#parts.narIndex.pendingOf(ingested.narSha256, request)))
     let refusal: unknown
     for (const pending of waiting) {
@@ -147,13 +150,14 @@ export class Uploads {
 
   async #remember(
     { node, narSha256, narSize }: IngestedNar,
-    file: { readonly sha256: Uint8Array; readonly size: bigint; readonly suffix: string },
+    file: { readonly sha256: Uint8Array; readonly size: bigint; readonly compression: Compression },
     call: Call,
   ): Promise<void> {
     const nar = { node, narSha256, narSize }
-    await this.#parts.narIndex.put(narSha256, { ...nar, fileSize: narSize, suffix: '' }, call)
-    if (file.suffix === '') return
-    await this.#parts.narIndex.put(file.sha256, { ...nar, fileSize: file.size, suffix: file.suffix }, call)
+    await this.#parts.narIndex.put(narSha256, { ...nar, fileSize: narSize, compression: 'none' }, call)
+    if (file.compression === 'none') return
+    const { compression, size: fileSize } = file
+    await this.#parts.narIndex.put(file.sha256, { ...nar, fileSize, compression }, call)
   }
 
   async #wait(pending: PendingNarInfo, call: Call): Promise<void> {
@@ -225,6 +229,26 @@ function withSignaturesOf(pathInfo: PathInfo, existing: PathInfo): PathInfo {
   for (const signature of [...existing.signatures, ...pathInfo.signatures])
     signatures.set(printSignature(signature), signature)
   return { ...pathInfo, signatures: [...signatures.values()] }
+}
+
+/** Bytes that tell every compression that has a mark. */
+const MAGIC_BYTES = 6
+
+/** What the first bytes say that the file is, and all of it again. */
+async function detect(
+  source: AsyncGenerator<Uint8Array>,
+): Promise<{ readonly detected: Compression; readonly source: AsyncIterable<Uint8Array> }> {
+  let head: Uint8Array = new Uint8Array(0)
+  while (head.length < MAGIC_BYTES) {
+    const { done, value } = await source.next()
+    if (done) break
+    head = head.length === 0 ? value : concatBytes([head, value])
+  }
+  async function* again() {
+    if (head.length > 0) yield head
+    yield* source
+  }
+  return { detected: detectCompression(head), source: again() }
 }
 
 /** Hashes a file as it is read. */

@@ -3,6 +3,7 @@ import { decodeAnonymousNode, encodeNodeMessage } from '../../model/castore/dire
 import type { Node } from '../../model/castore/node.ts'
 import { ProtoReader, ProtoWriter } from '../../model/castore/proto.ts'
 import { concatBytes, utf8, view } from '../../support/bytes.ts'
+import { isCompression } from '../../support/decompress.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { PendingNarInfo, UploadedNar } from './interface.ts'
 
@@ -14,7 +15,7 @@ export function encodeNar(nar: UploadedNar): Uint8Array {
   writer.bytes(2, nar.narSha256)
   writer.uint64(3, nar.narSize)
   writer.uint64(4, nar.fileSize)
-  writer.bytes(5, utf8(nar.suffix))
+  writer.bytes(5, utf8(nar.compression))
   return writer.finish()
 }
 
@@ -24,19 +25,19 @@ export function decodeNar(bytes: Uint8Array): UploadedNar {
   let narSha256: Uint8Array | undefined
   let narSize = 0n
   let fileSize = 0n
-  let suffix = ''
+  let compression = ''
   const reader = new ProtoReader(bytes)
   while (reader.next()) {
     if (reader.field === 1) node = decodeAnonymousNode(reader.bytes())
     else if (reader.field === 2) narSha256 = reader.bytes()
     else if (reader.field === 3) narSize = reader.uint64()
     else if (reader.field === 4) fileSize = reader.uint64()
-    else if (reader.field === 5) suffix = view(reader.bytes()).toString('latin1')
+    else if (reader.field === 5) compression = view(reader.bytes()).toString('latin1')
     else reader.skip()
   }
-  if (!node || narSha256?.length !== SHA256_BYTES)
-    throw new StoreError('corrupt', 'an entry of the NAR index has no node, or no hash')
-  return { node, narSha256, narSize, fileSize, suffix }
+  if (!node || narSha256?.length !== SHA256_BYTES || !isCompression(compression))
+    throw new StoreError('corrupt', 'an entry of the NAR index lacks its node, hash or compression')
+  return { node, narSha256, narSize, fileSize, compression }
 }
 
 /** Those that wait for one file stand together. */

@@ -1,5 +1,6 @@
 import type { Node } from '../../model/castore/node.ts'
 import type { Call } from '../../support/call.ts'
+import type { Compression } from '../../support/decompress.ts'
 
 /** A NAR that was uploaded, as a file of a binary cache. */
 export interface UploadedNar {
@@ -11,8 +12,8 @@ export interface UploadedNar {
   readonly narSize: bigint
   /** Bytes of the file: those of the NAR, unless it is compressed. */
   readonly fileSize: bigint
-  /** By the suffix of the file, with its dot; empty for none. */
-  readonly suffix: string
+  /** Of the file. */
+  readonly compression: Compression
 }
 
 /** A narinfo that was uploaded before its NAR. */
