@@ -36,7 +36,7 @@ const ELEMENTS_OF_WEAK_CONTRAST = `(() => {
 
 const name = HAS_CHROMIUM ? 'pages in Chromium' : 'pages in Chromium (chromium is not installed)'
 
-describe.skipIf(!HAS_CHROMIUM)(name, () => {
+describe.skipIf(!HAS_CHROMIUM)(name, { timeout: 120_000 }, () => {
   let store: SampleStore
   let server: PagesServer
   let browser: TestBrowser
