@@ -5,7 +5,6 @@ import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
-import { openStores } from '../services/composition/open-stores.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { loggerOf } from './logging.ts'
@@ -18,7 +17,7 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
-import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly allowOther: boolean
@@ -78,7 +77,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
-  await using stores = await openStores(storeAddresses(options))
+  await using stores = await openCommandStores(command, storeAddresses(options))
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,

@@ -4,8 +4,14 @@
  */
 import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
+import { benchPages, takeScreenshots } from './pages.ts'
 
-const BENCHES: Record<string, () => Promise<void>> = { grpc: benchGrpc, mount: benchMount }
+const BENCHES: Record<string, () => Promise<void>> = {
+  grpc: benchGrpc,
+  mount: benchMount,
+  pages: benchPages,
+  screenshots: takeScreenshots,
+}
 
 const name = process.argv[2] ?? ''
 const bench = BENCHES[name]
