@@ -2,6 +2,7 @@
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
+import { addCopyCommand } from './copy.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addImportCommand } from './import.ts'
 import { addLoggingOptions } from './logging.ts'
@@ -18,6 +19,7 @@ addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addCopyCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {
