@@ -9,6 +9,9 @@ import { StoreError, systemCode } from '../support/errors.ts'
 import { REFERENCE_GRAPH_BYTES_MAX } from '../support/limits.ts'
 import { sourceError } from '../transfer/source.ts'
 
+/** Nix would ask its substituters for a path that it does not have, which takes long and is of no use here. */
+const NIX_SETTINGS = ['--extra-experimental-features', 'nix-command', '--option', 'substitute', 'false']
+
 /** `root`: of the file system that the store belongs to, `/` for this machine's. */
 export interface LocalNix {
   readonly root: string
@@ -43,15 +46,10 @@ export async function localStorePath(argument: string): Promise<StorePath> {
 function runNix(args: readonly string[], call: Call | undefined): Promise<string> {
   const options = { maxBuffer: REFERENCE_GRAPH_BYTES_MAX, signal: call?.signal }
   return new Promise((resolve, reject) => {
-    execFile(
-      'nix',
-      ['--extra-experimental-features', 'nix-command', ...args],
-      options,
-      (error, stdout, stderr) => {
-        if (!error) resolve(stdout)
-        else reject(nixError(error, stderr))
-      },
-    )
+    execFile('nix', [...NIX_SETTINGS, ...args], options, (error, stdout, stderr) => {
+      if (!error) resolve(stdout)
+      else reject(nixError(error, stderr))
+    })
   })
 }
 

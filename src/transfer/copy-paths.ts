@@ -45,7 +45,8 @@ export async function copyPaths(
   const copyOne = async (job: CopyJob, call: Call): Promise<void> => {
     const pathInfo = await bringAndCheck(to, job, options.progress, call)
     // These began before, so nobody waits for one that waits for them.
-    await Promise.all(job.references.map((reference) => visible.get(reference.toString())))
+    const others = job.references.map(String).filter((reference) => reference !== String(job.storePath))
+    await Promise.all(others.map((reference) => visible.get(reference)))
     throwIfAborted(call.signal)
     await to.pathInfos.put(pathInfo, call)
     options.progress?.done(job)
@@ -54,7 +55,6 @@ export async function copyPaths(
     const copied = copyOne(job, call).catch((error) => {
       throw withContext(job.storePath.absolutePath, error)
     })
-    // A path that refers to itself must not wait for itself: it is entered after it looked.
     visible.set(job.storePath.toString(), copied)
     return copied
   }
