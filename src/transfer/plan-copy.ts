@@ -8,6 +8,7 @@ import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { COPY_LOOKUPS_MAX, COPY_PATHS_MAX } from '../support/limits.ts'
 import { findPath } from './find-path.ts'
+import { walkClosure } from './walk-closure.ts'
 
 export interface CopyPlan<T> {
   readonly missing: readonly T[]
@@ -32,22 +33,21 @@ export async function planClosure(
   roots: readonly StorePath[],
   call?: Call,
 ): Promise<CopyPlan<PathInfo>> {
-  const met = new Set<string>()
   const missing: PathInfo[] = []
   let present = 0
-  const unmet = (wanted: readonly Wanted[]) =>
-    wanted.filter(({ path }) => !met.has(path.toString()) && met.add(path.toString()))
-  for (let level = unmet(roots.map((path) => ({ path }))); level.length > 0; ) {
-    if (met.size > COPY_PATHS_MAX) throw tooMany()
-    const found = mapConcurrent(level, COPY_LOOKUPS_MAX, (wanted, own) => lookUp(from, to, wanted, own), call)
-    const next: Wanted[] = []
-    for await (const { pathInfo, isPresent } of found) {
-      if (isPresent) present++
-      else missing.push(pathInfo)
-      for (const path of pathInfo.references) next.push({ path, referrer: pathInfo.storePath })
-    }
-    level = unmet(next)
+  const lookUpBoth = async (path: StorePath, own: Call, referrer?: StorePath) => {
+    const there = await findPath(to.pathInfos, path, own)
+    if (there) present++
+    return there ?? (await takeMissing(path, own, referrer))
   }
+  const takeMissing = async (path: StorePath, own: Call, referrer?: StorePath) => {
+    const here = await findPath(from.pathInfos, path, own)
+    const because = referrer ? `, although ${referrer.absolutePath} refers to it` : ''
+    if (!here) throw new StoreError('not-found', `${path.absolutePath} is not in ${from.describe}${because}`)
+    missing.push(here)
+    return here
+  }
+  for await (const _ of walkClosure(lookUpBoth, roots, call));
   return { missing, present }
 }
 
@@ -90,25 +90,6 @@ export async function planGraph<T extends PathMetadata>(
   return plan
 }
 
-interface Wanted {
-  readonly path: StorePath
-  readonly referrer?: StorePath
-}
-
-async function lookUp(
-  from: NamedPathInfos,
-  to: NamedPathInfos,
-  { path, referrer }: Wanted,
-  call: Call,
-): Promise<{ pathInfo: PathInfo; isPresent: boolean }> {
-  const there = await findPath(to.pathInfos, path, call)
-  if (there) return { pathInfo: there, isPresent: true }
-  const here = await findPath(from.pathInfos, path, call)
-  if (here) return { pathInfo: here, isPresent: false }
-  const because = referrer ? `, although ${referrer.absolutePath} refers to it` : ''
-  throw new StoreError('not-found', `${path.absolutePath} is not in ${from.describe}${because}`)
-}
-
 async function absentFrom<T extends PathMetadata>(
   to: NamedPathInfos,
   paths: Iterable<T> | AsyncIterable<T>,
@@ -128,11 +109,11 @@ async function absentFrom<T extends PathMetadata>(
   for await (const { path, isPresent } of lookUps) {
     if (isPresent) present++
     else missing.push(path)
-    if (missing.length > COPY_PATHS_MAX) throw tooMany()
+    if (missing.length > COPY_PATHS_MAX)
+      throw new StoreError(
+        'exhausted',
+        `more than ${COPY_PATHS_MAX} store paths in one copy; copy it in parts`,
+      )
   }
   return { missing, present }
-}
-
-function tooMany(): StoreError {
-  return new StoreError('exhausted', `more than ${COPY_PATHS_MAX} store paths in one copy; copy it in parts`)
 }
