@@ -214,6 +214,34 @@ export const HTTP_RETRY_MS: readonly number[] = [200, 600, 1_500]
 /** A server that asks for a longer pause (Retry-After) counts as unavailable. */
 export const HTTP_RETRY_AFTER_MS_MAX = 5_000
 
+/** A download whose connection breaks goes on so often without having made any progress. */
+export const HTTP_RESUMPTIONS_MAX = 5
+/** A small document must be here after this long, retries included. */
+export const HTTP_DOCUMENT_MS_MAX = 30_000
+
+// — Binary caches —
+
+/** The document that a binary cache introduces itself with has three lines. */
+export const NIX_CACHE_INFO_BYTES_MAX = 64 * KiB
+/** A binary cache that could not be reached is not asked again for this long. */
+export const NIX_CACHE_DOWN_MS = 3_000
+/** A path that no binary cache had is asked for again after this long. */
+export const SUBSTITUTE_ABSENT_MS = 30_000
+/** Absent paths that are remembered for that long. */
+export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** References and signatures of substituted paths that are kept in memory, about. */
+export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
+/** NARs that are downloaded at the same time; more wait for their turn. */
+export const SUBSTITUTE_NARS_MAX = 16
+/** Narinfo documents that are asked for at the same time; more wait for their turn. */
+export const SUBSTITUTE_NARINFOS_MAX = 64
+/** Paths that are being substituted, waiting ones included. */
+export const SUBSTITUTE_PATHS_MAX = 4_096
+/** A path goes on to be substituted for this long though nobody waits for it any more. */
+export const SUBSTITUTE_UNATTENDED_MS_MAX = 60 * 60_000
+/** How often the progress of a download is logged, for those who debug. */
+export const SUBSTITUTE_PROGRESS_MS = 5_000
+
 // — Listening —
 
 /** A TLS handshake is a few messages; a client that takes longer is given up. */
