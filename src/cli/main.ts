@@ -7,6 +7,8 @@ import { addCopyCommand } from './copy.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addExportNarCommand } from './export-nar.ts'
 import { addImportCommand } from './import.ts'
+import { addImportNarCommand } from './import-nar.ts'
+import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
 import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
@@ -23,11 +25,13 @@ addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addImportNarCommand(program)
 addCopyCommand(program)
 addLsCommand(program)
 addCatCommand(program)
 addPathInfoCommand(program)
 addExportNarCommand(program)
+addKeyCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {

@@ -103,7 +103,7 @@ function toText(info: PathInfo): string {
 
 function textOfNode({ node }: PathInfo): string {
   if (node.kind === 'symlink') return `symlink to ${printable(node.target)}`
-  if (node.kind === 'directory') return `directory ${node.digest}, ${node.size} entries with all below`
+  if (node.kind === 'directory') return `directory ${node.digest}, size ${node.size}`
   return `${node.executable ? 'executable ' : ''}file ${node.digest}, ${node.size} bytes`
 }
 

@@ -103,6 +103,8 @@ export const NAR_UPLOADS_MAX = 64
 export const NAR_PREFETCH_FILES_MAX = 32
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
+/** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
+export const IMPORT_NARS_MAX = 10
 /** One read from a source file. */
 export const READ_BUFFER_BYTES = 256 * KiB
 

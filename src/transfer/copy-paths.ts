@@ -3,14 +3,15 @@
  * as the destination has it; and it becomes visible when all its references are.
  */
 import type { Node } from '../model/castore/node.ts'
+import { ValidationError } from '../model/castore/validation-error.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import type { PathMetadata } from '../model/nix/reference-graph.ts'
 import type { NarCalculation, NarDigest, PathInfoService } from '../services/pathinfos/interface.ts'
-import { equalBytes, hex } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError, withContext } from '../support/errors.ts'
 import { COPY_PATHS_AT_ONCE_MAX } from '../support/limits.ts'
+import { checkPathInfo } from './check-path-info.ts'
 import type { Castore, CopyTreeOptions } from './copy-tree.ts'
 import { referencesFirst } from './reference-order.ts'
 
@@ -80,18 +81,13 @@ async function bringAndCheck(
       return { node, nar: await calculate(node) }
     },
   )
-  checkNar(job, brought.nar)
   const { bring: _, ...metadata } = job
-  return { ...metadata, node: brought.node }
-}
-
-function checkNar({ narSize, narSha256 }: PathMetadata, nar: NarDigest): void {
-  if (nar.narSize === narSize && equalBytes(nar.narSha256, narSha256)) return
-  const wanted = `${narSize} bytes with sha256 ${hex(narSha256)}`
-  throw new StoreError(
-    'corrupt',
-    `its NAR should have ${wanted}, but has ${nar.narSize} bytes with ${hex(nar.narSha256)}`,
-  )
+  const pathInfo = { ...metadata, node: brought.node }
+  await checkPathInfo(to, pathInfo, { node: brought.node, ...brought.nar }, call).catch((error) => {
+    if (!(error instanceof ValidationError)) throw error
+    throw new StoreError('corrupt', error.message, { cause: error })
+  })
+  return pathInfo
 }
 
 /** What a store, or a peer, says of a tree in which something is missing; peers have many words for it. */
