@@ -19,7 +19,10 @@ export function addStoreOptions(command: Command, defaults: StoreAddresses): Com
         .default(defaults.directories),
     )
     .addOption(
-      new Option('--path-info-service-addr <address>', 'where path infos are')
+      new Option(
+        '--path-info-service-addr <address>',
+        'where path infos are; binary caches (nix+https://…) may follow, with blanks between',
+      )
         .env('PATH_INFO_SERVICE_ADDR')
         .default(defaults.pathInfos),
     )
