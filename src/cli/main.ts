@@ -6,6 +6,7 @@ import { addDaemonCommand } from './daemon.ts'
 import { addImportCommand } from './import.ts'
 import { addLoggingOptions } from './logging.ts'
 import { addMountCommand } from './mount.ts'
+import { addNarBridgeCommand } from './nar-bridge.ts'
 import { VERSION } from './version.ts'
 
 const program = new Command('tvix-store')
@@ -18,6 +19,7 @@ addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addNarBridgeCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {
