@@ -45,7 +45,12 @@ export function addNarBridgeCommand(program: Command): void {
   const command = program
     .command('nar-bridge')
     .description('Serve the store as a binary cache over HTTP, for stock Nix to pull from and push to.')
-    .option('--priority <number>', 'of this cache among others; lower ones are asked first', parsePriority, PRIORITY)
+    .option(
+      '--priority <number>',
+      'of this cache among others; lower ones are asked first',
+      parsePriority,
+      PRIORITY,
+    )
     .option(
       '--signing-key-file <file...>',
       'secret keys (name:base64) with which uploaded paths are signed once their NAR hash was checked',
@@ -94,7 +99,8 @@ async function runNarBridge(options: BridgeOptions, command: Command): Promise<v
     logger.info({ listen_address: bound }, 'starting nar-bridge')
   }
   const resumed = bridge.resume({ signal: stop.signal }).catch((error: unknown) => {
-    if (!stop.signal.aborted) logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
+    if (!stop.signal.aborted)
+      logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
   })
   const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')

@@ -36,7 +36,10 @@ const MAGICS: readonly (readonly [Compression, readonly number[]])[] = [
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ]
 
-/** What the first bytes (six tell) belong to; `none` when to nothing known. Brotli has no mark. */
+/** As many as the longest magic has. */
+export const COMPRESSION_MAGIC_BYTES = 6
+
+/** What the first COMPRESSION_MAGIC_BYTES belong to; `none` when to nothing known. Brotli has no mark. */
 export function detectCompression(head: Uint8Array): Compression {
   return MAGICS.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none'
 }
