@@ -1,8 +1,9 @@
+import { formatBytes } from '../support/format.ts'
 import { COPY_STALLED_MS } from '../support/limits.ts'
 import type { BlobCopyProgress } from '../transfer/copy-blob.ts'
 import type { CopyPathsProgress } from '../transfer/copy-paths.ts'
 import type { IngestProgress } from '../transfer/source.ts'
-import { formatBytes, formatPaths, formatSeconds, ProgressLine } from './progress.ts'
+import { formatPaths, formatSeconds, ProgressLine } from './progress.ts'
 
 interface Sized {
   readonly narSize: bigint
@@ -103,7 +104,7 @@ export class CopyProgress implements BlobCopyProgress, CopyPathsProgress, Ingest
   #outlook(): string {
     const silence = this.#now() - this.#lastSign
     if (silence >= COPY_STALLED_MS) {
-      const doing = this.#checking.size > 0 ? `checking ${this.#checking.size} NARs` : 'stalled'
+      const doing = this.#checking.size > 0 ? `checking ${count(this.#checking.size)}` : 'stalled'
       return `${doing} for ${formatSeconds(silence / 1000)}`
     }
     const covered = this.#covered
@@ -118,4 +119,8 @@ export class CopyProgress implements BlobCopyProgress, CopyPathsProgress, Ingest
   #sign(): void {
     this.#lastSign = this.#now()
   }
+}
+
+function count(nars: number): string {
+  return nars === 1 ? '1 NAR' : `${nars} NARs`
 }

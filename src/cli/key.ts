@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { SigningKey } from '../model/nix/signing-key.ts'
 import { concatBytes, utf8, view } from '../support/bytes.ts'
-import { StoreError } from '../support/errors.ts'
+import { StoreError, systemCode } from '../support/errors.ts'
 import { sourceError } from '../transfer/source.ts'
 import { readInput } from './input.ts'
 
@@ -57,6 +57,11 @@ async function writeNew(path: string, text: string, mode: number): Promise<void>
   try {
     await writeFile(path, `${text}\n`, { flag: 'wx', mode })
   } catch (error) {
+    if (systemCode(error) === 'EEXIST')
+      throw new StoreError(
+        'precondition',
+        `${path} exists, and keys are not overwritten; choose another file`,
+      )
     throw sourceError('create', utf8(path), error)
   }
 }

@@ -12,6 +12,7 @@ import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
 import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
+import { addNarBridgeCommand } from './nar-bridge.ts'
 import { addPathInfoCommand } from './path-info.ts'
 import { VERSION } from './version.ts'
 
@@ -25,6 +26,7 @@ addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addNarBridgeCommand(program)
 addImportNarCommand(program)
 addCopyCommand(program)
 addLsCommand(program)

@@ -104,7 +104,7 @@ class Walk {
       return node.target
     }
     if (!view(node.target.subarray(0, STORE_PREFIX.length)).equals(STORE_PREFIX))
-      throw this.#missing(`that is not in ${STORE_DIR}`)
+      throw this.#missing(`${printable(node.target)} is not in ${STORE_DIR}`)
     this.#levels = []
     return node.target.subarray(STORE_PREFIX.length)
   }
@@ -114,7 +114,7 @@ class Walk {
   }
 
   #leave(): void {
-    if (this.#levels.length === 0) throw this.#missing(`that leads out of ${STORE_DIR}`)
+    if (this.#levels.length === 0) throw this.#missing(`the path leads out of ${STORE_DIR}`)
     this.#levels.pop()
   }
 
