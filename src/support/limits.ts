@@ -233,6 +233,10 @@ export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
 export const SUBSTITUTE_ABSENT_MS = 30_000
 /** Absent paths that are remembered for that long. */
 export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** What was wrong with a path is told again without another download for this long … */
+export const SUBSTITUTE_REFUSED_MS = 10_000
+/** … of this many paths. */
+export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
 /** NARs that are downloaded at the same time; more wait for their turn. */
