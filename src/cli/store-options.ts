@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
+import { checkPathInfo } from '../transfer/check-path-info.ts'
+import { ingestNar } from '../transfer/ingest-nar.ts'
 import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
@@ -38,5 +40,5 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
 
 /** Opens stores for a command: the one way in which commands do. */
 export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
-  return openStores(addresses, { logger: loggerOf(command) })
+  return openStores(addresses, { nars: { ingestNar, checkPathInfo }, logger: loggerOf(command) })
 }

@@ -1,6 +1,7 @@
 import type { SizeFormula } from '../../model/castore/directory.ts'
+import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
-import { withContext } from '../../support/errors.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
@@ -16,20 +17,45 @@ import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import type { GrpcAddress } from '../grpc-address.ts'
 import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
+import { httpClient } from '../http-client.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
 import { grpcPathInfoService } from '../pathinfos/grpc.ts'
-import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
+import type {
+  IngestedNar,
+  IngestNarOptions,
+  NarCalculation,
+  PathInfoService,
+} from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
+import { nixHttpPathInfoService } from '../pathinfos/nix-http.ts'
+import { substitutingPathInfoService } from '../pathinfos/substituting.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
-import { parseAddress, type Role, type StoreAddress } from './address.ts'
+import {
+  parseAddress,
+  parsePathInfoAddress,
+  type Role,
+  type StoreAddress,
+  type SubstitutingAddress,
+} from './address.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
   readonly directories: string
   readonly pathInfos: string
+}
+
+/** What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts). */
+export interface NarTransfer {
+  ingestNar(stores: Castore, nar: AsyncIterable<Uint8Array>, options: IngestNarOptions): Promise<IngestedNar>
+  checkPathInfo(stores: Castore, claim: PathInfo, ingested: IngestedNar, call: Call): Promise<void>
+}
+
+export interface Castore {
+  readonly blobs: BlobService
+  readonly directories: DirectoryService
 }
 
 /** The three services. Disposing of them closes files and connections; let calls end first. */
@@ -47,6 +73,8 @@ export interface Stores extends AsyncDisposable {
 
 /** What the services need that the rooms above them have. */
 export interface StoreSettings {
+  /** Needed for addresses of binary caches, whose NARs become blobs and directories of the other two addresses. */
+  readonly nars?: NarTransfer
   /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
   readonly logger?: Logger
 }
@@ -55,24 +83,33 @@ export interface StoreSettings {
  * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
  * does, or with the address in front of what opening it said; what was opened by then is closed again.
  */
-export async function openStores(addresses: StoreAddresses, _settings: StoreSettings = {}): Promise<Stores> {
+export async function openStores(addresses: StoreAddresses, settings: StoreSettings = {}): Promise<Stores> {
   const parsed = {
     blobs: parseAddress('blobs', addresses.blobs),
     directories: parseAddress('directories', addresses.directories),
-    pathInfos: parseAddress('pathInfos', addresses.pathInfos),
+    pathInfos: parsePathInfoAddress(addresses.pathInfos),
   }
   await using opening = new Opening()
-  const blobs = await named('blobs', addresses, () => opening.blobs(parsed.blobs))
-  const directories = await named('directories', addresses, () => opening.directories(parsed.directories))
+  // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
+  // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
+  // sees it. Local backends too: disks rot, and buckets are written by others.
+  const castore = {
+    blobs: verifyingBlobService(
+      await named('blobs', addresses, () => opening.blobs(parsed.blobs)),
+      addresses.blobs,
+    ),
+    directories: verifyingDirectoryService(
+      await named('directories', addresses, () => opening.directories(parsed.directories)),
+      addresses.directories,
+    ),
+  }
   const askSizeFormula = await opening.sizeFormula(parsed.directories)
-  const remote = await named('pathInfos', addresses, () => opening.pathInfos(parsed.pathInfos))
+  const remote = await named('pathInfos', addresses, () =>
+    opening.pathInfos(parsed.pathInfos, { ...settings, castore, askSizeFormula }),
+  )
   const opened = opening.keep()
   return {
-    // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
-    // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
-    // sees it. Local backends too: disks rot, and buckets are written by others.
-    blobs: verifyingBlobService(blobs, addresses.blobs),
-    directories: verifyingDirectoryService(directories, addresses.directories),
+    ...castore,
     // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
     pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
     ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
@@ -80,6 +117,12 @@ export async function openStores(addresses: StoreAddresses, _settings: StoreSett
     describe: describe(addresses),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+/** What a service of path infos that fetches contents needs besides its address. */
+interface Surroundings extends StoreSettings {
+  readonly castore: Castore
+  readonly askSizeFormula: Stores['askSizeFormula']
 }
 
 interface OpenPathInfos {
@@ -111,7 +154,8 @@ class Opening implements AsyncDisposable {
     return (call) => askSizeFormula(channel, call)
   }
 
-  async pathInfos(address: StoreAddress): Promise<OpenPathInfos> {
+  async pathInfos(address: StoreAddress, around: Surroundings): Promise<OpenPathInfos> {
+    if (address.kind === 'substituting') return await this.#substituting(address, around)
     if (address.kind === 'grpc') {
       const remote = grpcPathInfoService(await this.#channel(address.grpc))
       return { pathInfos: remote, narCalculation: remote }
@@ -128,6 +172,29 @@ class Opening implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opened.disposeAsync()
+  }
+
+  async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
+    const { nars, castore, askSizeFormula, logger } = around
+    if (!nars) throw new StoreError('unimplemented', 'binary caches cannot be used here')
+    const near = address.near && (await this.pathInfos(address.near, around))
+    const far = nixHttpPathInfoService({
+      client: this.#opened.use(httpClient()),
+      caches: address.caches,
+      substitution: {
+        async ingest(nar, options) {
+          const sizeFormula = await askSizeFormula?.(options)
+          return await nars.ingestNar(castore, nar, { ...options, sizeFormula })
+        },
+        check: (pathInfo, ingested, call) => nars.checkPathInfo(castore, pathInfo, ingested, call),
+        ...(near && { keep: (pathInfo, call) => near.pathInfos.put(pathInfo, call) }),
+      },
+      ...(logger && { logger }),
+    })
+    this.#opened.use(far)
+    return near
+      ? { ...near, pathInfos: substitutingPathInfoService(near.pathInfos, far) }
+      : { pathInfos: far }
   }
 
   /** Services at one address share a connection. */
