@@ -2,6 +2,7 @@
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
+import { addConfigCommand } from './config.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addImportCommand } from './import.ts'
 import { addLoggingOptions } from './logging.ts'
@@ -15,6 +16,7 @@ const program = new Command('tvix-store')
   // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
   .exitOverride()
 addLoggingOptions(program)
+addConfigCommand(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)

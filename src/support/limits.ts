@@ -145,6 +145,10 @@ export const CACHE_HELD_BYTES_MAX = 4 * MiB
 export const CACHE_CLOSURE_BYTES_MAX = 128 * MiB
 /** Chunk lists that a cache remembers, counted in chunks. */
 export const CACHE_CHUNK_LISTS_MAX = 200_000
+/** Instances of one section of a composition file. */
+export const COMPOSITION_INSTANCES_MAX = 1_000
+/** A composition file is written by hand. */
+export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
 /** Blobs that a cache remembers to be corrupt in it. */
 export const CACHE_CORRUPT_MAX = 10_000
 

@@ -206,7 +206,7 @@ const layers: Readonly<Record<string, readonly [Layer, readonly Case<Sides>[]]>>
 for (const [name, [layer, cases]] of Object.entries(layers)) {
   runCases(
     `${name}, with chunks, under faults`,
-    cases,
+    name === 'cache' ? [...cases, ...chunkedCacheCases] : cases,
     nothingToClean(() => sides(layer)),
   )
   runCases(
