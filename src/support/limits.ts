@@ -103,6 +103,8 @@ export const NAR_UPLOADS_MAX = 64
 export const NAR_PREFETCH_FILES_MAX = 32
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
+/** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
+export const IMPORT_NARS_MAX = 10
 /** One read from a source file. */
 export const READ_BUFFER_BYTES = 256 * KiB
 
@@ -122,6 +124,58 @@ export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
 export const PATH_INFO_LIST_PAGE = 256
+
+// — Copying —
+
+/** Path infos, and directories of one tree, that are asked for at the same time (spec §4.1). */
+export const COPY_LOOKUPS_MAX = 50
+/** Store paths that are copied at the same time (spec §4.1). */
+export const COPY_PATHS_AT_ONCE_MAX = 10
+/** Store paths of one copy; of each the path info is held, 1 to 2 KiB. */
+export const COPY_PATHS_MAX = 1_000_000
+/** Blobs on their way from one store to another count with their size, but with this much at least … */
+export const COPY_BLOB_BYTES_MIN = 1 * MiB
+/** … and with this much at most: a blob is streamed, and no more of it is in memory … */
+export const COPY_BLOB_BYTES_MAX = 8 * MiB
+/** … and together with this much. */
+export const COPY_BLOB_BUDGET_BYTES = 64 * MiB
+/** Blobs of one tree that wait for their turn. */
+export const COPY_BLOBS_AHEAD = 128
+/** A document that names store paths; `nix path-info --json` writes about 500 bytes a path. */
+export const REFERENCE_GRAPH_BYTES_MAX = 512 * MiB
+/** Nothing moved for so long: the progress line says that the copy is stalled. */
+export const COPY_STALLED_MS = 10_000
+/** Symlinks on the way to a file (linux/namei.h MAXSYMLINKS). */
+export const SYMLINKS_FOLLOWED_MAX = 40
+
+// — Several sources, and caches in front of them —
+
+/** A source that has company fails after this long without an answer; the next one is asked. */
+export const SOURCE_MS_MAX = 30_000
+/** The same source is reported as failing once in so long. */
+export const SOURCE_FAULT_LOG_MS = 60_000
+/** Answers whose duration is remembered, to tell when a source is slow … */
+export const LATENCY_SAMPLES = 128
+/** … once there are this many. */
+export const LATENCY_SAMPLES_MIN = 20
+/** No second source is asked before this long: below it the first one is about to answer. */
+export const HEDGE_MS_MIN = 5
+/** Share of the questions that may go to a second source, too … */
+export const HEDGE_SHARE_MAX = 0.1
+/** … and how many of them in a row. */
+export const HEDGE_BURST = 10
+/** A blob that is only to be had as a whole is handed out of memory while it is cached, up to here. */
+export const CACHE_HELD_BYTES_MAX = 4 * MiB
+/** Closures above this many encoded bytes are passed through and not cached: they are held until complete. */
+export const CACHE_CLOSURE_BYTES_MAX = 128 * MiB
+/** Chunk lists that a cache remembers, counted in chunks. */
+export const CACHE_CHUNK_LISTS_MAX = 200_000
+/** Instances of one section of a composition file. */
+export const COMPOSITION_INSTANCES_MAX = 1_000
+/** A composition file is written by hand. */
+export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
+/** Blobs that a cache remembers to be corrupt in it. */
+export const CACHE_CORRUPT_MAX = 10_000
 
 // — gRPC —
 
@@ -202,10 +256,16 @@ export const HTTP_DOCUMENT_MS_MAX = 30_000
 export const NIX_CACHE_INFO_BYTES_MAX = 64 * KiB
 /** A binary cache that could not be reached is not asked again for this long. */
 export const NIX_CACHE_DOWN_MS = 3_000
+/** The castore beside a binary cache that failed once is not asked again for this long: there are the NARs. */
+export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
 /** A path that no binary cache had is asked for again after this long. */
 export const SUBSTITUTE_ABSENT_MS = 30_000
 /** Absent paths that are remembered for that long. */
 export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** What was wrong with a path is told again without another download for this long … */
+export const SUBSTITUTE_REFUSED_MS = 10_000
+/** … of this many paths. */
+export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
 /** NARs that are downloaded at the same time; more wait for their turn. */
