@@ -1,8 +1,9 @@
+import { formatBytes } from '../support/format.ts'
 import { COPY_STALLED_MS } from '../support/limits.ts'
 import type { BlobCopyProgress } from '../transfer/copy-blob.ts'
 import type { CopyPathsProgress } from '../transfer/copy-paths.ts'
 import type { IngestProgress } from '../transfer/source.ts'
-import { formatBytes, formatPaths, formatSeconds, ProgressLine } from './progress.ts'
+import { formatPaths, formatSeconds, ProgressLine } from './progress.ts'
 
 interface Sized {
   readonly narSize: bigint

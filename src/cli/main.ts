@@ -12,6 +12,7 @@ import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
 import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
+import { addNarBridgeCommand } from './nar-bridge.ts'
 import { addPathInfoCommand } from './path-info.ts'
 import { VERSION } from './version.ts'
 
@@ -32,6 +33,7 @@ addCatCommand(program)
 addPathInfoCommand(program)
 addExportNarCommand(program)
 addKeyCommand(program)
+addNarBridgeCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {

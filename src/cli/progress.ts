@@ -2,6 +2,7 @@
  * Progress of long work on standard error: one line that is redrawn on a terminal, a plain line every few seconds
  * elsewhere. Standard output is never touched.
  */
+import { formatBytes } from '../support/format.ts'
 import type { IngestProgress } from '../transfer/source.ts'
 
 const REDRAW_MS = 100
@@ -94,15 +95,6 @@ export class ImportProgress implements IngestProgress {
 /** `3/5 paths` */
 export function formatPaths(done: number, total: number): string {
   return `${done}/${total} ${total === 1 ? 'path' : 'paths'}`
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
-
-/** `1536` is `1.5 KiB`. */
-export function formatBytes(bytes: number): string {
-  const power = bytes < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(bytes) / 10))
-  const value = bytes / 1024 ** power
-  return `${power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`
 }
 
 export function formatSeconds(seconds: number): string {

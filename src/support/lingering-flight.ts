@@ -38,7 +38,9 @@ export class LingeringFlight<K, V> implements AsyncDisposable {
       throw new StoreError('exhausted', `${this.#flightsMax} are being worked on already: try again later`)
     let result: Promise<V> | undefined
     const flight = (call: Call) => {
-      result = work(call)
+      // Closing ends it for those who still wait, too.
+      const { signal: closing } = this.#closing
+      result = work({ signal: call.signal ? AbortSignal.any([call.signal, closing]) : closing })
       return result
     }
     const running = this.#attend(key, flight)
