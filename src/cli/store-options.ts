@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
 import { checkPathInfo } from '../transfer/check-path-info.ts'
+import { copyCastore } from '../transfer/copy-castore.ts'
 import { ingestNar } from '../transfer/ingest-nar.ts'
 import { loggerOf } from './logging.ts'
 
@@ -40,5 +41,5 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
 
 /** Opens stores for a command: the one way in which commands do. */
 export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
-  return openStores(addresses, { nars: { ingestNar, checkPathInfo }, logger: loggerOf(command) })
+  return openStores(addresses, { nars: { ingestNar, checkPathInfo, copyCastore }, logger: loggerOf(command) })
 }

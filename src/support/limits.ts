@@ -227,6 +227,8 @@ export const HTTP_DOCUMENT_MS_MAX = 30_000
 export const NIX_CACHE_INFO_BYTES_MAX = 64 * KiB
 /** A binary cache that could not be reached is not asked again for this long. */
 export const NIX_CACHE_DOWN_MS = 3_000
+/** The castore beside a binary cache that failed once is not asked again for this long: there are the NARs. */
+export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
 /** A path that no binary cache had is asked for again after this long. */
 export const SUBSTITUTE_ABSENT_MS = 30_000
 /** Absent paths that are remembered for that long. */

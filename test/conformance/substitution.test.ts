@@ -4,7 +4,9 @@ import { memoryDirectoryService } from '../../src/services/directories/memory.ts
 import { httpClient } from '../../src/services/http-client.ts'
 import { nixHttpPathInfoService, type Substitution } from '../../src/services/pathinfos/nix-http.ts'
 import { type NixHttpAddress, parseNixHttpAddress } from '../../src/services/pathinfos/nix-http-address.ts'
+import { StoreError } from '../../src/support/errors.ts'
 import { checkPathInfo } from '../../src/transfer/check-path-info.ts'
+import { copyCastore } from '../../src/transfer/copy-castore.ts'
 import { ingestNar } from '../../src/transfer/ingest-nar.ts'
 import { type OpenSubstituter, type Substituter, substitutionCases } from './substitution.ts'
 import { brokenCases, nothingToClean, runCases } from './suite.ts'
@@ -16,7 +18,8 @@ interface Flaws {
 }
 
 function opening({ check, address = (same) => same, wrap = (same) => same }: Flaws): OpenSubstituter {
-  return (addresses, { policy, ...options } = {}) => {
+  return (addresses, { policy, beside, ...options } = {}) => {
+    let asksBeside = 0
     const castore = { blobs: memoryBlobService(), directories: memoryDirectoryService() }
     const client = httpClient({ retryMs: [1, 1], ...policy })
     const kept: string[] = []
@@ -25,6 +28,11 @@ function opening({ check, address = (same) => same, wrap = (same) => same }: Fla
       caches: addresses.map(parseNixHttpAddress).map(address),
       substitution: {
         ingest: (nar, ingestOptions) => ingestNar(castore, nar, ingestOptions),
+        async copyCastore(_origin, node, copyOptions) {
+          asksBeside++
+          if (!beside) throw new StoreError('unavailable', 'nobody is there')
+          return await copyCastore(beside, castore, node, copyOptions)
+        },
         check: check ?? ((pathInfo, ingested, call) => checkPathInfo(castore, pathInfo, ingested, call)),
         async keep({ storePath }) {
           kept.push(storePath.toString())
@@ -36,6 +44,9 @@ function opening({ check, address = (same) => same, wrap = (same) => same }: Fla
       pathInfos,
       castore,
       kept,
+      get asksBeside() {
+        return asksBeside
+      },
       async [Symbol.asyncDispose]() {
         await pathInfos[Symbol.asyncDispose]()
         client[Symbol.dispose]()
@@ -56,10 +67,15 @@ describe('the suite of substitution fails', () => {
     'one that checks no signatures': { address: (address) => ({ ...address, trustedKeys: undefined }) },
     'one that takes failures for absence': {
       wrap: (sound) => ({
-        ...sound,
+        castore: sound.castore,
+        kept: sound.kept,
+        get asksBeside() {
+          return sound.asksBeside
+        },
         [Symbol.asyncDispose]: () => sound[Symbol.asyncDispose](),
         pathInfos: {
-          ...sound.pathInfos,
+          put: (pathInfo) => sound.pathInfos.put(pathInfo),
+          list: () => sound.pathInfos.list(),
           get: (hash, call) => sound.pathInfos.get(hash, call).catch(() => undefined),
         },
       }),

@@ -13,6 +13,7 @@ import { COMPRESSIONS } from '../../src/support/decompress.ts'
 import { StoreError } from '../../src/support/errors.ts'
 import { type Contents, renderNar } from '../../src/transfer/render-nar.ts'
 import {
+  asBridgePath,
   CACHE_KEY,
   type CachedPath,
   type CachedPathOptions,
@@ -28,6 +29,8 @@ import { makeSigningKey } from '../support/signing-keys.ts'
 import type { Case } from './suite.ts'
 
 export interface Substituter extends AsyncDisposable {
+  /** How often what is beside the cache was asked. */
+  readonly asksBeside: number
   readonly pathInfos: PathInfoService
   readonly castore: Contents
   /** Names of the paths that were told to be kept for the next time. */
@@ -37,6 +40,8 @@ export interface Substituter extends AsyncDisposable {
 export interface SubstituterOptions {
   readonly policy?: Partial<HttpPolicy>
   readonly absentMs?: number
+  /** What is beside the cache; nothing answers there unless given. */
+  readonly beside?: Contents
 }
 
 /** Opens a service over the caches that the addresses name, with empty stores behind it. */
@@ -567,6 +572,67 @@ const patienceCases: readonly Case<OpenSubstituter>[] = [
   },
 ]
 
+const castoreCases: readonly Case<OpenSubstituter>[] = [
+  {
+    title: 'copies contents from the castore beside a nar-bridge',
+    run: (open) =>
+      withCache(async (cache) => {
+        const path = asBridgePath(await makeCachedPath('one'))
+        cache.add(path)
+        await using substituter = open([cache.address], { beside: path.castore })
+        await assertSubstituted(substituter, path)
+        assert.deepEqual([substituter.asksBeside, cache.narRequests], [1, 0])
+      }),
+  },
+  {
+    title: 'leaves the castore alone when it is told to',
+    run: (open) =>
+      withCache(async (cache) => {
+        const path = asBridgePath(await makeCachedPath('one'))
+        cache.add(path)
+        await using substituter = open([`${cache.address}&force_download_nar=true`], { beside: path.castore })
+        await assertSubstituted(substituter, path)
+        assert.deepEqual([substituter.asksBeside, cache.narRequests], [0, 1])
+      }),
+  },
+  {
+    title: 'downloads the NAR when there is no castore, and asks for none for a while',
+    run: (open) =>
+      withCache(async (cache) => {
+        await using substituter = open([cache.address])
+        for (const label of ['one', 'two']) {
+          const path = asBridgePath(await makeCachedPath(label))
+          cache.add(path)
+          await assertSubstituted(substituter, path)
+        }
+        assert.deepEqual([substituter.asksBeside, cache.narRequests], [1, 2])
+      }),
+  },
+  ...(['lacks something', 'has another tree'] as const).map((how) => ({
+    title: `downloads the NAR when the castore ${how}`,
+    run: (open: OpenSubstituter) =>
+      withCache(async (cache) => {
+        const [one, two] = [await makeCachedPath('one'), await makeCachedPath('two')]
+        const path = how === 'has another tree' ? asBridgePath(one, two.pathInfo.node) : asBridgePath(one)
+        cache.add(path, { file: one.nar })
+        await using substituter = open([cache.address], { beside: two.castore })
+        await assertSubstituted(substituter, path)
+        assert.deepEqual([substituter.asksBeside, cache.narRequests], [1, 1])
+      }),
+  })),
+  {
+    title: 'refuses a tree that is not the NAR, when there is no other',
+    run: (open) =>
+      withCache(async (cache) => {
+        const [one, two] = [await makeCachedPath('one'), await makeCachedPath('two')]
+        const path = asBridgePath(one, two.pathInfo.node)
+        cache.add(path, { file: (response) => response.writeHead(404).end() })
+        await using substituter = open([cache.address], { beside: two.castore })
+        await assertRefused(substituter, path, 'unavailable', /HTTP status 404/)
+      }),
+  },
+]
+
 export const substitutionCases: readonly Case<OpenSubstituter>[] = [
   ...soundCases,
   ...trustCases,
@@ -575,4 +641,5 @@ export const substitutionCases: readonly Case<OpenSubstituter>[] = [
   ...absenceCases,
   ...severalCases,
   ...patienceCases,
+  ...castoreCases,
 ]

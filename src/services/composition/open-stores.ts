@@ -1,5 +1,4 @@
 import type { SizeFormula } from '../../model/castore/directory.ts'
-import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
@@ -17,21 +16,13 @@ import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import type { GrpcAddress } from '../grpc-address.ts'
 import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
-import { httpClient } from '../http-client.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
 import { grpcPathInfoService } from '../pathinfos/grpc.ts'
-import type {
-  IngestedNar,
-  IngestNarOptions,
-  NarCalculation,
-  PathInfoService,
-} from '../pathinfos/interface.ts'
+import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
-import { nixHttpPathInfoService } from '../pathinfos/nix-http.ts'
-import { substitutingPathInfoService } from '../pathinfos/substituting.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
 import {
   parseAddress,
@@ -40,22 +31,13 @@ import {
   type StoreAddress,
   type SubstitutingAddress,
 } from './address.ts'
+import type { Castore, NarTransfer } from './nar-transfer.ts'
+import { openSubstituter } from './open-substituter.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
   readonly directories: string
   readonly pathInfos: string
-}
-
-/** What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts). */
-export interface NarTransfer {
-  ingestNar(stores: Castore, nar: AsyncIterable<Uint8Array>, options: IngestNarOptions): Promise<IngestedNar>
-  checkPathInfo(stores: Castore, claim: PathInfo, ingested: IngestedNar, call: Call): Promise<void>
-}
-
-export interface Castore {
-  readonly blobs: BlobService
-  readonly directories: DirectoryService
 }
 
 /** The three services. Disposing of them closes files and connections; let calls end first. */
@@ -175,26 +157,11 @@ class Opening implements AsyncDisposable {
   }
 
   async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
-    const { nars, castore, askSizeFormula, logger } = around
+    const { nars } = around
     if (!nars) throw new StoreError('unimplemented', 'binary caches cannot be used here')
     const near = address.near && (await this.pathInfos(address.near, around))
-    const far = nixHttpPathInfoService({
-      client: this.#opened.use(httpClient()),
-      caches: address.caches,
-      substitution: {
-        async ingest(nar, options) {
-          const sizeFormula = await askSizeFormula?.(options)
-          return await nars.ingestNar(castore, nar, { ...options, sizeFormula })
-        },
-        check: (pathInfo, ingested, call) => nars.checkPathInfo(castore, pathInfo, ingested, call),
-        ...(near && { keep: (pathInfo, call) => near.pathInfos.put(pathInfo, call) }),
-      },
-      ...(logger && { logger }),
-    })
-    this.#opened.use(far)
-    return near
-      ? { ...near, pathInfos: substitutingPathInfoService(near.pathInfos, far) }
-      : { pathInfos: far }
+    const settings = { ...around, nars, near: near?.pathInfos, opened: this.#opened }
+    return { ...near, pathInfos: openSubstituter(address, settings) }
   }
 
   /** Services at one address share a connection. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Node } from '../../model/castore/node.ts'
 import type { NarInfo } from '../../model/nix/narinfo.ts'
 import { parseNarInfo } from '../../model/nix/narinfo-parser.ts'
 import { type NixCacheInfo, parseNixCacheInfo } from '../../model/nix/nix-cache-info.ts'
@@ -14,10 +15,12 @@ import {
   NARINFO_BYTES_MAX,
   NIX_CACHE_DOWN_MS,
   NIX_CACHE_INFO_BYTES_MAX,
+  NIX_CASTORE_FORGONE_MS,
 } from '../../support/limits.ts'
 import type { HttpClient, HttpResponse } from '../http-client.ts'
 import { download } from '../http-download.ts'
 import { shownUrl, unexpectedStatus } from '../http-error.ts'
+import { parseCastoreNarUrl } from './castore-nar-url.ts'
 import type { NixHttpAddress } from './nix-http-address.ts'
 
 /** What caches call absence: those in buckets that may not be listed say 403 (spec §6.8). */
@@ -30,6 +33,7 @@ export class NixCache {
   readonly name: string
   readonly #client: HttpClient
   #info: NixCacheInfo | undefined
+  #castoreForgoneUntil = 0
   #down: { readonly failure: StoreError; readonly until: number } | undefined
 
   constructor(client: HttpClient, address: NixHttpAddress) {
@@ -81,6 +85,22 @@ export class NixCache {
     } catch (error) {
       throw blamed(error)
     }
+  }
+
+  /**
+   * The root node, where the NAR's URL spells it out and so is that of a nar-bridge, and the origin that is taken to
+   * have its castore (spec §6.8); `undefined` where there is none, or none that was of use lately.
+   */
+  castoreOf(narInfo: NarInfo): { readonly node: Node; readonly origin: string } | undefined {
+    if (this.address.forceDownloadNar || performance.now() < this.#castoreForgoneUntil) return undefined
+    const named = parseCastoreNarUrl(narInfo.url)
+    if (named?.narSize !== narInfo.narSize) return undefined
+    return { node: named.node, origin: this.address.url.origin }
+  }
+
+  /** Bridges without castore beside them are common, and asking them each time would only take time. */
+  forgoCastore(): void {
+    this.#castoreForgoneUntil = performance.now() + NIX_CASTORE_FORGONE_MS
   }
 
   async *#file(narInfo: NarInfo, call: Call): AsyncGenerator<Uint8Array> {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Node } from '../../model/castore/node.ts'
 import type { NarInfo } from '../../model/nix/narinfo.ts'
 import { type PathInfo, pathInfoOf } from '../../model/nix/path-info.ts'
 import { encodePathInfo } from '../../model/wire/path-info.ts'
@@ -18,7 +19,7 @@ import {
 import { LingeringFlight } from '../../support/lingering-flight.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import type { HttpClient } from '../http-client.ts'
-import type { IngestedNar, IngestNar, PathInfoService } from './interface.ts'
+import type { CopyCastoreOptions, IngestedNar, IngestNar, PathInfoService } from './interface.ts'
 import { blamed, NixCache } from './nix-cache.ts'
 import type { NixHttpAddress } from './nix-http-address.ts'
 import { whyUntrusted } from './signature-checking.ts'
@@ -30,6 +31,11 @@ export interface Substitution {
   readonly ingest: IngestNar
   /** Throws unless the ingested NAR is the one that the path info describes, its content address included. */
   readonly check: (pathInfo: PathInfo, ingested: IngestedNar, call: Call) => Promise<void>
+  /**
+   * Copies the tree below `node` from the castore service that may be at `origin` (`https://host:port`), and tells what
+   * NAR the copy renders to.
+   */
+  readonly copyCastore?: (origin: string, node: Node, options: CopyCastoreOptions) => Promise<IngestedNar>
   /** Keeps a path info that was checked, for the next time; `undefined` when nothing does. */
   readonly keep?: (pathInfo: PathInfo, call: Call) => Promise<unknown>
 }
@@ -165,36 +171,66 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     const key = hex(narInfo.storePath.digest)
     this.#underway.set(key, log)
     try {
-      const ingested = await this.#ingest(cache, narInfo, log, call)
-      const pathInfo = pathInfoOf(narInfo, ingested.node)
-      await this.#check(cache, pathInfo, ingested, call)
+      const pathInfo =
+        (await this.#copyCastore(cache, narInfo, log, call)) ??
+        (await this.#ingest(cache, narInfo, log, call))
       await this.#substitution.keep?.(pathInfo, call)
-      log.done(ingested.narSha256)
+      log.done()
       return pathInfo
     } finally {
       this.#underway.delete(key)
     }
   }
 
-  async #ingest(
+  /** The shorter way, where the cache is a nar-bridge; whatever is wrong with it, there is the NAR. */
+  async #copyCastore(
     cache: NixCache,
     narInfo: NarInfo,
     progress: SubstitutionLog,
     call: Call,
-  ): Promise<IngestedNar> {
-    const nar = cache.openNar(narInfo, call)
+  ): Promise<PathInfo | undefined> {
+    const tree = cache.castoreOf(narInfo)
+    if (!tree || !this.#substitution.copyCastore) return undefined
+    const { narSize } = narInfo
     try {
-      return await this.#substitution.ingest(nar, { ...call, progress, contentAddress: narInfo.ca })
+      const copied = await this.#substitution.copyCastore(tree.origin, tree.node, {
+        ...call,
+        narSize,
+        progress,
+      })
+      return await this.#checked(cache, narInfo, copied, call)
     } catch (error) {
-      throw withContext(`the NAR of ${narInfo.storePath}, from ${cache.name}`, blamed(error))
+      throwIfAborted(call.signal)
+      cache.forgoCastore()
+      const { message } = StoreError.from(error)
+      this.#logger.warn(
+        { castore: tree.origin, reason: message },
+        'cannot copy contents, downloading the NAR',
+      )
+      progress.restart()
+      return undefined
     }
   }
 
-  async #check(cache: NixCache, pathInfo: PathInfo, ingested: IngestedNar, call: Call): Promise<void> {
+  async #ingest(cache: NixCache, narInfo: NarInfo, progress: SubstitutionLog, call: Call): Promise<PathInfo> {
+    const nar = cache.openNar(narInfo, call)
+    const ingested = await this.#blaming(`the NAR of ${narInfo.storePath}, from ${cache.name}`, () =>
+      this.#substitution.ingest(nar, { ...call, progress, contentAddress: narInfo.ca }),
+    )
+    return await this.#checked(cache, narInfo, ingested, call)
+  }
+
+  async #checked(cache: NixCache, narInfo: NarInfo, ingested: IngestedNar, call: Call): Promise<PathInfo> {
+    const pathInfo = pathInfoOf(narInfo, ingested.node)
+    await this.#blaming(cache.name, () => this.#substitution.check(pathInfo, ingested, call))
+    return pathInfo
+  }
+
+  async #blaming<T>(context: string, work: () => Promise<T>): Promise<T> {
     try {
-      await this.#substitution.check(pathInfo, ingested, call)
+      return await work()
     } catch (error) {
-      throw withContext(cache.name, blamed(error))
+      throw withContext(context, blamed(error))
     }
   }
 }
