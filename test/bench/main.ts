@@ -2,10 +2,11 @@
  * `npm run bench -- NAME`: measures ours and its peers side by side, in one run, and prints ratios. Figures in
  * docs/benchmarks.md come from here. Timing has no place in tests; tests have no place here.
  */
+import { benchCopy } from './copy.ts'
 import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
 
-const BENCHES: Record<string, () => Promise<void>> = { grpc: benchGrpc, mount: benchMount }
+const BENCHES: Record<string, () => Promise<void>> = { copy: benchCopy, grpc: benchGrpc, mount: benchMount }
 
 const name = process.argv[2] ?? ''
 const bench = BENCHES[name]
