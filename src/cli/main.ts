@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { addCatCommand } from './cat.ts'
+import { addConfigCommand } from './config.ts'
 import { addCopyCommand } from './copy.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addExportNarCommand } from './export-nar.ts'
@@ -23,6 +24,7 @@ const program = new Command('tvix-store')
   // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
   .exitOverride()
 addLoggingOptions(program)
+addConfigCommand(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import type { Origin, Origins } from '../services/composition/graph.ts'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
 import { checkPathInfo } from '../transfer/check-path-info.ts'
 import { copyCastore } from '../transfer/copy-castore.ts'
@@ -7,28 +8,48 @@ import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
 export function addStoreOptions(command: Command, defaults: StoreAddresses): Command {
-  return command
-    .addOption(
-      new Option('--blob-service-addr <address>', 'where blobs are')
-        .env('BLOB_SERVICE_ADDR')
-        .default(defaults.blobs),
-    )
-    .addOption(
-      new Option('--directory-service-addr <address>', 'where directories are')
-        .env('DIRECTORY_SERVICE_ADDR')
-        .default(defaults.directories),
-    )
-    .addOption(
-      new Option('--path-info-service-addr <address>', 'where path infos are')
-        .env('PATH_INFO_SERVICE_ADDR')
-        .default(defaults.pathInfos),
-    )
+  return (
+    command
+      .addOption(
+        new Option('--blob-service-addr <address>', 'where blobs are')
+          .env('BLOB_SERVICE_ADDR')
+          .default(defaults.blobs),
+      )
+      .addOption(
+        new Option('--directory-service-addr <address>', 'where directories are')
+          .env('DIRECTORY_SERVICE_ADDR')
+          .default(defaults.directories),
+      )
+      .addOption(
+        new Option(
+          '--path-info-service-addr <address>',
+          'where path infos are; binary caches (nix+https://…) may follow, with blanks between',
+        )
+          .env('PATH_INFO_SERVICE_ADDR')
+          .default(defaults.pathInfos),
+      )
+      .addOption(
+        new Option(
+          '--store-composition <file>',
+          'a TOML file that says how services are put together, in the place of the three addresses',
+        ).env('STORE_COMPOSITION'),
+      )
+      // The name that scripts written for other implementations use.
+      .addOption(
+        new Option('--experimental-store-composition <file>')
+          .env('EXPERIMENTAL_STORE_COMPOSITION')
+          .conflicts('storeComposition')
+          .hideHelp(),
+      )
+  )
 }
 
 export interface StoreOptions {
   readonly blobServiceAddr: string
   readonly directoryServiceAddr: string
   readonly pathInfoServiceAddr: string
+  readonly storeComposition?: string
+  readonly experimentalStoreComposition?: string
 }
 
 export function storeAddresses(options: StoreOptions): StoreAddresses {
@@ -36,6 +57,23 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
     blobs: options.blobServiceAddr,
     directories: options.directoryServiceAddr,
     pathInfos: options.pathInfoServiceAddr,
+    composition: options.storeComposition ?? options.experimentalStoreComposition,
+  }
+}
+
+/** Whether each of them was given on the command line, in the environment, or not at all. */
+export function storeOrigins(command: Command): Origins {
+  const origin = (option: string): Origin => {
+    const found = command.options.find((each) => each.attributeName() === option)
+    const source = command.getOptionValueSource(option)
+    if (source === 'cli') return { from: 'flag', name: found?.long ?? option }
+    if (source === 'env') return { from: 'environment', name: found?.envVar ?? option }
+    return { from: 'default' }
+  }
+  return {
+    blobs: origin('blobServiceAddr'),
+    directories: origin('directoryServiceAddr'),
+    pathInfos: origin('pathInfoServiceAddr'),
   }
 }
 

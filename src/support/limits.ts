@@ -148,6 +148,35 @@ export const COPY_STALLED_MS = 10_000
 /** Symlinks on the way to a file (linux/namei.h MAXSYMLINKS). */
 export const SYMLINKS_FOLLOWED_MAX = 40
 
+// — Several sources, and caches in front of them —
+
+/** A source that has company fails after this long without an answer; the next one is asked. */
+export const SOURCE_MS_MAX = 30_000
+/** The same source is reported as failing once in so long. */
+export const SOURCE_FAULT_LOG_MS = 60_000
+/** Answers whose duration is remembered, to tell when a source is slow … */
+export const LATENCY_SAMPLES = 128
+/** … once there are this many. */
+export const LATENCY_SAMPLES_MIN = 20
+/** No second source is asked before this long: below it the first one is about to answer. */
+export const HEDGE_MS_MIN = 5
+/** Share of the questions that may go to a second source, too … */
+export const HEDGE_SHARE_MAX = 0.1
+/** … and how many of them in a row. */
+export const HEDGE_BURST = 10
+/** A blob that is only to be had as a whole is handed out of memory while it is cached, up to here. */
+export const CACHE_HELD_BYTES_MAX = 4 * MiB
+/** Closures above this many encoded bytes are passed through and not cached: they are held until complete. */
+export const CACHE_CLOSURE_BYTES_MAX = 128 * MiB
+/** Chunk lists that a cache remembers, counted in chunks. */
+export const CACHE_CHUNK_LISTS_MAX = 200_000
+/** Instances of one section of a composition file. */
+export const COMPOSITION_INSTANCES_MAX = 1_000
+/** A composition file is written by hand. */
+export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
+/** Blobs that a cache remembers to be corrupt in it. */
+export const CACHE_CORRUPT_MAX = 10_000
+
 // — gRPC —
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
@@ -233,6 +262,10 @@ export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
 export const SUBSTITUTE_ABSENT_MS = 30_000
 /** Absent paths that are remembered for that long. */
 export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** What was wrong with a path is told again without another download for this long … */
+export const SUBSTITUTE_REFUSED_MS = 10_000
+/** … of this many paths. */
+export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
 /** NARs that are downloaded at the same time; more wait for their turn. */

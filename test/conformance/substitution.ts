@@ -319,7 +319,15 @@ const narCases: readonly Case<OpenSubstituter>[] = [
     narInfo: UNHASHED,
     file: tampered(file),
   })),
-  refusal('a file with another bit', 'corrupt', /not its FileHash/, ({ file }) => ({ file: tampered(file) })),
+  refusal(
+    'a file with another bit',
+    'corrupt',
+    /not its FileHash/,
+    ({ file }) => ({ file: tampered(file) }),
+    {
+      downloads: 1,
+    },
+  ),
   refusal('the NAR of another path', 'corrupt', /NarHash is|NarSize is|more comes out/, async () => ({
     narInfo: UNHASHED,
     file: (await makeCachedPath('two')).file,

@@ -2,6 +2,7 @@ import { ValidationError } from '../../model/castore/validation-error.ts'
 import { StoreError } from '../../support/errors.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
 import { type NixHttpAddress, parseNixHttpAddress } from '../pathinfos/nix-http-address.ts'
+import { withoutSecrets } from './secrets.ts'
 
 /** Which of the three services an address is for: each has backends of its own (spec §3.1). */
 export type Role = 'blobs' | 'directories' | 'pathInfos'
@@ -135,7 +136,7 @@ function percentDecoded(encoded: string): string | undefined {
 
 function invalid(role: Role, text: string, why: string): ValidationError {
   const forms = SCHEMES[role].map((scheme) => FORMS[scheme]).join(', ')
-  const what = text === '' ? 'an empty address' : text
+  const what = text === '' ? 'an empty address' : withoutSecrets(text)
   return new ValidationError(
     'InvalidAddress',
     `${what} is no address for ${ROLE_NAMES[role]}: ${why}; expected ${forms}`,
@@ -143,7 +144,10 @@ function invalid(role: Role, text: string, why: string): ValidationError {
 }
 
 function unsupported(text: string): StoreError {
-  return new StoreError('unimplemented', `${withoutSecrets(text)}: not supported in this build`)
+  return new StoreError(
+    'unimplemented',
+    `${withoutSecrets(text.replace(/[?#].*$/s, ''))}: not supported in this build`,
+  )
 }
 
 function redbIsNotOurs(text: string): StoreError {
@@ -151,9 +155,4 @@ function redbIsNotOurs(text: string): StoreError {
     'unimplemented',
     `${text}: redb files belong to the Rust implementation; use lmdb:///path instead. To take the data along, serve the file with the Rust tvix-store and copy it over gRPC`,
   )
-}
-
-/** Credentials of cloud addresses stand in the query or before the host; neither belongs on a terminal. */
-function withoutSecrets(text: string): string {
-  return text.replace(/[?#].*$/s, '').replace(/\/\/[^/@]*@/, '//')
 }

@@ -4,7 +4,7 @@ import { grpcDirectoryService } from '../directories/grpc.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
 import type { GrpcPolicy } from '../grpc-policy.ts'
-import type { Castore } from './nar-transfer.ts'
+import type { Castore } from './stores.ts'
 
 /** There is another way to the contents, so nobody waits for a peer that may not be one. */
 const IMPATIENT: Partial<GrpcPolicy> = { retryMs: [], patienceMs: 10_000, resumptions: 1 }

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { systemCode } from '../../support/errors.ts'
-import type { StoreAddresses } from './open-stores.ts'
+import type { StoreAddresses } from './stores.ts'
 
 const SYSTEM_STATE = '/var/lib/tvix-store'
 const LOCAL_DAEMON = 'grpc+http://[::1]:8000'

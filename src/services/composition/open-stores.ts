@@ -1,193 +1,158 @@
-import type { SizeFormula } from '../../model/castore/directory.ts'
-import type { Call } from '../../support/call.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
-import type { Logger } from '../../support/log.ts'
-import { grpcBlobService } from '../blobs/grpc.ts'
-import type { BlobService } from '../blobs/interface.ts'
-import { memoryBlobService } from '../blobs/memory.ts'
-import { objectStoreBlobService } from '../blobs/object-store.ts'
+import { withContext } from '../../support/errors.ts'
+import { silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
-import { grpcDirectoryService } from '../directories/grpc.ts'
-import { askSizeFormula } from '../directories/grpc-size-formula.ts'
-import type { DirectoryService } from '../directories/interface.ts'
-import { openLmdbDirectoryService } from '../directories/lmdb.ts'
-import { memoryDirectoryService } from '../directories/memory.ts'
-import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
-import type { GrpcAddress } from '../grpc-address.ts'
-import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
-import { openFileObjectStore } from '../objects/file.ts'
-import type { ObjectStore } from '../objects/interface.ts'
-import { memoryObjectStore } from '../objects/memory.ts'
-import { grpcPathInfoService } from '../pathinfos/grpc.ts'
-import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
-import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
-import { memoryPathInfoService } from '../pathinfos/memory.ts'
+import type { NarCalculation } from '../pathinfos/interface.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
-import {
-  parseAddress,
-  parsePathInfoAddress,
-  type Role,
-  type StoreAddress,
-  type SubstitutingAddress,
-} from './address.ts'
-import type { Castore, NarTransfer } from './nar-transfer.ts'
-import { openSubstituter } from './open-substituter.ts'
+import { type Source, SourceSet } from '../source-set.ts'
+import type { Role } from './address.ts'
+import { Backends } from './backends.ts'
+import type { Graph, GraphNode } from './graph.ts'
+import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from './kinds.ts'
+import { readGraph } from './read-graph.ts'
+import type { StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
-export interface StoreAddresses {
-  readonly blobs: string
-  readonly directories: string
-  readonly pathInfos: string
-}
-
-/** The three services. Disposing of them closes files and connections; let calls end first. */
-export interface Stores extends AsyncDisposable {
-  readonly blobs: BlobService
-  readonly directories: DirectoryService
-  readonly pathInfos: PathInfoService
-  /** The peer's, when path infos come from one; otherwise NARs are rendered here. */
-  readonly narCalculation?: NarCalculation
-  /** What sizes of directories the peer takes, when directories go to one. */
-  readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
-  /** The addresses, for messages. */
-  readonly describe: string
-}
-
-/** What the services need that the rooms above them have. */
-export interface StoreSettings {
-  /** Needed for addresses of binary caches, whose NARs become blobs and directories of the other two addresses. */
-  readonly nars?: NarTransfer
-  /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
-  readonly logger?: Logger
-}
+export type { Castore, NarTransfer, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
 /**
  * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
  * does, or with the address in front of what opening it said; what was opened by then is closed again.
  */
 export async function openStores(addresses: StoreAddresses, settings: StoreSettings = {}): Promise<Stores> {
-  const parsed = {
-    blobs: parseAddress('blobs', addresses.blobs),
-    directories: parseAddress('directories', addresses.directories),
-    pathInfos: parsePathInfoAddress(addresses.pathInfos),
-  }
-  await using opening = new Opening()
-  // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
-  // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
-  // sees it. Local backends too: disks rot, and buckets are written by others.
-  const castore = {
-    blobs: verifyingBlobService(
-      await named('blobs', addresses, () => opening.blobs(parsed.blobs)),
-      addresses.blobs,
-    ),
-    directories: verifyingDirectoryService(
-      await named('directories', addresses, () => opening.directories(parsed.directories)),
-      addresses.directories,
-    ),
-  }
-  const askSizeFormula = await opening.sizeFormula(parsed.directories)
-  const remote = await named('pathInfos', addresses, () =>
-    opening.pathInfos(parsed.pathInfos, { ...settings, castore, askSizeFormula }),
-  )
-  const opened = opening.keep()
+  return await openGraph(await readGraph(addresses), settings)
+}
+
+/** Opens the three services of a graph and what they stand on: each instance once, however many refer to it. */
+export async function openGraph(graph: Graph, settings: StoreSettings = {}): Promise<Stores> {
+  await using backends = new Backends()
+  const opening = new GraphOpening(backends, settings)
+  const blobs = await opening.service('blobs', graph.blobs)
+  const directories = await opening.service('directories', graph.directories)
+  const askSizeFormula = await opening.sizeFormula(graph.directories)
+  const pathInfos = await opening.service('pathInfos', graph.pathInfos)
+  const narCalculation = opening.narCalculations.get(graph.pathInfos)
+  const opened = backends.keep()
   return {
-    ...castore,
-    // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
-    pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
-    ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
+    blobs,
+    directories,
+    pathInfos,
+    ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
-    describe: describe(addresses),
+    describe: graph.describe,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
 
-/** What a service of path infos that fetches contents needs besides its address. */
-interface Surroundings extends StoreSettings {
-  readonly castore: Castore
-  readonly askSizeFormula: Stores['askSizeFormula']
+/**
+ * The one place where services are verified. Verifying stands directly on every backend, below all layers: whatever
+ * a disk or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader sees
+ * it. Local backends too: disks rot, and buckets are written by others. It stands once more on every layer over
+ * several sources, since a blob or closure of theirs may be put together from parts.
+ *
+ * Path infos have no digest to be compared with; there it makes sure that the answer fits the question.
+ */
+const VERIFYING: { readonly [R in Role]: (base: ServiceOf[R], source: string) => ServiceOf[R] } = {
+  blobs: verifyingBlobService,
+  directories: verifyingDirectoryService,
+  pathInfos: verifyingPathInfoService,
 }
 
-interface OpenPathInfos {
-  readonly pathInfos: PathInfoService
-  readonly narCalculation?: NarCalculation
-}
+class GraphOpening {
+  /** Of the peers that path infos come from. */
+  readonly narCalculations = new Map<GraphNode, NarCalculation>()
+  readonly #backends: Backends
+  readonly #settings: StoreSettings
+  readonly #opened = new Map<GraphNode, Promise<unknown>>()
 
-/** Opens bare backends and remembers what is to be closed. */
-class Opening implements AsyncDisposable {
-  readonly #opened = new AsyncDisposableStack()
-  readonly #channels = new Map<string, GrpcChannel>()
-
-  async blobs(address: StoreAddress): Promise<BlobService> {
-    if (address.kind === 'memory') return memoryBlobService()
-    if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
-    return objectStoreBlobService(await openObjects(address))
+  constructor(backends: Backends, settings: StoreSettings) {
+    this.#backends = backends
+    this.#settings = settings
   }
 
-  async directories(address: StoreAddress): Promise<DirectoryService> {
-    if (address.kind === 'memory') return memoryDirectoryService()
-    if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
-    if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
-    return objectStoreDirectoryService(await openObjects(address))
+  service<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
+    const opened = this.#opened.get(node) as Promise<ServiceOf[R]> | undefined
+    if (opened) return opened
+    const opening = this.#open(role, node).catch((error: unknown) => {
+      throw withContext(node.label, error)
+    })
+    this.#opened.set(node, opening)
+    return opening
   }
 
-  async sizeFormula(address: StoreAddress): Promise<Stores['askSizeFormula']> {
-    if (address.kind !== 'grpc') return undefined
-    const channel = await this.#channel(address.grpc)
-    return (call) => askSizeFormula(channel, call)
+  /** What sizes the peer takes to which directories are written in the end, if it is one. */
+  async sizeFormula(node: GraphNode): Promise<Stores['askSizeFormula']> {
+    if (node.address) return await this.#backends.sizeFormula(node.address)
+    const { writesTo } = KINDS[node.kind] as LayerKind
+    const [target] = (writesTo && node.references.get(writesTo)) || []
+    return target && (await this.sizeFormula(target))
   }
 
-  async pathInfos(address: StoreAddress, around: Surroundings): Promise<OpenPathInfos> {
-    if (address.kind === 'substituting') return await this.#substituting(address, around)
-    if (address.kind === 'grpc') {
-      const remote = grpcPathInfoService(await this.#channel(address.grpc))
-      return { pathInfos: remote, narCalculation: remote }
+  async #open<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
+    const service = node.address ? await this.#backend(role, node) : await this.#layer(role, node)
+    return VERIFYING[role](service, node.label)
+  }
+
+  async #backend<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
+    const address = node.address!
+    const open: { readonly [E in Role]: () => Promise<ServiceOf[E]> } = {
+      blobs: () => this.#backends.blobs(address, averageChunkBytes(node)),
+      directories: () => this.#backends.directories(address),
+      pathInfos: async () => {
+        const around = { ...this.#settings, ...(await this.#surroundings(node)) }
+        const { pathInfos, narCalculation } = await this.#backends.pathInfos(address, around)
+        if (narCalculation) this.narCalculations.set(node, narCalculation)
+        return pathInfos
+      },
     }
-    if (address.kind === 'lmdb')
-      return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
-    return { pathInfos: memoryPathInfoService() }
+    return await open[role]()
   }
 
-  /** Hands over what has been opened, to be closed by the new holder. */
-  keep(): AsyncDisposableStack {
-    return this.#opened.move()
+  /** Where the contents go that a service of path infos fetches; the others have no need of it. */
+  async #surroundings(node: GraphNode) {
+    const [blobs] = node.references.get('blob_service') ?? []
+    const [directories] = node.references.get('directory_service') ?? []
+    if (!blobs || !directories) return { castore: undefined, askSizeFormula: undefined }
+    const castore = {
+      blobs: await this.service('blobs', blobs),
+      directories: await this.service('directories', directories),
+    }
+    return { castore, askSizeFormula: await this.sizeFormula(directories) }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#opened.disposeAsync()
+  async #layer<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
+    const sources = new Map<string, readonly Source<ServiceOf[R]>[]>()
+    for (const [field, targets] of node.references)
+      sources.set(
+        field,
+        await Promise.all(
+          targets.map(async (target) => ({
+            name: target.label,
+            service: await this.service(role, target),
+          })),
+        ),
+      )
+    const layers: Layers = KINDS[node.kind] as LayerKind
+    const build: Layers[R] = layers[role]
+    return await build!(this.#parts(node, sources))
   }
 
-  async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
-    const { nars } = around
-    if (!nars) throw new StoreError('unimplemented', 'binary caches cannot be used here')
-    const near = address.near && (await this.pathInfos(address.near, around))
-    const settings = { ...around, nars, near: near?.pathInfos, opened: this.#opened }
-    return { ...near, pathInfos: openSubstituter(address, settings) }
-  }
-
-  /** Services at one address share a connection. */
-  async #channel({ text }: GrpcAddress): Promise<GrpcChannel> {
-    const open = this.#channels.get(text)
-    if (open) return open
-    const channel = await openGrpcChannel(text)
-    this.#opened.defer(() => channel.close())
-    this.#channels.set(text, channel)
-    return channel
+  #parts<S>(node: GraphNode, sources: ReadonlyMap<string, readonly Source<S>[]>): Parts<S> {
+    const logger = this.#settings.logger ?? silentLogger
+    const value = (field: string) => node.fields.get(field)?.value
+    const timeout = value('timeout') as number | undefined
+    const options = timeout === undefined ? { logger } : { logger, timeoutMs: timeout * 1000 }
+    return {
+      source: (field) => sources.get(field)![0]!,
+      sources: (field) => sources.get(field)!,
+      set: (all) => new SourceSet(all, options),
+      text: (field) => value(field) as string,
+      count: (field) => value(field) as number,
+      name: node.label,
+      logger,
+    }
   }
 }
 
-async function openObjects(address: StoreAddress): Promise<ObjectStore> {
-  return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
-}
-
-async function named<T>(role: Role, addresses: StoreAddresses, open: () => Promise<T>): Promise<T> {
-  try {
-    return await open()
-  } catch (error) {
-    throw withContext(addresses[role], error)
-  }
-}
-
-function describe({ blobs, directories, pathInfos }: StoreAddresses): string {
-  if (blobs === directories && blobs === pathInfos) return blobs
-  return `blobs at ${blobs}, directories at ${directories}, path infos at ${pathInfos}`
+function averageChunkBytes(node: GraphNode): number | undefined {
+  return node.fields.get('avg_chunk_size')?.value as number | undefined
 }

@@ -7,7 +7,7 @@ import { nixHttpPathInfoService } from '../pathinfos/nix-http.ts'
 import { substitutingPathInfoService } from '../pathinfos/substituting.ts'
 import type { SubstitutingAddress } from './address.ts'
 import { CastorePeers } from './castore-peers.ts'
-import type { Castore, NarTransfer } from './nar-transfer.ts'
+import type { Castore, NarTransfer } from './stores.ts'
 
 export interface SubstituterSettings {
   readonly nars: NarTransfer

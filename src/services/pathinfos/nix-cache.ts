@@ -8,6 +8,7 @@ import { encodeNixbase32 } from '../../model/nix/nixbase32.ts'
 import { STORE_DIR } from '../../model/nix/store-path.ts'
 import { equalBytes, printable, utf8 } from '../../support/bytes.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
+import { SingleFlight } from '../../support/concurrency.ts'
 import { COMPRESSIONS, decompressed, isCompression } from '../../support/decompress.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
 import {
@@ -32,6 +33,7 @@ export class NixCache {
   /** For messages. */
   readonly name: string
   readonly #client: HttpClient
+  readonly #introductions = new SingleFlight<'info', NixCacheInfo>()
   #info: NixCacheInfo | undefined
   #castoreForgoneUntil = 0
   #down: { readonly failure: StoreError; readonly until: number } | undefined
@@ -44,16 +46,8 @@ export class NixCache {
 
   /** Asked for until it is known. Throws `precondition` for a cache of another store directory. */
   async info(call?: Call): Promise<NixCacheInfo> {
-    if (this.#info) return this.#info
-    const document = await this.#document('nix-cache-info', NIX_CACHE_INFO_BYTES_MAX, call)
-    const info = this.#blame(() => parseNixCacheInfo(document ?? new Uint8Array()))
-    if (info.storeDir !== STORE_DIR)
-      throw new StoreError(
-        'precondition',
-        `${this.name}: its paths are below ${printable(utf8(info.storeDir))}, and only those below ${STORE_DIR} are of use here`,
-      )
-    this.#info = info
-    return info
+    this.#info ??= await this.#introductions.run('info', (flight) => this.#askInfo(flight), call)
+    return this.#info
   }
 
   /** `undefined` when the cache does not have the path. Throws `corrupt` when it answers with anything else. */
@@ -135,6 +129,17 @@ export class NixCache {
     if (!narUrl || !isWeb)
       throw this.#corrupt(`the NAR of ${storePath} is said to be at "${printable(utf8(url.slice(0, 300)))}"`)
     return narUrl
+  }
+
+  async #askInfo(call: Call): Promise<NixCacheInfo> {
+    const document = await this.#document('nix-cache-info', NIX_CACHE_INFO_BYTES_MAX, call)
+    const info = this.#blame(() => parseNixCacheInfo(document ?? new Uint8Array()))
+    if (info.storeDir === STORE_DIR) return info
+    const where = printable(utf8(info.storeDir))
+    throw new StoreError(
+      'precondition',
+      `${this.name}: its paths are below ${where}, and only those below ${STORE_DIR} are of use here`,
+    )
   }
 
   /** A small file of the cache; `undefined` when it is absent. */

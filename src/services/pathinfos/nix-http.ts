@@ -14,6 +14,8 @@ import {
   SUBSTITUTE_NARINFOS_MAX,
   SUBSTITUTE_NARS_MAX,
   SUBSTITUTE_PATHS_MAX,
+  SUBSTITUTE_REFUSED_MAX,
+  SUBSTITUTE_REFUSED_MS,
   SUBSTITUTE_UNATTENDED_MS_MAX,
 } from '../../support/limits.ts'
 import { LingeringFlight } from '../../support/lingering-flight.ts'
@@ -76,6 +78,12 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     sizeCalculation: (pathInfo) => encodePathInfo(pathInfo).length,
   })
   readonly #absent: LRUCache<string, true>
+  /** What is wrong with paths that were looked at lately, so that each look at them is not a download. */
+  readonly #refused = new LRUCache<string, StoreError>({
+    max: SUBSTITUTE_REFUSED_MAX,
+    ttl: SUBSTITUTE_REFUSED_MS,
+  })
+  readonly #told = new WeakSet<StoreError>()
   readonly #underway = new Map<string, SubstitutionLog>()
 
   constructor({ client, caches, substitution, logger, absentMs }: NixHttpOptions) {
@@ -90,11 +98,14 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     const key = hex(outputHash)
     const known = this.#known.get(key)
     if (known || this.#absent.has(key)) return known
+    const refused = this.#refused.get(key)
+    if (refused) throw refused
     try {
       return await this.#flights.run(key, (flight) => this.#find(key, outputHash, flight), call)
     } catch (error) {
       const underway = this.#underway.get(key)
       if (!underway || !call?.signal?.aborted) throw error
+      underway.leave()
       throw withContext(`${underway.progress} are here, and the rest goes on to come: ask again later`, error)
     }
   }
@@ -132,9 +143,14 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
         failures.push(this.#failed(cache, error))
       }
     }
-    if (failures.length > 0) throw together(failures)
+    if (failures.length > 0) throw this.#refuse(key, together(failures))
     this.#absent.set(key, true)
     return undefined
+  }
+
+  #refuse(key: string, failure: StoreError): StoreError {
+    if (failure.code === 'corrupt') this.#refused.set(key, failure)
+    return failure
   }
 
   /** All caches that may be used. One that does not say what it is counts as a failure, and may have the path. */
@@ -152,7 +168,10 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
 
   #failed(cache: NixCache, error: unknown): StoreError {
     const failure = StoreError.from(error)
-    this.#logger.warn({ cache: cache.name, reason: failure.message }, 'cannot substitute')
+    // A cache that is down says the same for a while, to everybody.
+    if (!this.#told.has(failure))
+      this.#logger.warn({ cache: cache.name, reason: failure.message }, 'cannot substitute')
+    this.#told.add(failure)
     return failure
   }
 

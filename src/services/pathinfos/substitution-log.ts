@@ -10,6 +10,7 @@ export class SubstitutionLog implements Disposable {
   readonly #began = performance.now()
   readonly #timer: NodeJS.Timeout
   #bytes = 0
+  #left = false
 
   constructor(logger: Logger, narInfo: NarInfo, cache: string) {
     this.#logger = logger
@@ -37,6 +38,13 @@ export class SubstitutionLog implements Disposable {
   /** Bytes of the NAR that came in. */
   read(bytes: number): void {
     this.#bytes += bytes
+  }
+
+  /** A caller lost patience. Told once: whoever reads the log must know that nothing is wrong. */
+  leave(): void {
+    if (!this.#left)
+      this.#logger.info(this.#fields(), 'still substituting, though a caller did not wait for it')
+    this.#left = true
   }
 
   get progress(): string {

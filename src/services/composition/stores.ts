@@ -1,0 +1,58 @@
+import type { SizeFormula } from '../../model/castore/directory.ts'
+import type { Node } from '../../model/castore/node.ts'
+import type { PathInfo } from '../../model/nix/path-info.ts'
+import type { Call } from '../../support/call.ts'
+import type { Logger } from '../../support/log.ts'
+import type { BlobService } from '../blobs/interface.ts'
+import type { DirectoryService } from '../directories/interface.ts'
+import type {
+  CopyCastoreOptions,
+  IngestedNar,
+  IngestNarOptions,
+  NarCalculation,
+  PathInfoService,
+} from '../pathinfos/interface.ts'
+
+export interface StoreAddresses {
+  readonly blobs: string
+  readonly directories: string
+  readonly pathInfos: string
+  /** A composition file (spec §3.8) that says all three instead. */
+  readonly composition?: string | undefined
+}
+
+/**
+ * What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts,
+ * transfer/copy-castore.ts).
+ */
+export interface NarTransfer {
+  ingestNar(stores: Castore, nar: AsyncIterable<Uint8Array>, options: IngestNarOptions): Promise<IngestedNar>
+  checkPathInfo(stores: Castore, claim: PathInfo, ingested: IngestedNar, call: Call): Promise<void>
+  copyCastore(from: Castore, to: Castore, node: Node, options: CopyCastoreOptions): Promise<IngestedNar>
+}
+
+export interface Castore {
+  readonly blobs: BlobService
+  readonly directories: DirectoryService
+}
+
+/** The three services. Disposing of them closes files and connections; let calls end first. */
+export interface Stores extends AsyncDisposable {
+  readonly blobs: BlobService
+  readonly directories: DirectoryService
+  readonly pathInfos: PathInfoService
+  /** The peer's, when path infos come from one; otherwise NARs are rendered here. */
+  readonly narCalculation?: NarCalculation
+  /** What sizes of directories the peer takes, when directories go to one. */
+  readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
+  /** The addresses, for messages. */
+  readonly describe: string
+}
+
+/** What the services need that the rooms above them have. */
+export interface StoreSettings {
+  /** Needed for addresses of binary caches, whose NARs become blobs and directories of the other two addresses. */
+  readonly nars?: NarTransfer
+  /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
+  readonly logger?: Logger
+}

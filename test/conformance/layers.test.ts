@@ -1,0 +1,175 @@
+/** The suites of the three services on every layer, and what the layers promise beyond them when a side fails. */
+import assert from 'node:assert/strict'
+import { describe, expect, it } from 'vitest'
+import { cacheBlobService } from '../../src/services/blobs/cache.ts'
+import { combinedBlobService } from '../../src/services/blobs/combined.ts'
+import type { BlobService } from '../../src/services/blobs/interface.ts'
+import { memoryBlobService } from '../../src/services/blobs/memory.ts'
+import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
+import { priorityBlobService } from '../../src/services/blobs/priority.ts'
+import { readOnlyBlobService } from '../../src/services/blobs/read-only.ts'
+import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
+import { writeThroughBlobService } from '../../src/services/blobs/write-through.ts'
+import { cacheDirectoryService } from '../../src/services/directories/cache.ts'
+import type { DirectoryService } from '../../src/services/directories/interface.ts'
+import { lruDirectoryService } from '../../src/services/directories/lru.ts'
+import { memoryDirectoryService } from '../../src/services/directories/memory.ts'
+import { priorityDirectoryService } from '../../src/services/directories/priority.ts'
+import { readOnlyDirectoryService } from '../../src/services/directories/read-only.ts'
+import { verifyingDirectoryService } from '../../src/services/directories/verifying.ts'
+import { writeThroughDirectoryService } from '../../src/services/directories/write-through.ts'
+import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { cachePathInfoService } from '../../src/services/pathinfos/cache.ts'
+import type { PathInfoService } from '../../src/services/pathinfos/interface.ts'
+import { lruPathInfoService } from '../../src/services/pathinfos/lru.ts'
+import { memoryPathInfoService } from '../../src/services/pathinfos/memory.ts'
+import { priorityPathInfoService } from '../../src/services/pathinfos/priority.ts'
+import { readOnlyPathInfoService } from '../../src/services/pathinfos/read-only.ts'
+import { writeThroughPathInfoService } from '../../src/services/pathinfos/write-through.ts'
+import { type Source, SourceSet } from '../../src/services/source-set.ts'
+import { makePathInfo } from '../support/path-infos.ts'
+import { blobServiceSuite } from './blob-service.ts'
+import { directoryServiceSuite } from './directory-service.ts'
+import { pathInfoServiceSuite } from './path-info-service.ts'
+import { nothingToClean } from './suite.ts'
+
+interface Two<S> {
+  readonly near: Source<S>
+  readonly far: Source<S>
+  readonly set: SourceSet<S>
+}
+
+function two<S>(make: () => S): Two<S> {
+  const near = { name: 'near', service: make() }
+  const far = { name: 'far', service: make() }
+  return { near, far, set: new SourceSet([near, far]) }
+}
+
+// — Blobs —
+
+const chunked = () => objectStoreBlobService(memoryObjectStore())
+const verified = (make: () => BlobService) => () => verifyingBlobService(make(), 'a side')
+
+/** Reads of the one, writes of the other. */
+function writtenTo(reads: BlobService, writes: BlobService): BlobService {
+  return { ...methodsOf(reads), openWrite: (call) => writes.openWrite(call) }
+}
+
+function methodsOf(blobs: BlobService): BlobService {
+  return {
+    has: (digest, call) => blobs.has(digest, call),
+    chunks: (digest, call) => blobs.chunks(digest, call),
+    openRead: (digest, call) => blobs.openRead(digest, call),
+    openWrite: (call) => blobs.openWrite(call),
+  }
+}
+
+const blobLayers: Readonly<Record<string, (sides: Two<BlobService>) => BlobService>> = {
+  'read-only, written below': ({ near }) =>
+    writtenTo(readOnlyBlobService(near.service, 'near'), near.service),
+  combined: ({ near, set }) => combinedBlobService(near.service, set),
+  'combined, written to the second': ({ near, far, set }) =>
+    writtenTo(combinedBlobService(near.service, set), far.service),
+  'priority, written to the second': ({ far, set }) => writtenTo(priorityBlobService(set), far.service),
+  cache: ({ near, far, set }) => cacheBlobService(near, far, set),
+  'cache, written to far': ({ near, far, set }) => writtenTo(cacheBlobService(near, far, set), far.service),
+  'write-through': ({ near, far, set }) =>
+    writeThroughBlobService(cacheBlobService(near, far, set), near, far, set),
+}
+
+for (const [name, layer] of Object.entries(blobLayers))
+  for (const [below, make, chunks] of [
+    ['memory', memoryBlobService, 'whole'],
+    ['object stores', chunked, 'content-defined'],
+  ] as const)
+    blobServiceSuite(
+      `blob service: ${name}, over ${below}`,
+      nothingToClean(() => verifyingBlobService(layer(two(verified(make))), name)),
+      { chunks },
+    )
+
+// — Directories —
+
+function putTo(reads: DirectoryService, writes: DirectoryService): DirectoryService {
+  return {
+    get: (digest, call) => reads.get(digest, call),
+    getRecursive: (digest, call) => reads.getRecursive(digest, call),
+    put: (directory, call) => writes.put(directory, call),
+    startPutter: (call) => writes.startPutter(call),
+  }
+}
+
+const directoryLayers: Readonly<Record<string, (sides: Two<DirectoryService>) => DirectoryService>> = {
+  'read-only, written below': ({ near }) =>
+    putTo(readOnlyDirectoryService(near.service, 'near'), near.service),
+  'priority, written to the second': ({ far, set }) => putTo(priorityDirectoryService(set), far.service),
+  'cache, written to far': ({ near, far, set }) => putTo(cacheDirectoryService(near, far, set), far.service),
+  'cache with a tiny lru, written to far': ({ far, set }) => {
+    const near = { name: 'lru', service: lruDirectoryService(2) }
+    return putTo(cacheDirectoryService(near, far, set), far.service)
+  },
+  'write-through': ({ near, far, set }) =>
+    writeThroughDirectoryService(cacheDirectoryService(near, far, set), near, far, set),
+}
+
+for (const [name, layer] of Object.entries(directoryLayers))
+  directoryServiceSuite(
+    `directory service: ${name}`,
+    nothingToClean(() =>
+      verifyingDirectoryService(
+        layer(two(() => verifyingDirectoryService(memoryDirectoryService(), 'a side'))),
+        name,
+      ),
+    ),
+    { singlePuts: 'any' },
+  )
+
+// — Path infos —
+
+function infoPutTo(reads: PathInfoService, writes: PathInfoService): PathInfoService {
+  return {
+    get: (hash, call) => reads.get(hash, call),
+    list: (call) => reads.list(call),
+    put: (pathInfo, call) => writes.put(pathInfo, call),
+  }
+}
+
+const pathInfoLayers: Readonly<Record<string, (sides: Two<PathInfoService>) => PathInfoService>> = {
+  lru: () => lruPathInfoService(100_000),
+  'read-only, written below': ({ near }) =>
+    infoPutTo(readOnlyPathInfoService(near.service, 'near'), near.service),
+  'priority, written to the second': ({ far, set }) => infoPutTo(priorityPathInfoService(set), far.service),
+  'write-through': ({ near, far, set }) =>
+    writeThroughPathInfoService(cachePathInfoService(near, far, set), near, far, set),
+}
+
+for (const [name, layer] of Object.entries(pathInfoLayers))
+  pathInfoServiceSuite(
+    `path info service: ${name}`,
+    nothingToClean(() => layer(two(memoryPathInfoService))),
+  )
+
+describe('an LRU of path infos', () => {
+  it('holds no more than its capacity, and the ones used last', async () => {
+    const lru = lruPathInfoService(2)
+    const [one, two, three] = ['one', 'two', 'three'].map((name) => makePathInfo(name))
+    await lru.put(one!)
+    await lru.put(two!)
+    await lru.get(one!.storePath.digest)
+    await lru.put(three!)
+    expect(await lru.get(two!.storePath.digest)).toBeUndefined()
+    assert.ok(await lru.get(one!.storePath.digest))
+  })
+})
+
+describe('layers that take no writes', () => {
+  it('say so, with the code for it', async () => {
+    const sides = two(memoryPathInfoService)
+    const put = cachePathInfoService(sides.near, sides.far, sides.set).put(makePathInfo('x'))
+    await expect(put).rejects.toMatchObject({ code: 'unimplemented' })
+    await expect(
+      readOnlyPathInfoService(sides.far.service, 'far').put(makePathInfo('x')),
+    ).rejects.toMatchObject({ code: 'denied' })
+    expect(() => priorityBlobService(two(memoryBlobService).set).openWrite()).toThrow(/only be read/)
+  })
+})

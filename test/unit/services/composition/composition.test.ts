@@ -1,0 +1,297 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { Digest } from '../../../../src/model/castore/digest.ts'
+import { readBlob } from '../../../../src/services/blobs/read-blob.ts'
+import { graphOfAddresses, graphOfFile } from '../../../../src/services/composition/graph.ts'
+import { listGraph } from '../../../../src/services/composition/graph-listing.ts'
+import { KINDS } from '../../../../src/services/composition/kinds.ts'
+import { openGraph, openStores } from '../../../../src/services/composition/open-stores.ts'
+import { shownValue, withoutSecrets } from '../../../../src/services/composition/secrets.ts'
+import { utf8 } from '../../../../src/support/bytes.ts'
+import { collect } from '../../../support/collect.ts'
+import { makePathInfo } from '../../../support/path-infos.ts'
+import { tempDir } from '../../../support/temp-dir.ts'
+
+const REST = `
+[directoryservices.root]
+type = "memory"
+[pathinfoservices.root]
+type = "memory"
+`
+
+/** A file whose blobs are `text` and whose other sections are plain. */
+const blobs = (text: string) => graphOfFile('store.toml', `${text}\n${REST}`)
+
+describe('a composition file', () => {
+  it('is understood in the dialect with default, bare names and addresses with ://', () => {
+    const { blobs: root } = graphOfFile(
+      'store.toml',
+      `[blobservices.default]
+type = "combined"
+local = "mine"
+remote = "grpc+http://[::1]:8000"
+[blobservices.mine]
+type = "objectstore"
+object_store_url = "file:///var/lib/tvix-store/blobs.object_store"
+object_store_options = {}
+[directoryservices.default]
+type = "memory"
+[pathinfoservices.default]
+type = "lru"
+capacity = 10
+`,
+    )
+    expect(root.label).toBe('blobservices.default')
+    expect(root.references.get('local')![0]!.address).toEqual({
+      kind: 'object-file',
+      path: '/var/lib/tvix-store/blobs.object_store',
+    })
+    expect(root.references.get('remote')![0]!.address).toMatchObject({ kind: 'grpc' })
+  })
+
+  it('is understood in the dialect with root, &names and any address', () => {
+    const { blobs: root } = blobs(`[blobservices.root]
+type = "cache"
+near = "&near"
+far = "cache:?near=memory:&far=&near"
+[blobservices.near]
+type = "memory"`)
+    const far = root.references.get('far')![0]!
+    expect(far.kind).toBe('cache')
+    // Both names lead to one instance.
+    expect(far.references.get('far')![0]).toBe(root.references.get('near')![0])
+  })
+
+  it('orders the services of a priority by number, and not as text', () => {
+    const { directories } = graphOfFile(
+      'store.toml',
+      `[blobservices.root]
+type = "memory"
+[directoryservices.root]
+type = "priority"
+services = { 10 = "lmdb:///ten", 9 = "lmdb:///nine" }
+[pathinfoservices.root]
+type = "memory"`,
+    )
+    expect(directories.references.get('services')!.map(({ label }) => label)).toEqual([
+      'lmdb:///nine',
+      'lmdb:///ten',
+    ])
+  })
+
+  it('lets path infos refer to the other sections, and means their roots where nothing is said', () => {
+    const graph = graphOfFile(
+      'store.toml',
+      `[blobservices.root]
+type = "memory"
+[blobservices.other]
+type = "memory"
+[directoryservices.root]
+type = "memory"
+[pathinfoservices.root]
+type = "nix"
+base_url = "https://cache.example"
+blob_service = "&other"
+public_keys = ["cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="]`,
+    )
+    expect(graph.pathInfos.references.get('blob_service')![0]!.label).toBe('blobservices.other')
+    expect(graph.pathInfos.references.get('directory_service')![0]).toBe(graph.directories)
+  })
+
+  const REFUSED: readonly [string, string, RegExp][] = [
+    ['what is no TOML', '[blobservices.root\ntype = "memory"', /^store\.toml:1: /],
+    [
+      'an unknown type',
+      '[blobservices.root]\ntype = "floppy"',
+      /^store\.toml:1: blobservices\.root has the unknown type "floppy"; there are memory, /,
+    ],
+    ['a type of another section', '[blobservices.root]\ntype = "lmdb"\npath = "/x"', /unknown type "lmdb"/],
+    ['a missing type', '[blobservices.root]\nnear = "x"', /^store\.toml:1: blobservices\.root has no type/],
+    [
+      'an unknown field',
+      '[blobservices.root]\ntype = "cache"\n\nnear = "memory:"\nfar = "memory:"\nfurther = "x"',
+      /^store\.toml:6: blobservices\.root has the unknown field further; there are near, far, timeout/,
+    ],
+    [
+      'a missing field',
+      '# a comment\n[blobservices.root]\ntype = "cache"\nnear = "memory:"',
+      /^store\.toml:2: blobservices\.root lacks the field far/,
+    ],
+    [
+      'a field of another type',
+      '[blobservices.root]\ntype = "objectstore"\nobject_store_url = 7',
+      /^store\.toml:3: blobservices\.root: object_store_url must be a text in quotes/,
+    ],
+    [
+      'a reference to nothing',
+      '[blobservices.root]\ntype = "cache"\nnear = "&nar"\nfar = "memory:"',
+      /^store\.toml:3: there is no blobservices\.nar; there are: root/,
+    ],
+    [
+      'a circle',
+      `[blobservices.root]\ntype = "cache"\nnear = "a"\nfar = "memory:"
+[blobservices.a]\ntype = "read-only"\ninner = "&b"
+[blobservices.b]\ntype = "read-only"\ninner = "cache:?near=memory:&far=a"`,
+      /^store\.toml:5: an instance stands on itself: blobservices\.root → blobservices\.a → blobservices\.b → blobservices\.a/,
+    ],
+    [
+      'an address that is none',
+      '[blobservices.root]\ntype = "read-only"\ninner = "objectstore+file:relative"',
+      /^store\.toml:3: .*relative/,
+    ],
+    [
+      'a mistake in an instance that nobody uses',
+      '[blobservices.root]\ntype = "memory"\n[blobservices.unused]\ntype = "memory"\ncolour = "red"',
+      /^store\.toml:5: .*colour/,
+    ],
+    [
+      'an unknown section',
+      '[blobservices.root]\ntype = "memory"\n[fruitservices.x]\n',
+      /^store\.toml:3: unknown/,
+    ],
+    ['a missing root', '[blobservices.near]\ntype = "memory"', /no \[blobservices\.root\] \(or \.default\)/],
+  ]
+  it.each(REFUSED)('is refused with %s', (_, text, message) => {
+    expect(() => blobs(text)).toThrow(message)
+  })
+
+  it('says where it is when it cannot be read', async () => {
+    const addresses = { blobs: '', directories: '', pathInfos: '', composition: '/no/such/file.toml' }
+    await expect(openStores(addresses)).rejects.toMatchObject({
+      code: 'not-found',
+      message: expect.stringContaining('/no/such/file.toml'),
+    })
+  })
+})
+
+describe('an opened composition', () => {
+  it('fills the near side, verified, and serves from it', async () => {
+    await using dir = await tempDir()
+    await mkdir(join(dir.path, 'far'))
+    const file = join(dir.path, 'store.toml')
+    await writeFile(
+      file,
+      `[blobservices.root]
+type = "cache"
+near = "&near"
+far = "&far"
+[blobservices.near]
+type = "objectstore"
+object_store_url = "file://${dir.path}/near"
+[blobservices.far]
+type = "objectstore"
+object_store_url = "file://${dir.path}/far"
+avg_chunk_size = 65536
+[directoryservices.root]
+type = "write-through"
+near = { }
+`.replace('near = { }', 'near = "memory:"\nfar = "memory:"') +
+        '[pathinfoservices.root]\ntype = "write-through"\nnear = "memory:"\nfar = "memory:"\n',
+    )
+    const contents = utf8('hello, tiers')
+    {
+      await using far = await openStores({
+        blobs: `objectstore+file://${dir.path}/far`,
+        directories: 'memory:',
+        pathInfos: 'memory:',
+      })
+      const writer = far.blobs.openWrite()
+      await writer.write(contents)
+      await writer.close()
+    }
+    const addresses = { blobs: '', directories: '', pathInfos: '', composition: file }
+    await using stores = await openStores(addresses)
+    expect(stores.describe).toBe(file)
+    expect(Buffer.from((await readBlob(stores.blobs, Digest.of(contents)))!).toString()).toBe('hello, tiers')
+    const { hex } = Digest.of(contents)
+    await expect(readFile(join(dir.path, 'near/blobs/b3', hex.slice(0, 4), hex))).resolves.toBeDefined()
+    await stores.pathInfos.put(makePathInfo('one'))
+    expect(await collect(stores.pathInfos.list())).toHaveLength(1)
+  })
+
+  it('opens an instance once, however many refer to it', async () => {
+    const graph = blobs(`[blobservices.root]
+type = "combined"
+local = "&a"
+remote = "&b"
+[blobservices.a]
+type = "read-only"
+inner = "&shared"
+[blobservices.b]
+type = "combined"
+local = "&shared"
+remote = "&shared"
+[blobservices.shared]
+type = "memory"`)
+    await using stores = await openGraph(graph)
+    const direct = graphOfFile('x', `[blobservices.root]\ntype = "memory"\n${REST}`)
+    await using other = await openGraph(direct)
+    expect(await stores.blobs.has(Digest.of(utf8('x')))).toBe(false)
+    expect(await other.blobs.has(Digest.of(utf8('x')))).toBe(false)
+  })
+
+  it('names every instance on the way to what cannot be opened', async () => {
+    await using dir = await tempDir()
+    await writeFile(join(dir.path, 'file'), '')
+    const graph = graphOfFile(
+      'store.toml',
+      `[blobservices.root]
+type = "memory"
+[directoryservices.root]
+type = "cache"
+near = "memory:"
+far = "&broken"
+[directoryservices.broken]
+type = "lmdb"
+path = "${dir.path}/file/x.lmdb"
+[pathinfoservices.root]
+type = "memory"`,
+    )
+    await expect(openGraph(graph)).rejects.toThrow(
+      /^directoryservices\.root: directoryservices\.broken: cannot open the database/,
+    )
+  })
+})
+
+describe('what is shown of a graph', () => {
+  it('has an origin for every value and no secret', () => {
+    const graph = graphOfAddresses(
+      { blobs: 'memory:', directories: 'memory:', pathInfos: 'memory:' },
+      {
+        blobs: { from: 'flag', name: '--blob-service-addr' },
+        directories: { from: 'environment', name: 'DIRECTORY_SERVICE_ADDR' },
+        pathInfos: { from: 'default' },
+      },
+    )
+    const listed = listGraph(graph)
+    expect(listed.blobs.origin).toBe('flag --blob-service-addr')
+    expect(listed.directories.origin).toBe('environment DIRECTORY_SERVICE_ADDR')
+    expect(listed.pathInfos.origin).toBe('default')
+    const { blobs: root } = listGraph(
+      blobs('[blobservices.root]\ntype = "objectstore"\nobject_store_url = "memory:///"'),
+    )
+    expect(root.fields).toEqual([{ name: 'object_store_url', value: 'memory:///', origin: 'store.toml:3' }])
+  })
+
+  it.each([
+    ['s3://key:secret@bucket/x', 's3://bucket/x'],
+    ['s3://b?aws_secret_access_key=abc&aws_region=x', 's3://b?aws_secret_access_key=***&aws_region=x'],
+    ['nix+https://c?trusted-public-keys=a:b', 'nix+https://c?trusted-public-keys=a:b'],
+    ['grpc+https://h?token-file=/run/t', 'grpc+https://h?token-file=/run/t'],
+  ])('hides the secrets of %s', (address, shown) => {
+    expect(withoutSecrets(address)).toBe(shown)
+  })
+
+  it('hides the secrets of options', () => {
+    const options = { aws_secret_access_key: 'abc', region: 'eu' }
+    expect(shownValue('object_store_options', options)).toBe('{ aws_secret_access_key = ***, region = eu }')
+    expect(shownValue('keyfile', '/run/key')).toBe('/run/key')
+  })
+})
+
+it('every kind has a role and its references lead somewhere', () => {
+  for (const [name, kind] of Object.entries(KINDS))
+    for (const [field, rule] of Object.entries(kind.fields))
+      if ('writesTo' in kind && kind.writesTo === field) expect(rule.type, name).toBe('reference')
+})
