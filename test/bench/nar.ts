@@ -24,11 +24,13 @@ import { ingestNar } from '../../src/transfer/ingest-nar.ts'
 import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { renderNar } from '../../src/transfer/render-nar.ts'
 import { localStoreFlags, TVIX_STORE } from '../support/cli.ts'
+import { collect } from '../support/collect.ts'
 import { measure, printTable, type Row } from './report.ts'
 
-const TREE_BYTES = 500 * 1024 * 1024
+/** `npm run bench -- nar 100` for a smaller one, in MiB. */
+const TREE_BYTES = Number(process.argv[3] ?? 500) * 1024 * 1024
 /** Of one folder below /usr: a tree of many packages is the usual case, and one of a single huge file is not. */
-const PART_BYTES_MAX = 100 * 1024 * 1024
+const PART_BYTES_MAX = TREE_BYTES / 5
 const ROUNDS = 3
 /** Every so many files are changed for the second version: 5 %. */
 const CHANGED_EVERY = 20
@@ -75,8 +77,7 @@ async function makeTree(tree: string): Promise<void> {
       for (const name of (await readdir(parent)).sort()) {
         const source = join(parent, name)
         const size = Number(execFileSync('du', ['-sb', source], { encoding: 'utf8' }).split('\t')[0])
-        if (size > PART_BYTES_MAX || size > TREE_BYTES + PART_BYTES_MAX - bytes || bytes >= TREE_BYTES)
-          continue
+        if (size > PART_BYTES_MAX || bytes >= TREE_BYTES) continue
         execFileSync('cp', ['-a', source, join(tree, `${copy}-${parent.replaceAll('/', '_')}-${name}`)])
         bytes += size
       }
@@ -207,7 +208,7 @@ async function storePath(
 }
 
 async function download(folder: string, store: string, stores: Stores, narBytes: number): Promise<void> {
-  const [pathInfo] = await Array.fromAsync(stores.pathInfos.list())
+  const [pathInfo] = await collect(stores.pathInfos.list())
   const port = await freePort()
   const flags = ['nar-bridge', '-l', `127.0.0.1:${port}`, '--nar-index', `lmdb://${folder}/index.lmdb`]
   const bridge = spawn(TVIX_STORE, [...flags, ...localStoreFlags(store)], {
