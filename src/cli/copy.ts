@@ -160,6 +160,10 @@ type CopySource = { readonly nix: true } | { readonly addresses: StoreAddresses 
 
 function sourceOf(what: readonly string[], options: CopyOptions, destination: StoreAddresses): CopySource {
   const { from, all } = options
+  if (from?.startsWith('nix+') && destination.composition !== undefined)
+    throw usage(
+      'what a binary cache gives cannot go into a composition: name the three addresses of the destination',
+    )
   const isNix = from === 'local' || from === STORE_DIR
   const single = from !== undefined && !isNix ? from : undefined
   const parts = {

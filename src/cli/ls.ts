@@ -7,7 +7,7 @@ import { printable, view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { TREE_DEPTH_MAX } from '../support/limits.ts'
 import { openPath } from '../transfer/open-path.ts'
-import { writeOutput } from './output.ts'
+import { writeText } from './output.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseInnerPath } from './store-path-argument.ts'
 
@@ -44,7 +44,7 @@ async function runLs(argument: string, options: LsOptions, command: Command): Pr
   await using stores = await openCommandStores(command, storeAddresses(options))
   const { path, node } = await openPath(stores, storePath, inner, { keepLast: true })
   const listing = new Listing(stores.directories, options)
-  await writeOutput(options.json ? listing.json(node) : listing.text(path, node))
+  await writeText(options.json ? listing.json(node) : listing.text(path, node))
 }
 
 class Listing {

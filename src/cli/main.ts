@@ -28,7 +28,6 @@ addConfigCommand(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
-addNarBridgeCommand(program)
 addImportNarCommand(program)
 addCopyCommand(program)
 addLsCommand(program)
@@ -36,6 +35,7 @@ addCatCommand(program)
 addPathInfoCommand(program)
 addExportNarCommand(program)
 addKeyCommand(program)
+addNarBridgeCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {

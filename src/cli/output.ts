@@ -1,32 +1,36 @@
-import { once } from 'node:events'
 import { open, rename, rm } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
 import { utf8 } from '../support/bytes.ts'
 import { StoreError, systemCode } from '../support/errors.ts'
+import { TEXT_OUTPUT_CHARACTERS } from '../support/limits.ts'
 import { sourceError } from '../transfer/source.ts'
 
 /**
  * Writes to standard output no faster than it is read. When the reader leaves (`| head`), the source is left as
  * well and all is well.
  */
-export async function writeOutput(pieces: AsyncIterable<Uint8Array | string>): Promise<void> {
-  const { stdout } = process
-  let failure: Error | undefined
-  const fail = (error: Error) => {
-    failure ??= error
-  }
-  stdout.on('error', fail)
+export async function writeOutput(pieces: AsyncIterable<Uint8Array>): Promise<void> {
   try {
-    for await (const piece of pieces) {
-      if (!failure && !stdout.write(piece)) await Promise.race([once(stdout, 'drain'), once(stdout, 'close')])
-      if (failure) break
-    }
-    if (!failure) await new Promise<void>((resolve) => stdout.write('', () => resolve()))
+    await pipeline(pieces, process.stdout, { end: false })
   } catch (error) {
-    fail(error as Error)
-  } finally {
-    stdout.off('error', fail)
+    if (systemCode(error) !== 'EPIPE') throw error
   }
-  if (failure && systemCode(failure) !== 'EPIPE') throw failure
+}
+
+/** The same for text, which comes in many small pieces. */
+export function writeText(pieces: AsyncIterable<string>): Promise<void> {
+  return writeOutput(gather(pieces))
+}
+
+async function* gather(pieces: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
+  let text = ''
+  for await (const piece of pieces) {
+    text += piece
+    if (text.length < TEXT_OUTPUT_CHARACTERS) continue
+    yield utf8(text)
+    text = ''
+  }
+  if (text !== '') yield utf8(text)
 }
 
 /** Binary data on a terminal helps nobody and may reprogram it. */

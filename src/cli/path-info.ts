@@ -12,7 +12,7 @@ import { formatBytes } from '../support/format.ts'
 import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import { jsonOfNode } from './node-json.ts'
-import { writeOutput } from './output.ts'
+import { writeText } from './output.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
@@ -51,7 +51,7 @@ async function runPathInfo(what: string[], options: PathInfoOptions, command: Co
     )
   const paths = what.map(parseStorePath)
   await using stores = await openCommandStores(command, storeAddresses(options))
-  await writeOutput(render(select(stores, paths, options), options))
+  await writeText(render(select(stores, paths, options), options))
 }
 
 async function* select(

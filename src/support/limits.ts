@@ -388,6 +388,9 @@ export const LIBFUSE_WATCH_MS = 1_000
 
 // — Processes —
 
+/** Text for standard output is gathered up to this before it is written. */
+export const TEXT_OUTPUT_CHARACTERS = 16 * KiB
+
 /** What was begun may take this long to finish after a stop signal; then it is cut. */
 export const SHUTDOWN_MS_MAX = 10_000
 

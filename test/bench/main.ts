@@ -2,13 +2,17 @@
  * `npm run bench -- NAME`: measures ours and its peers side by side, in one run, and prints ratios. Figures in
  * docs/benchmarks.md come from here. Timing has no place in tests; tests have no place here.
  */
+import { benchCopy } from './copy.ts'
 import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
+import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
 
 const BENCHES: Record<string, () => Promise<void>> = {
+  copy: benchCopy,
   grpc: benchGrpc,
   mount: benchMount,
+  nar: benchNar,
   pages: benchPages,
   screenshots: takeScreenshots,
 }

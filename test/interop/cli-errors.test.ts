@@ -43,6 +43,25 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
     69,
     /\/proc\/nothing/,
   ],
+  ['nothing to copy', ['copy'], 64, /give a reference graph, or --from and store paths/],
+  ['a folder as a reference graph', ['copy', '/tmp'], 64, /is a folder and no reference graph.*--from local/],
+  ['a reference graph that is not there', ['copy', '/no/such'], 66, /unable to read \/no\/such/],
+  ['two reference graphs', ['copy', 'a', 'b'], 64, /one reference graph at a time/],
+  ['everything of nothing', ['copy', '--all'], 64, /--all needs --from/],
+  ['a copy of no paths', ['copy', '--from', 'local'], 64, /name the store paths to copy, or say --all/],
+  ['paths and everything', ['copy', '--from', 'local', '--all', 'x'], 64, /either store paths or --all/],
+  ['half a source', ['copy', '--from-blob-service-addr', 'memory:', 'x'], 64, /or the three --from-/],
+  [
+    'two destinations',
+    ['copy', '--from', 'local', '--to', 'memory:', '--blob-service-addr', 'memory:', 'x'],
+    64,
+    /either --to, or the three/,
+  ],
+  ['a path that is no store path', ['ls', '/etc/passwd'], 64, /store path/],
+  ['a store path and everything', ['path-info', '--all', 'x'], 64, /either store paths or --all/],
+  ['no store path at all', ['path-info'], 64, /name store paths, or say --all/],
+  ['a name for several NARs', ['import-nar', '--name', 'x', 'a', 'b'], 64, /--name is for one NAR/],
+  ['a key without a legal name', ['key', 'generate', 'a b'], 64, /name of a key/],
   [
     'a log level that is none',
     ['--log-level', 'loud', 'import', '/etc/hosts'],
@@ -60,12 +79,24 @@ describe('one line, and the exit code', () => {
   })
 })
 
-test('help has an example for every command', async () => {
-  for (const command of ['daemon', 'import', 'mount']) {
+describe('help has an example', () => {
+  const commands = [
+    'daemon',
+    'import',
+    'mount',
+    'copy',
+    'import-nar',
+    'ls',
+    'cat',
+    'path-info',
+    'export-nar',
+    'key',
+  ]
+  test.each(commands)('%s', async (command) => {
     const { stdout, code } = await run(TVIX_STORE, [command, '--help'])
     expect(code).toBe(0)
-    expect(stdout).toMatch(/Example:\n {2}\$ tvix-store /)
-  }
+    expect(stdout).toMatch(/Examples?:\n {2}\$ .*tvix-store /)
+  })
 })
 
 test('a name that cannot be in a store path is told before anything is stored', async () => {

@@ -13,6 +13,7 @@ import type { PathInfo } from '../../src/model/nix/path-info.ts'
 import { printSignature } from '../../src/model/nix/signature.ts'
 import { openStores } from '../../src/services/composition/open-stores.ts'
 import { localStoreFlags, run, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { startHttpServer } from '../support/http-server.ts'
 import { makeNixClosure, type NixClosure, nix } from '../support/nix-closure.ts'
 import { HAS_NIX } from '../support/requirements.ts'
 
@@ -137,6 +138,22 @@ describe.skipIf(!HAS_NIX)('copy', { timeout: 120_000 }, () => {
     await one.stop()
     await two.stop()
     await expectWholeClosure(state('two'))
+  })
+
+  test('from a binary cache, which needs no castore of its own', async () => {
+    const cache = join(folder, 'cache')
+    await nix('copy', ...source.flags, '--to', `file://${cache}?compression=zstd`, source.app)
+    await using server = await startHttpServer(async (response, request) => {
+      const file = await readFile(join(cache, request.url!)).catch(() => undefined)
+      response.writeHead(file ? 200 : 404).end(file)
+    })
+    const address = `nix+${server.url}`
+    const copy = ['copy', '--json', '--from', address, ...localStoreFlags(state('substituted')), source.app]
+    expect(JSON.parse(await runOk(TVIX_STORE, copy))).toMatchObject({ paths: { copied: 3, present: 0 } })
+    await expectWholeClosure(state('substituted'))
+    const before = server.requests.length
+    expect(JSON.parse(await runOk(TVIX_STORE, copy))).toMatchObject({ paths: { copied: 0, present: 3 } })
+    expect(server.requests.length).toBe(before)
   })
 
   test('a Nix store that was tampered with: refused, and neither it nor what refers to it is visible', async () => {

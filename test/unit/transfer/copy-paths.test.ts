@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import type { Node } from '../../../src/model/castore/node.ts'
 import type { PathInfo } from '../../../src/model/nix/path-info.ts'
 import { StorePath } from '../../../src/model/nix/store-path.ts'
 import type { PathInfoService } from '../../../src/services/pathinfos/interface.ts'
@@ -108,6 +109,34 @@ describe('copying paths', () => {
     const full = { ...plain, signatures: [signature], deriver: storePathOf('d') }
     await copyPaths(to, jobs(from, to, [full]), {})
     expect(await to.pathInfos.get(plain.storePath.digest)).toEqual(full)
+  })
+})
+
+describe('a copy that broke off goes on where it was', () => {
+  test('what arrived does not move again, whether its path was visible or not', async () => {
+    const [from, to] = [new MemoryStore(), new MemoryStore()]
+    const paths: PathInfo[] = []
+    for (let p = 0; p < 20; p++) {
+      const files: Record<string, Node> = {}
+      for (let f = 0; f < 10; f++) files[`f${f}`] = await from.file(`contents ${p} ${f}`)
+      const before = paths.slice(-1).map(({ storePath }) => storePath)
+      paths.push(await from.path(`p${p}`, await from.directory(files), before))
+    }
+    const lost = await from.file('contents 15 5')
+    from.lossy.lost.add(lost.digest.key)
+    from.lossy.opened.length = 0
+    await expect(copyPaths(to, jobs(from, to, paths), {})).rejects.toThrow(paths[15]!.storePath.absolutePath)
+    expect(from.lossy.opened.length).toBeGreaterThan(100)
+
+    from.lossy.lost.clear()
+    const { missing, present } = await planAll(from, to)
+    expect(present).toBeGreaterThan(0)
+    await copyPaths(to, jobs(from, to, missing), {})
+    expect((await planAll(from, to)).missing).toEqual([])
+    // Only those that were being read when it broke off are read again.
+    const different = new Set(from.lossy.opened).size
+    expect(different).toBe(200)
+    expect(from.lossy.opened.length - different).toBeLessThan(64)
   })
 })
 
