@@ -100,6 +100,8 @@ export const PATH_INFO_LIST_PAGE = 256
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
 export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
+/** Pieces of a blob smaller than this share messages: to make, send and take a message costs as much as 64 KiB of data. */
+export const GRPC_BLOB_PIECE_BYTES_MIN = 64 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
 export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
 /** Largest message that a peer takes who says nothing: the default of every gRPC library. */
@@ -114,6 +116,8 @@ export const GRPC_UPLOADS_MAX = 2_048
 export const GRPC_UPLOAD_BYTES_IN_FLIGHT_MAX = 512 * MiB
 /** Of a message that is announced this much memory is taken at once, and more as it comes in. */
 export const GRPC_FRAME_PREALLOCATED_BYTES_MAX = 1 * MiB
+/** Received pieces of a message that are smaller than this are copied together; larger ones are handed on as they are. */
+export const GRPC_PIECE_BYTES_MIN = 8 * KiB
 /** HTTP/2 flow-control window of a stream and of a connection. */
 export const GRPC_WINDOW_BYTES = 8 * MiB
 /** A unary call, or the silence between two messages of a stream, may last this long. */
