@@ -4,6 +4,7 @@
  * once, which halves what receiving a blob costs. And this one names the limit that a message is above.
  */
 import { createRequire } from 'node:module'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_FRAME_PREALLOCATED_BYTES_MAX } from '../support/limits.ts'
 
@@ -50,6 +51,7 @@ export class FrameReader<M> {
 
   /** The messages that these bytes complete. Throws an Error, for grpc-js to say RESOURCE_EXHAUSTED with. */
   push(data: Buffer): M[] {
+    countBuffers(data.length)
     const complete: M[] = []
     let offset = 0
     while (offset < data.length) {
@@ -100,6 +102,7 @@ export class JoinedBody implements Body<Buffer> {
 
   constructor(head: Buffer, bytes: number) {
     this.#bytes = HEAD_BYTES + bytes
+    countBuffers(this.#bytes)
     // Whoever only announces a large message gets no memory for it.
     this.#message = Buffer.allocUnsafe(Math.min(this.#bytes, GRPC_FRAME_PREALLOCATED_BYTES_MAX))
     head.copy(this.#message)

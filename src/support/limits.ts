@@ -45,6 +45,11 @@ export const CHUNK_READS_MAX = 4
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 
+// — Memory —
+
+/** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
+export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
+
 // — Object stores —
 
 /** Files that one file object store has open at the same time; more wait for their turn. */

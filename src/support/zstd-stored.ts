@@ -1,3 +1,5 @@
+import { countBuffers } from './buffer-garbage.ts'
+
 /**
  * zstd frames of bytes that no compressor shortens: compressed, encrypted, random. They are stored in raw blocks, as
  * zstd itself would store them after having tried, which is most of what writing such a chunk costs.
@@ -45,6 +47,7 @@ export function looksLikeNoise(bytes: Uint8Array): boolean {
 export function storedFrame(bytes: Uint8Array): Uint8Array {
   const blocks = Math.max(1, Math.ceil(bytes.length / BLOCK_BYTES_MAX))
   const frame = Buffer.allocUnsafeSlow(HEAD_BYTES + blocks * BLOCK_HEAD_BYTES + bytes.length)
+  countBuffers(frame.length)
   frame.writeUInt32LE(MAGIC, 0)
   frame[4] = DESCRIPTOR
   frame.writeUInt32LE(bytes.length, 5)

@@ -6,6 +6,7 @@
  * loop takes two bytes a step with shifted tables; as no mask has bit 63 set, both cut at the same places.)
  */
 import { createHash } from 'node:crypto'
+import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_AVG } from '../../support/limits.ts'
 import { GearScan } from './gear-scan.ts'
 
@@ -124,6 +125,7 @@ export class ChunkSplitter {
     if (needed > this.#held.length) {
       // A blob of one small write needs no more than that; with a second one it may be of any size.
       const grown = Buffer.allocUnsafeSlow(this.#heldLength === 0 ? needed : this.#chunker.max)
+      countBuffers(grown.length)
       grown.set(this.#held.subarray(0, this.#heldLength))
       this.#held = grown
     }
