@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Mount, mountTree } from '../mount/fuse/mount.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { openStores } from '../services/composition/open-stores.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
@@ -15,6 +17,7 @@ interface MountOptions extends StoreOptions {
   readonly showXattr: boolean
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
+  readonly metrics?: string
 }
 
 export function addMountCommand(program: Command): void {
@@ -43,6 +46,7 @@ export function addMountCommand(program: Command): void {
         .choices(['text', 'json'])
         .preset('text'),
     )
+    .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
@@ -52,7 +56,11 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  await using stores = await openStores(storeAddresses(options))
+  const layerMetrics = new LayerMetrics()
+  await using stores = await openStores(
+    storeAddresses(options),
+    options.metrics ? { metrics: layerMetrics } : {},
+  )
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -62,6 +70,12 @@ async function runMount(target: string, options: MountOptions, command: Command)
     sources: storeAddresses(options),
     logger,
   })
+  using closing = new DisposableStack()
+  if (options.metrics) {
+    const metrics = await startMetricsServer(options.metrics, layerMetrics.all)
+    closing.defer(() => metrics.close())
+    logger.info({ metrics_address: metrics.address }, 'serving metrics')
+  }
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   const mount = await mountTree({ ...options, tree, target, logger })

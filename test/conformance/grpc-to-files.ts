@@ -15,7 +15,12 @@ async function stores(folder: string, directories: string): Promise<PartsForTest
     pathInfos: `lmdb://${folder}/path-infos.lmdb`,
   })
   const { blobs, pathInfos } = opened
-  return { blobs, directories: opened.directories, pathInfos, dispose: async () => opened[Symbol.asyncDispose]() }
+  return {
+    blobs,
+    directories: opened.directories,
+    pathInfos,
+    dispose: async () => opened[Symbol.asyncDispose](),
+  }
 }
 
 const inLmdb = (folder: string) => stores(folder, 'lmdb://FOLDER/directories.lmdb')

@@ -24,6 +24,8 @@ import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
 import { parseAddress, type Role, type StoreAddress } from './address.ts'
+import type { LayerMetrics } from './layer-metrics.ts'
+import { measuredBlobService, measuredDirectoryService, measuredPathInfoService } from './measured.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
@@ -44,11 +46,16 @@ export interface Stores extends AsyncDisposable {
   readonly describe: string
 }
 
+export interface OpenOptions {
+  /** Counts the calls of each layer. */
+  readonly metrics?: LayerMetrics
+}
+
 /**
  * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
  * does, or with the address in front of what opening it said; what was opened by then is closed again.
  */
-export async function openStores(addresses: StoreAddresses): Promise<Stores> {
+export async function openStores(addresses: StoreAddresses, { metrics }: OpenOptions = {}): Promise<Stores> {
   const parsed = {
     blobs: parseAddress('blobs', addresses.blobs),
     directories: parseAddress('directories', addresses.directories),
@@ -60,14 +67,24 @@ export async function openStores(addresses: StoreAddresses): Promise<Stores> {
   const askSizeFormula = await opening.sizeFormula(parsed.directories)
   const remote = await named('pathInfos', addresses, () => opening.pathInfos(parsed.pathInfos))
   const opened = opening.keep()
-  return {
+  const bare = {
+    blobs: measuredBlobService(blobs, 'backend', metrics),
+    directories: measuredDirectoryService(directories, 'backend', metrics),
+    pathInfos: measuredPathInfoService(remote.pathInfos, 'backend', metrics),
+  }
+  const verified = {
     // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
     // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
     // sees it. Local backends too: disks rot, and buckets are written by others.
-    blobs: verifyingBlobService(blobs, addresses.blobs),
-    directories: verifyingDirectoryService(directories, addresses.directories),
+    blobs: verifyingBlobService(bare.blobs, addresses.blobs),
+    directories: verifyingDirectoryService(bare.directories, addresses.directories),
     // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
-    pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
+    pathInfos: verifyingPathInfoService(bare.pathInfos, addresses.pathInfos),
+  }
+  return {
+    blobs: measuredBlobService(verified.blobs, 'verified', metrics),
+    directories: measuredDirectoryService(verified.directories, 'verified', metrics),
+    pathInfos: measuredPathInfoService(verified.pathInfos, 'verified', metrics),
     ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
     describe: describe(addresses),
