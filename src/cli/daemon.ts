@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { createGrpcServer } from '../servers/grpc/server.ts'
 import { startMetricsServer } from '../servers/metrics/server.ts'
 import { daemonAddresses } from '../services/composition/default-addresses.ts'
+import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
@@ -39,7 +40,8 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  const layerMetrics = options.metrics ? new LayerMetrics() : undefined
+  await using stores = await openCommandStores(command, storeAddresses(options), layerMetrics)
   const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
@@ -48,7 +50,9 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
     const bound = await server.listen(address, settings)
     logger.info({ listen_address: bound }, 'starting daemon')
   }
-  const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))
+  const metrics =
+    options.metrics &&
+    (await startMetricsServer(options.metrics, [...server.metrics, ...(layerMetrics?.all ?? [])]))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
   announceReady(options, logger)
   const signal = await stop.requested

@@ -3,7 +3,9 @@ import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/inter
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
@@ -28,6 +30,7 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly driver?: MountDriver
   readonly record?: string
   readonly prefetch?: string
+  readonly metrics?: string
 }
 
 export function addMountCommand(program: Command): void {
@@ -64,6 +67,7 @@ export function addMountCommand(program: Command): void {
     )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
+    .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
@@ -77,7 +81,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  const layerMetrics = options.metrics ? new LayerMetrics() : undefined
+  await using stores = await openCommandStores(command, storeAddresses(options), layerMetrics)
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -89,10 +94,16 @@ async function runMount(target: string, options: MountOptions, command: Command)
     recorder,
     profile,
   })
+  using closing = new DisposableStack()
+  if (options.metrics) {
+    const metrics = await startMetricsServer(options.metrics, layerMetrics?.all ?? [])
+    closing.defer(() => metrics.close())
+    logger.info({ metrics_address: metrics.address }, 'serving metrics')
+  }
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   // What is pushed causes no request, and so would be missing in a profile.
-  const chunkFolder = recorder ? undefined : localChunkFolder(options.blobServiceAddr)
+  const chunkFolder = recorder ? undefined : localChunkFolder(storeAddresses(options))
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)

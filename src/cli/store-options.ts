@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { Origin, Origins } from '../services/composition/graph.ts'
+import type { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
 import { checkPathInfo } from '../transfer/check-path-info.ts'
 import { copyCastore } from '../transfer/copy-castore.ts'
@@ -78,6 +79,11 @@ export function storeOrigins(command: Command): Origins {
 }
 
 /** Opens stores for a command: the one way in which commands do. */
-export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
-  return openStores(addresses, { nars: { ingestNar, checkPathInfo, copyCastore }, logger: loggerOf(command) })
+export function openCommandStores(
+  command: Command,
+  addresses: StoreAddresses,
+  metrics?: LayerMetrics,
+): Promise<Stores> {
+  const nars = { ingestNar, checkPathInfo, copyCastore }
+  return openStores(addresses, { nars, logger: loggerOf(command), metrics })
 }

@@ -1,11 +1,20 @@
 import { type Channel, type Metadata, type StatusObject, status } from '@grpc/grpc-js'
-import { view } from '../support/bytes.ts'
+import { concatBytes, view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_CANCEL_MS_MAX, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
 import { RECEIVE_LIMIT_HEADER, TRACEPARENT_HEADER } from './grpc-headers.ts'
+import { type PieceDecoder, receiveInPieces } from './grpc-pieces.ts'
 import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
+
+/** The bytes of one message, in one piece or more. */
+export type Message = readonly Uint8Array[]
+
+/** A message in one piece. */
+export function joined(message: Message): Uint8Array {
+  return message.length === 1 ? message[0]! : concatBytes(message)
+}
 
 /** Learns from each call whether the peer is alive. */
 export interface CallObserver {
@@ -22,6 +31,8 @@ export interface CallTraits {
   readonly patienceMs: number
   /** Whether our messages are pieces of one thing, of which a part must not pass for the whole. */
   readonly isUpload: boolean
+  /** Whether messages are received in pieces, without a copy. */
+  readonly inPieces: boolean
   readonly signal: AbortSignal | undefined
   readonly observer: CallObserver
   /** Sent with the call. */
@@ -60,7 +71,8 @@ export class GrpcCall {
   /** Directions in which we wait for the peer. */
   #waiting = 0
   #ending: 'ok' | StoreError | undefined
-  #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined
+  #receiver: PromiseWithResolvers<Message | undefined> | undefined
+  #pieces: PieceDecoder | undefined
   #sender: PromiseWithResolvers<void> | undefined
 
   constructor(raw: RawCall, traits: CallTraits) {
@@ -71,8 +83,9 @@ export class GrpcCall {
     this.#signal = traits.signal
     this.#observer = traits.observer
     raw.start(headers(traits), {
-      onReceiveMetadata: () => this.#observer.answered(),
-      onReceiveMessage: (message: Uint8Array) => this.#receiver?.resolve(message),
+      onReceiveMetadata: () => this.#onHeaders(traits.inPieces),
+      onReceiveMessage: (message: Buffer) =>
+        this.#receiver?.resolve(this.#pieces?.take(message) ?? [message]),
       onReceiveStatus: (end) => this.#onStatus(end),
     })
     this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
@@ -98,10 +111,10 @@ export class GrpcCall {
   }
 
   /** The next message; `undefined` when the call has ended well. Throws what it ended with otherwise. */
-  async receive(): Promise<Uint8Array | undefined> {
+  async receive(): Promise<Message | undefined> {
     this.#throwIfFailed()
     if (this.#ending === 'ok') return undefined
-    const receiver = Promise.withResolvers<Uint8Array | undefined>()
+    const receiver = Promise.withResolvers<Message | undefined>()
     this.#receiver = receiver
     this.#raw.startRead()
     return this.#wait(receiver.promise)
@@ -115,11 +128,11 @@ export class GrpcCall {
       this.cancel()
       throw new StoreError('corrupt', `${this.what}: answered with more than one message`)
     }
-    return message
+    return joined(message)
   }
 
   /** Like `receive`, once a message was received: who sent something cannot say afterwards that there is nothing. */
-  async receiveMore(): Promise<Uint8Array | undefined> {
+  async receiveMore(): Promise<Message | undefined> {
     try {
       return await this.receive()
     } catch (error) {
@@ -130,6 +143,15 @@ export class GrpcCall {
   /** Ends the call for both sides; harmless when it has ended. */
   cancel(): void {
     this.#fail(new StoreError('cancelled', `${this.what}: cancelled`))
+  }
+
+  #onHeaders(inPieces: boolean): void {
+    this.#observer.answered()
+    try {
+      if (inPieces) this.#pieces = receiveInPieces(this.#raw)
+    } catch (error) {
+      this.#fail(StoreError.from(error))
+    }
   }
 
   readonly #onAbort = () => this.#fail(StoreError.from(this.#signal?.reason))

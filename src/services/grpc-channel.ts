@@ -148,8 +148,11 @@ class PeerChannel implements GrpcChannel {
 
   async start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall> {
     const family = await this.#family(service, options)
-    const isUpload = service.methods[method]!.kind === 'client-stream'
-    return this.#open(methodPath(family, service, method), options, isUpload)
+    const { kind, response } = service.methods[method]!
+    return this.#open(methodPath(family, service, method), options, {
+      isUpload: kind === 'client-stream',
+      inPieces: response.decodeParts !== undefined,
+    })
   }
 
   /** Any answer will do, and a health check gets one from every server. */
@@ -165,7 +168,11 @@ class PeerChannel implements GrpcChannel {
     this.#uploads.close()
   }
 
-  #open(path: string, options: StartOptions = {}, isUpload = false): GrpcCall {
+  #open(
+    path: string,
+    options: StartOptions = {},
+    { isUpload, inPieces } = { isUpload: false, inPieces: false },
+  ): GrpcCall {
     const { signal, traceparent, patienceMs = this.policy.patienceMs } = options
     const what = `${this.address}: ${path.slice(1)}`
     if (this.#closed) throw new StoreError('cancelled', `${what}: the connection was closed`)
@@ -177,6 +184,7 @@ class PeerChannel implements GrpcChannel {
       what,
       patienceMs,
       isUpload,
+      inPieces,
       signal,
       metadata,
       traceparent,

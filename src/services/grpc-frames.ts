@@ -4,10 +4,11 @@
  * once, which halves what receiving a blob costs. And this one names the limit that a message is above.
  */
 import { createRequire } from 'node:module'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_FRAME_PREALLOCATED_BYTES_MAX } from '../support/limits.ts'
 
-const HEAD_BYTES = 5
+export const HEAD_BYTES = 5
 const MODULE = '@grpc/grpc-js/build/src/stream-decoder'
 
 interface ReplacedDecoder {
@@ -27,40 +28,41 @@ export function replaceFrameDecoder(): void {
   }
 }
 
-/** Messages with their heads of five bytes, as grpc-js wants them. */
-export class FrameDecoder {
+/** The bytes of one message while they come in; gives `M` when it has them all. */
+export interface Body<M> {
+  add(bytes: Buffer): void
+  complete(): M
+}
+
+/** Divides what HTTP/2 delivers into messages; what becomes of their bytes is the matter of `startBody`. */
+export class FrameReader<M> {
   readonly #bytesMax: number
+  readonly #startBody: (head: Buffer, bytes: number) => Body<M>
   readonly #head = Buffer.alloc(HEAD_BYTES)
   #headBytes = 0
-  #message: Buffer | undefined
-  #filled = 0
+  #body: Body<M> | undefined
+  #missing = 0
 
   /** `bytesMax`: of one message; -1 for no limit. */
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, startBody: (head: Buffer, bytes: number) => Body<M>) {
     this.#bytesMax = bytesMax
+    this.#startBody = startBody
   }
 
   /** The messages that these bytes complete. Throws an Error, for grpc-js to say RESOURCE_EXHAUSTED with. */
-  push(data: Buffer): Buffer[] {
-    const complete: Buffer[] = []
+  push(data: Buffer): M[] {
+    countBuffers(data.length)
+    const complete: M[] = []
     let offset = 0
     while (offset < data.length) {
-      if (!this.#message) offset += this.#takeHead(data, offset)
-      if (this.#message) offset += this.#takeBody(data, offset)
-      if (!this.#isComplete()) continue
-      complete.push(this.#message!)
-      this.#message = undefined
+      if (!this.#body) offset += this.#takeHead(data, offset)
+      if (this.#body) offset += this.#takeBody(data, offset)
+      if (!this.#body || this.#missing > 0) continue
+      complete.push(this.#body.complete())
+      this.#body = undefined
       this.#headBytes = 0
     }
     return complete
-  }
-
-  #isComplete(): boolean {
-    return this.#message !== undefined && this.#filled === this.#size
-  }
-
-  get #size(): number {
-    return HEAD_BYTES + this.#head.readUInt32BE(1)
   }
 
   #takeHead(data: Buffer, offset: number): number {
@@ -74,23 +76,52 @@ export class FrameDecoder {
     const bytes = this.#head.readUInt32BE(1)
     if (this.#bytesMax !== -1 && bytes > this.#bytesMax)
       throw new Error(`a message of ${bytes} bytes is above the limit of ${this.#bytesMax} bytes a message`)
-    // Whoever only announces a large message gets no memory for it.
-    this.#message = Buffer.allocUnsafe(Math.min(this.#size, GRPC_FRAME_PREALLOCATED_BYTES_MAX))
-    this.#head.copy(this.#message)
-    this.#filled = HEAD_BYTES
+    this.#missing = bytes
+    this.#body = this.#startBody(this.#head, bytes)
   }
 
   #takeBody(data: Buffer, offset: number): number {
-    const wanted = Math.min(this.#size - this.#filled, data.length - offset)
-    if (this.#filled + wanted > this.#message!.length) this.#grow(this.#filled + wanted)
-    data.copy(this.#message!, this.#filled, offset, offset + wanted)
-    this.#filled += wanted
-    return wanted
+    const taken = Math.min(this.#missing, data.length - offset)
+    if (taken > 0) this.#body!.add(data.subarray(offset, offset + taken))
+    this.#missing -= taken
+    return taken
+  }
+}
+
+/** Messages with their heads of five bytes, each in one buffer, as grpc-js wants them. */
+export class FrameDecoder extends FrameReader<Buffer> {
+  constructor(bytesMax: number) {
+    super(bytesMax, (head, bytes) => new JoinedBody(head, bytes))
+  }
+}
+
+export class JoinedBody implements Body<Buffer> {
+  readonly #bytes: number
+  #message: Buffer
+  #filled = HEAD_BYTES
+
+  constructor(head: Buffer, bytes: number) {
+    this.#bytes = HEAD_BYTES + bytes
+    countBuffers(this.#bytes)
+    // Whoever only announces a large message gets no memory for it.
+    this.#message = Buffer.allocUnsafe(Math.min(this.#bytes, GRPC_FRAME_PREALLOCATED_BYTES_MAX))
+    head.copy(this.#message)
+  }
+
+  add(bytes: Buffer): void {
+    const filled = this.#filled + bytes.length
+    if (filled > this.#message.length) this.#grow(filled)
+    bytes.copy(this.#message, this.#filled)
+    this.#filled = filled
+  }
+
+  complete(): Buffer {
+    return this.#message
   }
 
   #grow(needed: number): void {
-    const larger = Buffer.allocUnsafe(Math.min(this.#size, Math.max(needed, 2 * this.#message!.length)))
-    this.#message!.copy(larger, 0, 0, this.#filled)
+    const larger = Buffer.allocUnsafe(Math.min(this.#bytes, Math.max(needed, 2 * this.#message.length)))
+    this.#message.copy(larger, 0, 0, this.#filled)
     this.#message = larger
   }
 }

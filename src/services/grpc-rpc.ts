@@ -4,7 +4,7 @@ import { ValidationError } from '../model/castore/validation-error.ts'
 import type { AnyMethod, Codec, Method, RpcService } from '../model/wire/rpc.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import type { GrpcCall } from './grpc-call.ts'
+import { type GrpcCall, joined, type Message } from './grpc-call.ts'
 import type { GrpcChannel, StartOptions } from './grpc-channel.ts'
 
 type RequestOf<M> = M extends Method<infer _K, infer Q, infer _R> ? Q : never
@@ -21,7 +21,7 @@ export async function callUnary<S extends RpcService, N extends keyof S['methods
   const method = service.methods[name] as AnyMethod
   const call = await sendRequest(channel, service, name, request, options)
   const message = await call.receiveOnly()
-  return decodeFrom(call, method.response, message) as ResponseOf<S['methods'][N]>
+  return decodeFrom(call, () => method.response.decode(message)) as ResponseOf<S['methods'][N]>
 }
 
 /**
@@ -57,9 +57,12 @@ async function sendRequest(
 class MessageStream<T> implements AsyncIterableIterator<T> {
   readonly #call: GrpcCall
   readonly #codec: Codec<T>
-  #first: Uint8Array | undefined
+  #first: Message | undefined
+  /** What the last message holds, and how much of that was handed on. */
+  #decoded: readonly T[] = []
+  #taken = 0
 
-  constructor(call: GrpcCall, codec: Codec<T>, first: Uint8Array | undefined) {
+  constructor(call: GrpcCall, codec: Codec<T>, first: Message | undefined) {
     this.#call = call
     this.#codec = codec
     this.#first = first
@@ -70,14 +73,24 @@ class MessageStream<T> implements AsyncIterableIterator<T> {
   }
 
   async next(): Promise<IteratorResult<T>> {
-    const message = this.#first ?? (await this.#call.receiveMore())
-    this.#first = undefined
-    if (!message) return { done: true, value: undefined }
-    return { done: false, value: decodeFrom(this.#call, this.#codec, message) }
+    while (this.#taken === this.#decoded.length) {
+      const message = this.#first ?? (await this.#call.receiveMore())
+      this.#first = undefined
+      if (!message) return { done: true, value: undefined }
+      this.#decoded = decodeFrom(this.#call, () => this.#decode(message))
+      this.#taken = 0
+    }
+    return { done: false, value: this.#decoded[this.#taken++]! }
+  }
+
+  #decode(message: Message): readonly T[] {
+    return this.#codec.decodeParts?.(message) ?? [this.#codec.decode(joined(message))]
   }
 
   async return(): Promise<IteratorResult<T>> {
     this.#first = undefined
+    this.#decoded = []
+    this.#taken = 0
     this.#call.cancel()
     return { done: true, value: undefined }
   }
@@ -125,13 +138,14 @@ export class Upload<Request, Response> {
   async #finish(): Promise<Response> {
     const call = await this.#open()
     call.halfClose()
-    return decodeFrom(call, this.#method.response, await call.receiveOnly())
+    const message = await call.receiveOnly()
+    return decodeFrom(call, () => this.#method.response.decode(message))
   }
 }
 
-function decodeFrom<T>(call: GrpcCall, codec: Codec<T>, message: Uint8Array): T {
+function decodeFrom<T>(call: GrpcCall, decode: () => T): T {
   try {
-    return codec.decode(message)
+    return decode()
   } catch (error) {
     call.cancel()
     if (!(error instanceof ValidationError)) throw error

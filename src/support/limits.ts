@@ -66,6 +66,11 @@ export const XZ_MEMORY_BYTES_MAX = 128 * MiB
 /** What a decompressing program may say on its standard error. */
 export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
+// — Memory —
+
+/** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
+export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
+
 // — Object stores —
 
 /** Files that one file object store has open at the same time; more wait for their turn. */
@@ -181,6 +186,8 @@ export const CACHE_CORRUPT_MAX = 10_000
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
 export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
+/** Pieces of a blob smaller than this share messages: to make, send and take a message costs as much as 64 KiB of data. */
+export const GRPC_BLOB_PIECE_BYTES_MIN = 64 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
 export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
 /** Largest message that a peer takes who says nothing: the default of every gRPC library. */
@@ -195,6 +202,8 @@ export const GRPC_UPLOADS_MAX = 2_048
 export const GRPC_UPLOAD_BYTES_IN_FLIGHT_MAX = 512 * MiB
 /** Of a message that is announced this much memory is taken at once, and more as it comes in. */
 export const GRPC_FRAME_PREALLOCATED_BYTES_MAX = 1 * MiB
+/** Received pieces of a message that are smaller than this are copied together; larger ones are handed on as they are. */
+export const GRPC_PIECE_BYTES_MIN = 8 * KiB
 /** HTTP/2 flow-control window of a stream and of a connection. */
 export const GRPC_WINDOW_BYTES = 8 * MiB
 /** A unary call, or the silence between two messages of a stream, may last this long. */

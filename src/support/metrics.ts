@@ -101,9 +101,17 @@ function head(name: string, help: string, type: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
 }
 
+const rendered = new WeakMap<Labels, string>()
+
+/** Remembered by object: who counts often keeps its labels. */
 function renderLabels(labels: Labels): string {
-  const one = ([name, value]: [string, string]) => `${name}="${escapeLabel(value)}"`
-  return Object.entries(labels).map(one).join(',')
+  let text = rendered.get(labels)
+  if (text === undefined) {
+    const one = ([name, value]: [string, string]) => `${name}="${escapeLabel(value)}"`
+    text = Object.entries(labels).map(one).join(',')
+    rendered.set(labels, text)
+  }
+  return text
 }
 
 function escapeLabel(value: string): string {

@@ -11,6 +11,7 @@ import {
 import { view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
 import { ZSTD_INLINE_BYTES_MAX } from './limits.ts'
+import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
 
 const LEVEL = 3
 const MAGIC = 0xfd2fb528
@@ -21,6 +22,7 @@ const compressInPool = promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdCompre
 const decompressInPool = promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdDecompress)
 
 export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
+  if (bytes.length > ZSTD_INLINE_BYTES_MAX && looksLikeNoise(bytes)) return storedFrame(bytes)
   const options = {
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
     chunkSize: bytes.length + (bytes.length >>> 7) + SPARE_BYTES,

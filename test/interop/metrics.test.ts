@@ -16,5 +16,9 @@ test('a daemon tells its calls, and ends with 0 all the same', async () => {
   channel.close()
   const text = await (await fetch(`http://${address}/metrics`)).text()
   expect(text).toContain('tvix_store_grpc_calls_total{service="tvix.castore.v1.BlobService",method="Stat"')
+  for (const layer of ['backend', 'verified'])
+    expect(text).toContain(
+      `tvix_store_service_calls_total{service="blobs",method="chunks",layer="${layer}",status="NOT_FOUND"} `,
+    )
   expect(await daemon.stop()).toBe(0)
 })

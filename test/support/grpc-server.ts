@@ -49,19 +49,29 @@ export function memoryParts(): GrpcServerParts {
   }
 }
 
-/** For conformance suites: a client in front of a server in front of memory, fresh each time. */
+/** Parts of a server, and how they are closed when it is gone. */
+export interface PartsForTest extends Partial<GrpcServerParts> {
+  readonly dispose?: () => Promise<void>
+}
+
+/**
+ * For conformance suites: a client in front of a server in front of memory, or of parts that may keep files in a
+ * folder; fresh each time.
+ */
 export function overGrpc<S>(
   transport: 'TCP' | 'unix',
   makeClient: (server: TestServer) => S,
-  makeParts: () => Partial<GrpcServerParts> = () => ({}),
+  makeParts: (folder: string) => PartsForTest | Promise<PartsForTest> = () => ({}),
 ): () => Promise<{ subject: S } & AsyncDisposable> {
   return async () => {
     const dir = await tempDir()
-    const server = await startTestServer(transport === 'unix' ? `${dir.path}/socket` : undefined, makeParts())
+    const { dispose, ...parts } = await makeParts(dir.path)
+    const server = await startTestServer(transport === 'unix' ? `${dir.path}/socket` : undefined, parts)
     return {
       subject: makeClient(server),
       async [Symbol.asyncDispose]() {
         await server[Symbol.asyncDispose]()
+        await dispose?.()
         await dir[Symbol.asyncDispose]()
       },
     }

@@ -4,12 +4,11 @@
  *
  * The gear hash of a position is 64 bits: h = (h << 1) + gear[byte], cut where h & mask is 0. (The published
  * loop takes two bytes a step with shifted tables; as no mask has bit 63 set, both cut at the same places.)
- * JavaScript has 32-bit integers, and two facts make them enough. The low half of h depends on low halves
- * alone, so the scan follows only that and asks about the high half where the low half matches, once in about
- * a thousand bytes. And after 64 bytes a byte has been shifted out, so the high half is computed afresh there.
  */
 import { createHash } from 'node:crypto'
+import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_AVG } from '../../support/limits.ts'
+import { GearScan } from './gear-scan.ts'
 
 /** Masks for 2^5 up to 2^25 bytes on average, 16 hex digits each: a constant of the algorithm. */
 // biome-ignore format: a table
@@ -22,27 +21,16 @@ const MASKS = [
 ]
 const MASK_BITS_MIN = 5
 
-/** Bytes after which a byte no longer influences the low half, and the whole, of the hash. */
-const LOW_WINDOW = 32
-const WINDOW = 64
+const gear = Array.from({ length: 256 }, (_, byte) =>
+  createHash('md5').update(Buffer.alloc(64, byte)).digest().readBigUInt64BE(),
+)
+/** One for all: a cut is found without waiting for anything. */
+const scan = new GearScan(gear)
 
-const GEAR_HIGH = new Int32Array(256)
-const GEAR_LOW = new Int32Array(256)
-for (let byte = 0; byte < 256; byte++) {
-  const md5 = createHash('md5').update(Buffer.alloc(64, byte)).digest()
-  GEAR_HIGH[byte] = md5.readInt32BE(0)
-  GEAR_LOW[byte] = md5.readInt32BE(4)
-}
-
-interface Mask {
-  readonly high: number
-  readonly low: number
-}
-
-function mask(bits: number): Mask {
+function mask(bits: number): bigint {
   const digits = MASKS[bits - MASK_BITS_MIN]
   if (!digits) throw new RangeError(`no chunking mask for ${bits} bits`)
-  return { high: Number.parseInt(digits.slice(0, 8), 16) | 0, low: Number.parseInt(digits.slice(8), 16) | 0 }
+  return BigInt(`0x${digits}`)
 }
 
 /** Finds where a buffer is cut. Chunks are avg/2 to avg*2 bytes long, except the last of a blob. */
@@ -50,8 +38,8 @@ export class Chunker {
   readonly min: number
   readonly avg: number
   readonly max: number
-  readonly #strict: Mask
-  readonly #loose: Mask
+  readonly #strict: bigint
+  readonly #loose: bigint
 
   /** `avg`: bytes, a power of two: for others, versions of the Rust library differ (spec §3.3). */
   constructor(avg = CHUNK_BYTES_AVG) {
@@ -70,54 +58,16 @@ export class Chunker {
     if (bytes.length <= min) return bytes.length
     const end = Math.min(bytes.length, max)
     const centre = Math.min(bytes.length, avg)
-    const early = findCut(bytes, min, min, even(centre), this.#strict)
-    if (early !== undefined) return early
-    return findCut(bytes, min, even(centre), even(end), this.#loose) ?? end
+    scan.reset()
+    const early = scan.find(bytes, min, even(centre), this.#strict)
+    if (early < even(centre)) return early
+    const late = scan.find(bytes, even(centre), even(end), this.#loose)
+    return late < even(end) ? late : end
   }
 }
 
 function even(length: number): number {
   return length - (length % 2)
-}
-
-/** The first position of [from, to), both even, whose hash, begun at `origin`, matches; it is no part of the chunk. */
-function findCut(
-  bytes: Uint8Array,
-  origin: number,
-  from: number,
-  to: number,
-  mask: Mask,
-): number | undefined {
-  const low = mask.low
-  const lowBefore = low << 1
-  let hash = lowHash(bytes, Math.max(origin, from - LOW_WINDOW), from)
-  for (let i = from; i < to; i += 2) {
-    const first = (hash << 2) + (GEAR_LOW[bytes[i]!]! << 1)
-    if ((first & lowBefore) === 0 && highMatches(bytes, origin, i, mask)) return i
-    hash = (first + GEAR_LOW[bytes[i + 1]!]!) | 0
-    if ((hash & low) === 0 && highMatches(bytes, origin, i + 1, mask)) return i + 1
-  }
-  return undefined
-}
-
-function lowHash(bytes: Uint8Array, from: number, to: number): number {
-  let hash = 0
-  for (let i = from; i < to; i++) hash = ((hash << 1) + GEAR_LOW[bytes[i]!]!) | 0
-  return hash
-}
-
-/** Whether the upper 32 bits of the hash at `position` match too. */
-function highMatches(bytes: Uint8Array, origin: number, position: number, mask: Mask): boolean {
-  let high = 0
-  let low = 0
-  for (let i = Math.max(origin, position - WINDOW + 1); i <= position; i++) {
-    const byte = bytes[i]!
-    const shifted = low << 1
-    const sum = (shifted >>> 0) + (GEAR_LOW[byte]! >>> 0)
-    high = ((high << 1) + (low >>> 31) + GEAR_HIGH[byte]! + (sum > 0xffff_ffff ? 1 : 0)) | 0
-    low = sum | 0
-  }
-  return (high & mask.high) === 0
 }
 
 /**
@@ -175,6 +125,7 @@ export class ChunkSplitter {
     if (needed > this.#held.length) {
       // A blob of one small write needs no more than that; with a second one it may be of any size.
       const grown = Buffer.allocUnsafeSlow(this.#heldLength === 0 ? needed : this.#chunker.max)
+      countBuffers(grown.length)
       grown.set(this.#held.subarray(0, this.#heldLength))
       this.#held = grown
     }

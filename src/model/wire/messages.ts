@@ -73,15 +73,35 @@ const EMPTY = new Uint8Array(0)
 export const blobChunk: Codec<Uint8Array> = {
   encode: (data) => concatBytes(encodeBlobChunk(data)),
   encodeParts: encodeBlobChunk,
-  decode(bytes) {
-    let data: Uint8Array = EMPTY
-    const reader = new ProtoReader(bytes)
-    while (reader.next()) {
-      if (reader.field === 1) data = reader.bytes()
-      else reader.skip()
-    }
-    return data
+  decode: decodeBlobChunk,
+  decodeParts(parts) {
+    const first = parts[0] ?? EMPTY
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    const headBytes = headOfOnlyField(first, bytes)
+    if (headBytes === undefined) return [decodeBlobChunk(concatBytes(parts, bytes))]
+    return [first.subarray(headBytes), ...parts.slice(1)]
   },
+}
+
+function decodeBlobChunk(bytes: Uint8Array): Uint8Array {
+  let data: Uint8Array = EMPTY
+  const reader = new ProtoReader(bytes)
+  while (reader.next()) {
+    if (reader.field === 1) data = reader.bytes()
+    else reader.skip()
+  }
+  return data
+}
+
+/** Where the data begins in a message of `bytes` bytes that holds nothing else; `undefined` for any other message. */
+function headOfOnlyField(first: Uint8Array, bytes: number): number | undefined {
+  if (first[0] !== DATA_TAG) return undefined
+  let length = 0
+  for (let at = 1; at < Math.min(first.length, 1 + 4); at++) {
+    length |= (first[at]! & 0x7f) << (7 * (at - 1))
+    if (first[at]! < 0x80) return at + 1 + length === bytes ? at + 1 : undefined
+  }
+  return undefined
 }
 
 function encodeBlobChunk(data: Uint8Array): readonly Uint8Array[] {

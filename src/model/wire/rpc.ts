@@ -13,6 +13,8 @@ export interface Codec<T> {
   encodeParts?(message: T): readonly Uint8Array[]
   /** Throws ValidationError. */
   decode(bytes: Uint8Array): T
+  /** A message that is there in parts, for bulk that should not be copied: it means all of these, in order. */
+  decodeParts?(parts: readonly Uint8Array[]): readonly T[]
 }
 
 /** Which side sends any number of messages instead of one. */

@@ -2,7 +2,7 @@ import type { Digest } from '../../model/castore/digest.ts'
 import type { blobRpc } from '../../model/wire/services.ts'
 import type { BlobService, BlobWriter } from '../../services/blobs/interface.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
-import { GRPC_BLOB_MESSAGE_BYTES } from '../../support/limits.ts'
+import { blobMessages } from './blob-messages.ts'
 import type { Handlers } from './method-adapter.ts'
 import { requireDigest } from './request-digest.ts'
 
@@ -21,9 +21,7 @@ export function blobHandlers(blobs: BlobService): Handlers<typeof blobRpc> {
       const digest = requireDigest(request)
       const pieces = await blobs.openRead(digest, call)
       if (!pieces) throw absent(digest)
-      for await (const piece of pieces)
-        for (let start = 0; start < piece.length; start += GRPC_BLOB_MESSAGE_BYTES)
-          yield piece.subarray(start, start + GRPC_BLOB_MESSAGE_BYTES)
+      yield* blobMessages(pieces)
     },
 
     async Put(messages, call) {

@@ -1,8 +1,13 @@
 import { join } from 'node:path'
 import { parseAddress } from './address.ts'
+import type { StoreAddresses } from './stores.ts'
 
-/** The folder of the local disk in which a blob service keeps its chunks (spec §3.3), if it keeps them in one. */
-export function localChunkFolder(blobServiceAddress: string): string | undefined {
-  const address = parseAddress('blobs', blobServiceAddress)
+/**
+ * The folder of the local disk in which blobs are kept as chunks (spec §3.3), if they are kept in one and nothing
+ * stands above it.
+ */
+export function localChunkFolder({ blobs, composition }: StoreAddresses): string | undefined {
+  if (composition !== undefined) return undefined
+  const address = parseAddress('blobs', blobs)
   return address.kind === 'object-file' ? join(address.path, 'chunks/b3') : undefined
 }

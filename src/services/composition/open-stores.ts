@@ -9,6 +9,8 @@ import type { Role } from './address.ts'
 import { Backends } from './backends.ts'
 import type { Graph, GraphNode } from './graph.ts'
 import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from './kinds.ts'
+import type { LayerMetrics, LayerName } from './layer-metrics.ts'
+import { measuredBlobService, measuredDirectoryService, measuredPathInfoService } from './measured.ts'
 import { readGraph } from './read-graph.ts'
 import type { StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
@@ -32,10 +34,11 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const pathInfos = await opening.service('pathInfos', graph.pathInfos)
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
   const opened = backends.keep()
+  const { metrics } = settings
   return {
-    blobs,
-    directories,
-    pathInfos,
+    blobs: measuredBlobService(blobs, 'verified', metrics),
+    directories: measuredDirectoryService(directories, 'verified', metrics),
+    pathInfos: measuredPathInfoService(pathInfos, 'verified', metrics),
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
     describe: graph.describe,
@@ -55,6 +58,15 @@ const VERIFYING: { readonly [R in Role]: (base: ServiceOf[R], source: string) =>
   blobs: verifyingBlobService,
   directories: verifyingDirectoryService,
   pathInfos: verifyingPathInfoService,
+}
+
+/** Under verifying: what is counted is what a backend or layer said, not what was made of it. */
+const MEASURED: {
+  readonly [R in Role]: (base: ServiceOf[R], layer: LayerName, metrics?: LayerMetrics) => ServiceOf[R]
+} = {
+  blobs: measuredBlobService,
+  directories: measuredDirectoryService,
+  pathInfos: measuredPathInfoService,
 }
 
 class GraphOpening {
@@ -89,7 +101,8 @@ class GraphOpening {
 
   async #open<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const service = node.address ? await this.#backend(role, node) : await this.#layer(role, node)
-    return VERIFYING[role](service, node.label)
+    const layer = node.address ? 'backend' : node.kind
+    return VERIFYING[role](MEASURED[role](service, layer, this.#settings.metrics), node.label)
   }
 
   async #backend<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {

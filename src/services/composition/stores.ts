@@ -12,6 +12,7 @@ import type {
   NarCalculation,
   PathInfoService,
 } from '../pathinfos/interface.ts'
+import type { LayerMetrics } from './layer-metrics.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
@@ -55,4 +56,6 @@ export interface StoreSettings {
   readonly nars?: NarTransfer
   /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
   readonly logger?: Logger
+  /** Counts the calls of each layer. */
+  readonly metrics?: LayerMetrics | undefined
 }

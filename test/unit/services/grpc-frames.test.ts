@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FrameDecoder } from '../../../src/services/grpc-frames.ts'
-import { GRPC_FRAME_PREALLOCATED_BYTES_MAX } from '../../../src/support/limits.ts'
+import { PieceDecoder } from '../../../src/services/grpc-pieces.ts'
+import { GRPC_FRAME_PREALLOCATED_BYTES_MAX, GRPC_PIECE_BYTES_MIN } from '../../../src/support/limits.ts'
 
 function frame(body: Uint8Array, compressed = 0): Buffer {
   const head = Buffer.from([compressed, 0, 0, 0, 0])
@@ -43,6 +44,48 @@ describe('FrameDecoder', () => {
   test('the limit itself is taken; one byte more is told as soon as it is announced', () => {
     expect(new FrameDecoder(4).push(frame(Buffer.from('data')))).toHaveLength(1)
     expect(() => new FrameDecoder(4).push(frame(Buffer.from('datum')).subarray(0, 5))).toThrow(
+      'a message of 5 bytes is above the limit of 4 bytes a message',
+    )
+  })
+})
+
+describe('PieceDecoder', () => {
+  function take(bytes: Buffer, pieceBytes: number): Buffer[][] {
+    const decoder = new PieceDecoder(-1)
+    const messages: Buffer[][] = []
+    for (let at = 0; at < bytes.length; at += pieceBytes)
+      for (const message of decoder.write(bytes.subarray(at, at + pieceBytes)))
+        messages.push([...decoder.take(message.subarray(5))])
+    return messages
+  }
+
+  test('gives the same messages however they are cut, those that are compressed through grpc-js', () => {
+    const bodies = fc.array(fc.uint8Array({ maxLength: 3 * GRPC_PIECE_BYTES_MIN, size: 'max' }), {
+      maxLength: 5,
+    })
+    fc.assert(
+      fc.property(bodies, fc.integer({ min: 500, max: 20_000 }), (list, pieceBytes) => {
+        const frames = list.map((body, i) => frame(body, i % 2))
+        const messages = take(Buffer.concat(frames), pieceBytes)
+        expect(messages.map((pieces) => Buffer.concat(pieces))).toEqual(list.map((body) => Buffer.from(body)))
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  test('hands on large pieces as they are and copies small ones together', () => {
+    const body = Buffer.alloc(3 * GRPC_PIECE_BYTES_MIN, 7)
+    const bytes = frame(body)
+    const [large] = take(bytes, 2 * GRPC_PIECE_BYTES_MIN)
+    expect(large!.map((piece) => piece.buffer === bytes.buffer)).toEqual([true, true])
+    const [small] = take(bytes, 100)
+    bytes.fill(0)
+    expect(Buffer.concat(small!).equals(body)).toBe(true)
+    expect(small!.length).toBeLessThanOrEqual(4)
+  })
+
+  test('tells of a message above the limit as soon as it is announced', () => {
+    expect(() => new PieceDecoder(4).write(frame(Buffer.from('datum')).subarray(0, 5))).toThrow(
       'a message of 5 bytes is above the limit of 4 bytes a message',
     )
   })

@@ -38,7 +38,46 @@ describe('BlobChunk by hand', () => {
     expect(Buffer.from(blobChunk.decode(Buffer.from('10010a0161', 'hex'))).toString()).toBe('a')
     expect(() => blobChunk.decode(Buffer.from('0a0561', 'hex'))).toThrow(ValidationError)
   })
+
+  describe('a message in parts', () => {
+    const cut = (bytes: Uint8Array, at: number) =>
+      [bytes.subarray(0, at), bytes.subarray(at)].filter((part) => part.length > 0)
+
+    test('means what it means in one part, wherever it is cut and whatever it is', () => {
+      const wild = fc.oneof(
+        fc.uint8Array({ maxLength: 300 }).map((data) => blobChunk.encode(data)),
+        fc.uint8Array({ maxLength: 12 }),
+        fc
+          .constantFrom('10010a0161', '0a01610a0162', '0a016110010a', '0a8180000161', '0aff', '0a')
+          .map(fromHex),
+      )
+      const outcome = (decode: () => Uint8Array) => {
+        try {
+          return hex(decode())
+        } catch (error) {
+          return (error as Error).message
+        }
+      }
+      fc.assert(
+        fc.property(wild, fc.nat(300), (bytes, at) => {
+          const parts = outcome(() => Buffer.concat(blobChunk.decodeParts!(cut(bytes, at))))
+          expect(parts).toBe(outcome(() => blobChunk.decode(bytes)))
+        }),
+        { numRuns: 2_000 },
+      )
+    })
+
+    test('is not copied', () => {
+      const message = blobChunk.encode(new Uint8Array(20_000))
+      const parts = blobChunk.decodeParts!(cut(message, 16_000))
+      expect(parts.map((part) => part.buffer === message.buffer)).toEqual([true, true])
+    })
+  })
 })
+
+function fromHex(digits: string): Uint8Array {
+  return Buffer.from(digits, 'hex')
+}
 
 describe('small messages', () => {
   test('fields have their numbers', () => {

@@ -6,6 +6,7 @@ import { readBlobRequest } from '../../../../src/model/wire/messages.ts'
 import { grpcBlobService } from '../../../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../../src/services/blobs/memory.ts'
+import { GRPC_BLOB_PIECE_BYTES_MIN } from '../../../../src/support/limits.ts'
 import { startTestServer } from '../../../support/grpc-server.ts'
 
 const DIGEST = Digest.of(Buffer.from('x86_64-linux'))
@@ -140,7 +141,7 @@ test('a deadline of the client in the middle of a stream ends that stream and no
   async function* pieces() {
     yield Buffer.from('first')
     await passed.promise
-    for (; released < 3; released++) yield Buffer.from('late')
+    for (; released < 3; released++) yield Buffer.alloc(GRPC_BLOB_PIECE_BYTES_MIN)
   }
   const blobs: BlobService = {
     ...memoryBlobService(),

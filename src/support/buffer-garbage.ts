@@ -1,0 +1,24 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
+
+/**
+ * Left alone, V8 walks the whole heap after every few MiB of buffers, dead or not: when bulk data is moved, that is more
+ * than half of all work. Buffers that are dropped within moments are young, and to collect the young costs next to
+ * nothing; but as they are few, V8 sees no reason to. So whoever makes bulk buffers counts them here, and V8 is told to
+ * judge the memory of buffers like that of objects.
+ */
+setFlagsFromString('--external-memory-accounted-in-global-limit')
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as (options: { readonly type: 'minor' }) => void
+setFlagsFromString('--no-expose-gc')
+
+let made = 0
+
+/** Call it with the size of buffers that were made for data on its way through. */
+export function countBuffers(bytes: number): void {
+  made += bytes
+  if (made < BUFFER_GARBAGE_BYTES_MAX) return
+  made = 0
+  collect({ type: 'minor' })
+}

@@ -1,0 +1,3 @@
+import { grpcToFilesSuites } from './grpc-to-files.ts'
+
+grpcToFilesSuites('tvix')
