@@ -296,7 +296,8 @@ async function changeFiles(tree: string): Promise<void> {
     .sort()
   for (let i = 0; i < paths.length; i += CHANGED_EVERY) {
     const contents = await readFile(paths[i]!)
-    contents.fill(i % 256, contents.length >> 1, (contents.length >> 1) + CHANGED_BYTES)
+    const middle = contents.length >> 1
+    contents.fill(i % 256, middle, Math.min(contents.length, middle + CHANGED_BYTES))
     await rm(paths[i]!)
     await writeFile(paths[i]!, contents)
   }
