@@ -270,7 +270,7 @@ async function secondVersion(folder: string, first: string, tree: string): Promi
   await copyAll(first, second)
   const before = folderBytes(second)
   await changeFiles(tree)
-  shell(`'${TVIX_STORE}' import '${tree}' ${localStoreFlags(first).join(' ')} 2>/dev/null`)
+  shell(`'${TVIX_STORE}' import '${tree}' ${localStoreFlags(first).join(' ')} >/dev/null 2>&1`)
   await copyAll(first, second)
   const grown = folderBytes(second) - before
   const share = ((100 * grown) / before).toFixed(1)
