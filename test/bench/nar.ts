@@ -270,7 +270,7 @@ async function secondVersion(folder: string, first: string, tree: string): Promi
   await copyAll(first, second)
   const before = folderBytes(second)
   await changeFiles(tree)
-  shell(`'${TVIX_STORE}' import '${tree}' ${localStoreFlags(first).join(' ')} 2>/dev/null`)
+  shell(`'${TVIX_STORE}' import '${tree}' ${localStoreFlags(first).join(' ')} >/dev/null 2>&1`)
   await copyAll(first, second)
   const grown = folderBytes(second) - before
   const share = ((100 * grown) / before).toFixed(1)
@@ -296,7 +296,8 @@ async function changeFiles(tree: string): Promise<void> {
     .sort()
   for (let i = 0; i < paths.length; i += CHANGED_EVERY) {
     const contents = await readFile(paths[i]!)
-    contents.fill(i % 256, contents.length >> 1, (contents.length >> 1) + CHANGED_BYTES)
+    const middle = contents.length >> 1
+    contents.fill(i % 256, middle, Math.min(contents.length, middle + CHANGED_BYTES))
     await rm(paths[i]!)
     await writeFile(paths[i]!, contents)
   }

@@ -143,11 +143,12 @@ describe.each(['xz', 'bzip2', 'gzip', 'zstd'] as const)(
 test('zstd: skippable frames, RLE blocks and checksums are no obstacle', async () => {
   const skippable = Buffer.from([0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 0x28, 0xb5, 0x2f])
   const zeros = Buffer.alloc(2_000_000)
-  const checked = zstdCompressSync(plain, { params: { [constants.ZSTD_c_checksumFlag]: 1 } })
+  const small = plain.subarray(298_000, 302_000)
+  const checked = zstdCompressSync(small, { params: { [constants.ZSTD_c_checksumFlag]: 1 } })
   const packed = Buffer.concat([skippable, zstdCompressSync(zeros), checked, skippable, checked])
   for (const length of [1, 5, 10_000_000])
     expect(
-      (await decompress(packed, 'zstd', 4_000_000, length)).equals(Buffer.concat([zeros, plain, plain])),
+      (await decompress(packed, 'zstd', 4_000_000, length)).equals(Buffer.concat([zeros, small, small])),
     ).toBe(true)
 })
 

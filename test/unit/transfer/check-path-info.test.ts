@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { ContentAddress } from '../../../src/model/nix/content-address.ts'
+import { type ContentAddress, parseContentAddress } from '../../../src/model/nix/content-address.ts'
 import type { HashAlgorithm } from '../../../src/model/nix/nix-hash.ts'
 import { StorePath } from '../../../src/model/nix/store-path.ts'
 import { contentAddressedPath } from '../../../src/model/nix/store-path-calculation.ts'
 import { memoryBlobService } from '../../../src/services/blobs/memory.ts'
 import { memoryDirectoryService } from '../../../src/services/directories/memory.ts'
-import { utf8 } from '../../../src/support/bytes.ts'
-import { checkPathInfo, type NarClaim } from '../../../src/transfer/check-path-info.ts'
+import { hex, utf8 } from '../../../src/support/bytes.ts'
+import { READ_BUFFER_BYTES, SMALL_BLOB_BYTES_MAX } from '../../../src/support/limits.ts'
+import { checkPathInfo, type NarClaim, selfReferringDigest } from '../../../src/transfer/check-path-info.ts'
 import { ingestNar } from '../../../src/transfer/ingest-nar.ts'
 import { renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
@@ -134,5 +135,47 @@ describe('a claim that does not hold', () => {
     const { services, ingested, claim } = await claimFor(FILE, 'flat', 'sha256')
     const referring = { ...claim, references: [REFERENCE] }
     expect(await variantOf(checkPathInfo(services, referring, ingested))).toBe('ReferencesNotAllowed')
+  })
+})
+
+describe('contents that mention their own path, as `nix store make-content-addressed` (2.8) made them', () => {
+  const SELF = StorePath.parse('gqwif80w8pcwfa3c9ksrxhq8bar822ra-nar-self')
+  const contents = utf8(`me: ${SELF.absolutePath} and ${SELF.absolutePath}\n`)
+  const ca = parseContentAddress('fixed:r:sha256:0v3cc0ngg03jj7gz9a71clgzxm2lnqcxx979b2xi5k4zbs7bp5mi')
+  const narSha256 = Buffer.from('CFsnW93kCACcgmX1jiisJ9EqYbn5FjTzlZuOGbkNYpA=', 'base64')
+  const claim: NarClaim = { storePath: SELF, narSha256, narSize: 232n, references: [SELF], ca }
+
+  test('hold', async () => {
+    const { services, ingested } = await stored({ kind: 'file', contents, executable: false })
+    expect(await variantOf(checkPathInfo(services, claim, ingested))).toBe('fine')
+  })
+
+  test('do not hold with another byte, nor without the reference to themselves', async () => {
+    const other = Buffer.from(contents)
+    other[0] = 0x4d
+    const { services, ingested } = await stored({ kind: 'file', contents: other, executable: false })
+    const changed = { ...claim, narSha256: ingested.narSha256 }
+    expect(await variantOf(checkPathInfo(services, changed, ingested))).toBe('ContentAddressMismatch')
+    const nameless = { ...changed, references: [] }
+    expect(await variantOf(checkPathInfo(services, nameless, ingested))).toBe('StorePathMismatch')
+  })
+
+  test('hold when the mention is split between pieces of the NAR', async () => {
+    // Large files are rendered in pieces; the path stands across the end of one.
+    const before = READ_BUFFER_BYTES - 10
+    const large = Buffer.alloc(2 * SMALL_BLOB_BYTES_MAX, 'x')
+    const base32 = SELF.toString().slice(0, 32)
+    large.write(base32, before, 'latin1')
+    const { services, nar, ingested } = await stored({ kind: 'file', contents: large, executable: false })
+    const zeroed = Buffer.from(nar)
+    const at = zeroed.indexOf(base32)
+    zeroed.fill(0, at, at + 32)
+    const digest = createHash('sha256').update(zeroed).update(`|${at}`).digest()
+    const address: ContentAddress = { kind: 'nar', algorithm: 'sha256', digest }
+    const claimed = { ...claim, narSha256: ingested.narSha256, narSize: ingested.narSize, ca: address }
+    // The name follows from the digest, which follows from the name: only the digest can be right here.
+    const error = await checkPathInfo(services, claimed, ingested).catch((e) => e)
+    expect(error.variant).toBe('StorePathMismatch')
+    expect(hex(await selfReferringDigest(services, SELF, 'sha256', ingested.node))).toBe(hex(digest))
   })
 })
