@@ -1,16 +1,18 @@
 /** What holds for every request, in both versions of HTTP: limits, permissions, failures in the middle, the end. */
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Directory } from '../../../../src/model/castore/directory.ts'
 import { pathComponent } from '../../../../src/model/castore/path-component.ts'
 import { encodeNixbase32 } from '../../../../src/model/nix/nixbase32.ts'
 import { narUrl } from '../../../../src/servers/http/nar-url.ts'
 import type { HttpServerParts } from '../../../../src/servers/http/server.ts'
+import { loadServerTls } from '../../../../src/servers/listen/tls.ts'
 import { loadTokens } from '../../../../src/servers/listen/tokens.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../../src/services/blobs/memory.ts'
@@ -18,6 +20,7 @@ import { StoreError } from '../../../../src/support/errors.ts'
 import { HTTP_HEADER_BYTES_MAX, HTTP_URL_CHARACTERS_MAX } from '../../../../src/support/limits.ts'
 import { localNarCalculation } from '../../../../src/transfer/nar-calculation.ts'
 import { makeNar } from '../../../support/binary-cache.ts'
+import { createAuthority, createCertificate, HAS_OPENSSL } from '../../../support/certificates.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import {
@@ -211,6 +214,38 @@ async function makeLargeNar(bridge: TestBridge) {
   const { narSize } = await localNarCalculation(bridge.parts).calculateNar(root)
   return { nar: Number(narSize), node: { root, large: large.digest.hex } }
 }
+
+test.runIf(HAS_OPENSSL)('TLS: both versions by what the client prefers', async () => {
+  await using dir = await tempDir()
+  const authority = createAuthority(dir.path, 'authority')
+  const own = createCertificate(dir.path, 'own', { signer: authority, names: 'IP:127.0.0.1' })
+  const tls = loadServerTls({ ...own, clientCa: undefined })
+  const bridge = await started({}, { tls })
+  const ca = readFileSync(authority.cert)
+  for (const ALPNProtocols of [['h2', 'http/1.1'], ['http/1.1'], undefined]) {
+    const [host, port] = bridge.address.split(':')
+    const socket = connectTls({
+      host: host!,
+      port: Number(port),
+      ca,
+      ...(ALPNProtocols && { ALPNProtocols }),
+    })
+    await once(socket, 'secureConnect')
+    const isHttp2 = ALPNProtocols?.[0] === 'h2'
+    expect(socket.alpnProtocol || 'http/1.1').toBe(ALPNProtocols?.[0] ?? 'http/1.1')
+    if (isHttp2) {
+      const session = connectHttp2(`https://${bridge.address}`, { createConnection: () => socket })
+      const [headers] = await once(session.request({ ':path': '/nix-cache-info' }), 'response')
+      expect(headers[':status']).toBe(200)
+      session.close()
+    } else {
+      socket.write('GET /nix-cache-info HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+      const [bytes] = await once(socket, 'data')
+      expect(bytes.toString()).toMatch(/^HTTP\/1\.1 200/)
+      socket.destroy()
+    }
+  }
+})
 
 test('a preface in pieces is HTTP/2 all the same; nonsense gets 400; silence is nobody', async () => {
   const bridge = await started()
