@@ -17,10 +17,15 @@ import { loadTokens } from '../../../../src/servers/listen/tokens.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../../src/services/blobs/memory.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
-import { HTTP_HEADER_BYTES_MAX, HTTP_URL_CHARACTERS_MAX } from '../../../../src/support/limits.ts'
+import {
+  HTTP_HEADER_BYTES_MAX,
+  HTTP_UPLOADS_MAX,
+  HTTP_URL_CHARACTERS_MAX,
+} from '../../../../src/support/limits.ts'
 import { localNarCalculation } from '../../../../src/transfer/nar-calculation.ts'
 import { makeNar } from '../../../support/binary-cache.ts'
 import { createAuthority, createCertificate, HAS_OPENSSL } from '../../../support/certificates.ts'
+import { until } from '../../../support/cli.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import {
@@ -281,6 +286,20 @@ test('a client that waits for 100 Continue is refused without its body, or asked
   expect(await raw(bridge.address, head(`/${'0'.repeat(32)}.ls`), 'hello')).toMatch(
     /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200/,
   )
+})
+
+test('as many uploads at once as there may be, and one more', async () => {
+  const bridge = await started()
+  const head = `PUT /nar/${'0'.repeat(52)}.nar HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n`
+  const sockets = Array.from({ length: HTTP_UPLOADS_MAX }, () => open(bridge.address))
+  for (const socket of sockets) socket.on('error', () => {}).write(head)
+  const running = () => bridge.server.metrics.map((metric) => metric.render()).join('')
+  await until(() => running().includes(`tvix_store_http_open_requests ${HTTP_UPLOADS_MAX}\n`))
+  const refused = await bridge.send('PUT', `/nar/${'0'.repeat(52)}.nar`, { body: 'x' })
+  expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1'])
+  for (const socket of sockets) socket.destroy()
+  await until(() => running().includes('tvix_store_http_open_requests 0\n'))
+  expect((await bridge.send('PUT', `/nar/${'0'.repeat(52)}.nar`, { body: 'x' })).status).toBe(400)
 })
 
 test('a body that is too large is refused by its announcement, and the client gets to read why', async () => {
