@@ -10,7 +10,7 @@ import {
 } from 'node:zlib'
 import { view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
-import { ZSTD_INLINE_BYTES_MAX } from './limits.ts'
+import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limits.ts'
 
 const LEVEL = 3
 const MAGIC = 0xfd2fb528
@@ -36,7 +36,7 @@ export async function decompress(frame: Uint8Array, maxBytes: number, source: st
   const chunkSize = Math.min(size, maxBytes) + SPARE_BYTES
   const options = { chunkSize, maxOutputLength: maxBytes }
   try {
-    if (size <= ZSTD_INLINE_BYTES_MAX && frame.length <= ZSTD_INLINE_BYTES_MAX)
+    if (Math.max(size, frame.length) <= ZSTD_DECOMPRESS_INLINE_BYTES_MAX)
       return zstdDecompressSync(frame, options)
     return await decompressInPool(frame, options)
   } catch (error) {

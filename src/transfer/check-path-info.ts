@@ -3,9 +3,10 @@
  * against what was ingested.
  */
 import { createHash, type Hash } from 'node:crypto'
+import type { Node } from '../model/castore/node.ts'
 import { ValidationError } from '../model/castore/validation-error.ts'
 import { type ContentAddress, printContentAddress } from '../model/nix/content-address.ts'
-import { printNixHash } from '../model/nix/nix-hash.ts'
+import { type HashAlgorithm, printNixHash } from '../model/nix/nix-hash.ts'
 import { encodeNixbase32 } from '../model/nix/nixbase32.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import type { StorePath } from '../model/nix/store-path.ts'
@@ -109,7 +110,8 @@ async function contentDigest(
   selfReference: boolean,
   call?: Call,
 ): Promise<Uint8Array | undefined> {
-  if (selfReference) return await selfReferringDigest(services, claim, ca, ingested, call)
+  if (selfReference)
+    return await selfReferringDigest(services, claim.storePath, ca.algorithm, ingested.node, call)
   if (ca.kind === 'nar' && ca.algorithm === 'sha256') return ingested.narSha256
   return ingested.contentDigest ?? (await readContentDigest(services, ca, ingested, call))
 }
@@ -133,16 +135,16 @@ async function readContentDigest(
  * Contents that mention their own path cannot be hashed before the path is known. So Nix hashes them with zeros in the
  * place of the path's digest, followed by `|<offset>` for every place.
  */
-async function selfReferringDigest(
+export async function selfReferringDigest(
   services: Contents,
-  { storePath }: NarClaim,
-  ca: ContentAddress,
-  { node }: IngestedNar,
+  storePath: StorePath,
+  algorithm: HashAlgorithm,
+  node: Node,
   call?: Call,
 ): Promise<Uint8Array> {
   const own = utf8(encodeNixbase32(storePath.digest))
   const zeros = new Uint8Array(own.length)
-  const hash = createHash(ca.algorithm)
+  const hash = createHash(algorithm)
   const offsets: number[] = []
   // What may be the beginning of a mention waits for the next piece.
   let held = Buffer.alloc(0)

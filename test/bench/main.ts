@@ -4,8 +4,9 @@
  */
 import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
+import { benchNar } from './nar.ts'
 
-const BENCHES: Record<string, () => Promise<void>> = { grpc: benchGrpc, mount: benchMount }
+const BENCHES: Record<string, () => Promise<void>> = { grpc: benchGrpc, mount: benchMount, nar: benchNar }
 
 const name = process.argv[2] ?? ''
 const bench = BENCHES[name]

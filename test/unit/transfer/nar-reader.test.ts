@@ -17,6 +17,7 @@ import { renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { nested, type RandomTree, randomTree, storeTree } from '../../support/random-trees.ts'
+import { vectors } from '../../support/vectors.ts'
 
 const BACKENDS: Record<string, () => BlobService> = {
   'blobs in chunks': () => verifyingBlobService(objectStoreBlobService(memoryObjectStore()), 'test'),
@@ -195,4 +196,27 @@ describe('limits', () => {
     const opened = openNar({ blobs: services.blobs, directories: lying }, root)
     await expect(opened).rejects.toMatchObject({ code: 'exhausted' })
   })
+})
+
+test.each(vectors.nar.seek.cases as { start: number; read10_hex: string }[])(
+  'vectors nar.seek: from $start',
+  async ({ start, read10_hex }) => {
+    const services = { blobs: memoryBlobService(), directories: memoryDirectoryService() }
+    const root = await storeTree(services, {
+      kind: 'file',
+      contents: utf8('Hello World!'),
+      executable: false,
+    })
+    const reader = await openNar(services, root)
+    const read = Buffer.concat(await collect(reader.read({ start, end: start + 10 })))
+    expect(read.toString('hex')).toBe(read10_hex)
+  },
+)
+
+test('positions beyond the end are the end', async () => {
+  const services = { blobs: memoryBlobService(), directories: memoryDirectoryService() }
+  const root = await storeTree(services, { kind: 'symlink', target: utf8('x') })
+  const reader = await openNar(services, root)
+  expect(await collect(reader.read({ start: reader.size + 5, end: reader.size + 9 }))).toEqual([])
+  expect(await collect(reader.read({ start: reader.size }))).toEqual([])
 })
