@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SigningKey } from '../model/nix/signing-key.ts'
 import { createBridge } from '../servers/http/bridge.ts'
 import { createPages } from '../servers/http/pages/pages.ts'
@@ -45,11 +45,11 @@ export function addNarBridgeCommand(program: Command): void {
   const command = program
     .command('nar-bridge')
     .description('Serve the store as a binary cache over HTTP, for stock Nix to pull from and push to.')
-    .option(
-      '--priority <number>',
-      'of this cache among others; lower ones are asked first',
-      parsePriority,
-      PRIORITY,
+    .addOption(
+      new Option('--priority <number>', 'of this cache among others; lower ones are asked first')
+        .env('PRIORITY')
+        .argParser(parsePriority)
+        .default(PRIORITY),
     )
     .option(
       '--signing-key-file <file...>',

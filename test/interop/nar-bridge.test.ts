@@ -2,10 +2,10 @@
  * Stock Nix as the client (Debian's 2.8): it pushes closures with references and signatures, pulls them into other
  * stores with signatures required, asks for path infos and listings, and finds every path intact afterwards.
  */
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type RunResult, run } from '../support/cli.ts'
+import { type RunResult, remoteStoreFlags, run, startDaemon } from '../support/cli.ts'
 import { type NarBridge, startNarBridge } from '../support/nar-bridge.ts'
 import {
   buildWithNix,
@@ -246,6 +246,19 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
       ok(await realise(client, after.url, key.publicKey))
       await expectIntact(client)
     }
+  })
+
+  test('over a daemon, as the default addresses have it', async () => {
+    await mkdir(join(dir.path, 'store-daemon'))
+    await using daemon = await startDaemon(join(dir.path, 'store-daemon'))
+    await using server = await startNarBridge(join(dir.path, 'store-remote'), {
+      stores: remoteStoreFlags(daemon.address),
+    })
+    ok(await source.nix('copy', '--to', `${server.url}?compression=zstd`, closure))
+    const client = freshClient()
+    ok(await realise(client, server.url, key.publicKey))
+    await expectIntact(client)
+    expect(await server.stop()).toBe(0)
   })
 
   test('with tokens: who has none may read at most, and netrc lets Nix push', async () => {

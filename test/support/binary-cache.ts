@@ -71,7 +71,7 @@ export async function makeCachedPath(
   return { pathInfo, nar, castore, narInfo, file, fileName }
 }
 
-async function makeNar(label: string): Promise<{ node: Node; nar: Uint8Array; castore: Contents }> {
+export async function makeNar(label: string): Promise<{ node: Node; nar: Uint8Array; castore: Contents }> {
   const [blobs, directories] = [memoryBlobService(), memoryDirectoryService()]
   const file = async (contents: string, executable = false): Promise<Node> => {
     const writer = blobs.openWrite()

@@ -7,7 +7,7 @@ import { memoryNarIndex } from './memory.ts'
 /** Opens `memory:` or `lmdb:///path`, also in the form `lmdb:/path`. Throws `invalid-argument` for anything else. */
 export async function openNarIndex(address: string): Promise<NarIndex> {
   if (/^memory:(\/\/)?$/.test(address)) return memoryNarIndex()
-  const path = /^lmdb:(?:\/\/)?(\/[^?#]*[^/?#])$/.exec(address)?.[1]
+  const path = /^lmdb:(?:\/\/)?(\/(?!\/)[^?#]*[^/?#])$/.exec(address)?.[1]
   if (path === undefined)
     throw new StoreError(
       'invalid-argument',
