@@ -1,9 +1,11 @@
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Mount, mountTree } from '../mount/fuse/mount.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
+import { DISK_CACHE_BYTES } from '../support/limits.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
@@ -14,6 +16,8 @@ interface MountOptions extends StoreOptions {
   readonly showXattr: boolean
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
+  readonly cacheDir?: string
+  readonly cacheSize?: number
 }
 
 export function addMountCommand(program: Command): void {
@@ -42,6 +46,17 @@ export function addMountCommand(program: Command): void {
         .choices(['text', 'json'])
         .preset('text'),
     )
+    .addOption(
+      new Option('--cache-dir <folder>', 'keep what is read there, for this and other mounts').env(
+        'TVIX_STORE_CACHE_DIR',
+      ),
+    )
+    .addOption(
+      new Option('--cache-size <bytes>', 'what the folder may take, such as 500M or 2T')
+        .env('TVIX_STORE_CACHE_SIZE')
+        .default(DISK_CACHE_BYTES, '10G')
+        .argParser(parseBytes),
+    )
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
@@ -51,7 +66,10 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  await using stores = await openCommandStores(command, {
+    ...storeAddresses(options),
+    cache: cacheOf(options),
+  })
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -71,6 +89,22 @@ async function runMount(target: string, options: MountOptions, command: Command)
   tree.close()
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
+}
+
+/** The folder as a full path: the mount may change where the process is. */
+function cacheOf({ cacheDir, cacheSize }: MountOptions) {
+  return cacheDir === undefined ? undefined : { path: resolve(cacheDir), size: cacheSize }
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
+
+/** `500M`, `10 GiB` or a number of bytes; the units are powers of 1024. */
+function parseBytes(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,15})\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
+  const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? 1)
+  if (!Number.isSafeInteger(bytes) || bytes < 1)
+    throw new InvalidArgumentError('it is a number above 0 with K, M, G or T behind it.')
+  return bytes
 }
 
 async function untilUnmounted(mount: Mount, stopRequested: Promise<unknown>): Promise<void> {

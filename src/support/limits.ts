@@ -149,6 +149,24 @@ export const CACHE_CHUNK_LISTS_MAX = 200_000
 export const COMPOSITION_INSTANCES_MAX = 1_000
 /** A composition file is written by hand. */
 export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
+/** What a blob cache on disk may take unless told otherwise. */
+export const DISK_CACHE_BYTES = 10 * 1024 * MiB
+/** Eviction goes on until this share of the limit is left. */
+export const DISK_CACHE_KEPT_SHARE = 0.9
+/** A cache looks at its folder again after it has written this share of the limit: others write there, too. */
+export const DISK_CACHE_RESCAN_SHARE = 1 / 16
+/** Files of a cache folder that are looked at at the same time. */
+export const DISK_CACHE_SCANS_MAX = 16
+/** That a blob was used is written down once in so long. */
+export const DISK_CACHE_TOUCH_MS = 10 * 60_000
+/** Blobs of which it is remembered that their use is written down. */
+export const DISK_CACHE_TOUCHED_MAX = 50_000
+/** An eviction that is older than this belongs to a process that died. */
+export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
+/** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
+export const DISK_CACHE_CHUNKS_MAX = 1_000_000
+/** Blobs to be remembered as being put together from chunks that are not theirs. */
+export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
 export const CACHE_CORRUPT_MAX = 10_000
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, expect, it } from 'vitest'
 import { cacheBlobService } from '../../src/services/blobs/cache.ts'
 import { combinedBlobService } from '../../src/services/blobs/combined.ts'
+import { openDiskCache } from '../../src/services/blobs/disk-cache.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
@@ -28,6 +29,7 @@ import { readOnlyPathInfoService } from '../../src/services/pathinfos/read-only.
 import { writeThroughPathInfoService } from '../../src/services/pathinfos/write-through.ts'
 import { type Source, SourceSet } from '../../src/services/source-set.ts'
 import { makePathInfo } from '../support/path-infos.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { blobServiceSuite } from './blob-service.ts'
 import { directoryServiceSuite } from './directory-service.ts'
 import { pathInfoServiceSuite } from './path-info-service.ts'
@@ -87,6 +89,27 @@ for (const [name, layer] of Object.entries(blobLayers))
       nothingToClean(() => verifyingBlobService(layer(two(verified(make))), name)),
       { chunks },
     )
+
+for (const [below, make, chunks] of [
+  ['memory', memoryBlobService, 'whole'],
+  ['object stores', chunked, 'content-defined'],
+] as const)
+  blobServiceSuite(
+    `blob service: cache folder, over ${below}`,
+    async () => {
+      const dir = await tempDir()
+      const { far, set } = two(verified(make))
+      const cache = await openDiskCache(far, { path: dir.path, bytesMax: 1e9, faults: set })
+      return {
+        subject: verifyingBlobService(cache, 'cache'),
+        async [Symbol.asyncDispose]() {
+          await cache[Symbol.asyncDispose]()
+          await dir[Symbol.asyncDispose]()
+        },
+      }
+    },
+    { chunks },
+  )
 
 // — Directories —
 

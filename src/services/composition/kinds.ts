@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { SigningKey } from '../../model/nix/signing-key.ts'
 import { StoreError } from '../../support/errors.ts'
+import { DISK_CACHE_BYTES } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { cacheBlobService } from '../blobs/cache.ts'
 import { combinedBlobService } from '../blobs/combined.ts'
+import { openDiskCache } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { priorityBlobService } from '../blobs/priority.ts'
 import { readOnlyBlobService } from '../blobs/read-only.ts'
@@ -23,6 +25,7 @@ import { signingPathInfoService } from '../pathinfos/signing.ts'
 import { writeThroughPathInfoService } from '../pathinfos/write-through.ts'
 import type { Source, SourceSet } from '../source-set.ts'
 import type { Role } from './address.ts'
+import type { OpenLocalFile } from './stores.ts'
 
 /**
  * What a field may hold. `reference`: another instance of the same section, or an address; `references`: several
@@ -52,7 +55,11 @@ export interface Parts<S> {
   /** A set of sources with the settings of this instance. */
   set(sources: readonly Source<S>[]): SourceSet<S>
   text(field: string): string
-  count(field: string): number
+  count(field: string): number | undefined
+  /** To be closed with the stores. */
+  use<T extends AsyncDisposable>(opened: T): T
+  /** Of the service at the root only: whole blobs as files, for who can make use of them. */
+  offerLocalFiles(open: OpenLocalFile): void
   /** What this instance is called in messages. */
   readonly name: string
   readonly logger: Logger
@@ -203,10 +210,21 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     directories: ({ source }) => readOnlyDirectoryService(source('inner').service, source('inner').name),
     pathInfos: ({ source }) => readOnlyPathInfoService(source('inner').service, source('inner').name),
   },
+  'cache-dir': {
+    fields: { far: REFERENCE, path: REQUIRED, size: { type: 'count' } },
+    writesTo: 'far',
+    blobs: async ({ source, set, text, count, logger, use, offerLocalFiles }) => {
+      const far = source('far')
+      const bytesMax = count('size') ?? DISK_CACHE_BYTES
+      const cache = use(await openDiskCache(far, { path: text('path'), bytesMax, faults: set([]), logger }))
+      offerLocalFiles((digest, call) => cache.openLocalFile(digest, call))
+      return cache
+    },
+  },
   lru: {
     fields: { capacity: { type: 'count', required: true } },
-    directories: ({ count }) => lruDirectoryService(count('capacity')),
-    pathInfos: ({ count }) => lruPathInfoService(count('capacity')),
+    directories: ({ count }) => lruDirectoryService(count('capacity')!),
+    pathInfos: ({ count }) => lruPathInfoService(count('capacity')!),
   },
   'keyfile-signing': {
     fields: { inner: REFERENCE, keyfile: REQUIRED },

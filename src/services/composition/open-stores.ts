@@ -10,7 +10,7 @@ import { Backends } from './backends.ts'
 import type { Graph, GraphNode } from './graph.ts'
 import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from './kinds.ts'
 import { readGraph } from './read-graph.ts'
-import type { StoreAddresses, StoreSettings, Stores } from './stores.ts'
+import type { OpenLocalFile, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
 export type { Castore, NarTransfer, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
@@ -31,6 +31,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const askSizeFormula = await opening.sizeFormula(graph.directories)
   const pathInfos = await opening.service('pathInfos', graph.pathInfos)
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
+  const openLocalFile = opening.localFiles.get(graph.blobs)
   const opened = backends.keep()
   return {
     blobs,
@@ -38,6 +39,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     pathInfos,
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
+    ...(openLocalFile && { openLocalFile }),
     describe: graph.describe,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
@@ -60,6 +62,8 @@ const VERIFYING: { readonly [R in Role]: (base: ServiceOf[R], source: string) =>
 class GraphOpening {
   /** Of the peers that path infos come from. */
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
+  /** Of the blob caches. */
+  readonly localFiles = new Map<GraphNode, OpenLocalFile>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
   readonly #opened = new Map<GraphNode, Promise<unknown>>()
@@ -146,7 +150,9 @@ class GraphOpening {
       sources: (field) => sources.get(field)!,
       set: (all) => new SourceSet(all, options),
       text: (field) => value(field) as string,
-      count: (field) => value(field) as number,
+      count: (field) => value(field) as number | undefined,
+      use: (opened) => this.#backends.use(opened),
+      offerLocalFiles: (open) => void this.localFiles.set(node, open),
       name: node.label,
       logger,
     }
