@@ -15,6 +15,8 @@ export interface LmdbTable extends AsyncDisposable {
   get(key: Uint8Array): Uint8Array | undefined
   /** All in one transaction: a crash leaves all or none. The bytes must not change until it resolves. */
   put(entries: readonly LmdbEntry[]): Promise<void>
+  /** All in one transaction; keys that are not there are no matter. */
+  remove(keys: readonly Uint8Array[]): Promise<void>
   /** Up to `limit` entries in key order, after `previous` or from the start. Holds no transaction afterwards. */
   page(previous: Uint8Array | undefined, limit: number): LmdbEntry[]
 }
@@ -87,6 +89,16 @@ class OpenLmdbTable implements LmdbTable {
       // from the writer thread, which never happens on some systems.)
       await this.#database.batch(() => {
         for (const { key, value } of entries) this.#database.put(key as Buffer, value as Buffer)
+      })
+    } catch (error) {
+      throw this.#failure('write', await commitError(error))
+    }
+  }
+
+  async remove(keys: readonly Uint8Array[]): Promise<void> {
+    try {
+      await this.#database.batch(() => {
+        for (const key of keys) this.#database.remove(key as Buffer)
       })
     } catch (error) {
       throw this.#failure('write', await commitError(error))

@@ -149,6 +149,12 @@ export const CACHE_CHUNK_LISTS_MAX = 200_000
 export const COMPOSITION_INSTANCES_MAX = 1_000
 /** A composition file is written by hand. */
 export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
+/** Writes of a queue that are sent to far at the same time. */
+export const WRITE_BACK_UPLOADS_MAX = 8
+/** Pauses between attempts to empty a queue whose far side fails … */
+export const WRITE_BACK_RETRY_MS_MIN = 1_000
+/** … up to this. */
+export const WRITE_BACK_RETRY_MS_MAX = 30_000
 /** What a blob cache on disk may take unless told otherwise. */
 export const DISK_CACHE_BYTES = 10 * 1024 * MiB
 /** Eviction goes on until this share of the limit is left. */

@@ -9,12 +9,14 @@ import { openDiskCache } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { priorityBlobService } from '../blobs/priority.ts'
 import { readOnlyBlobService } from '../blobs/read-only.ts'
+import { writeBackBlobService } from '../blobs/write-back.ts'
 import { writeThroughBlobService } from '../blobs/write-through.ts'
 import { cacheDirectoryService } from '../directories/cache.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import { lruDirectoryService } from '../directories/lru.ts'
 import { priorityDirectoryService } from '../directories/priority.ts'
 import { readOnlyDirectoryService } from '../directories/read-only.ts'
+import { writeBackDirectoryService } from '../directories/write-back.ts'
 import { writeThroughDirectoryService } from '../directories/write-through.ts'
 import { cachePathInfoService } from '../pathinfos/cache.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
@@ -22,8 +24,10 @@ import { lruPathInfoService } from '../pathinfos/lru.ts'
 import { priorityPathInfoService } from '../pathinfos/priority.ts'
 import { readOnlyPathInfoService } from '../pathinfos/read-only.ts'
 import { signingPathInfoService } from '../pathinfos/signing.ts'
+import { writeBackPathInfoService } from '../pathinfos/write-back.ts'
 import { writeThroughPathInfoService } from '../pathinfos/write-through.ts'
 import type { Source, SourceSet } from '../source-set.ts'
+import type { WriteQueue } from '../write-queue.ts'
 import type { Role } from './address.ts'
 import type { OpenLocalFile } from './stores.ts'
 
@@ -56,6 +60,8 @@ export interface Parts<S> {
   set(sources: readonly Source<S>[]): SourceSet<S>
   text(field: string): string
   count(field: string): number | undefined
+  /** The queue at the path in the field `queue`; all layers that name the same share it. */
+  queue(): Promise<WriteQueue>
   /** To be closed with the stores. */
   use<T extends AsyncDisposable>(opened: T): T
   /** Of the service at the root only: whole blobs as files, for who can make use of them. */
@@ -196,6 +202,22 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       const [near, far] = [source('near'), source('far')]
       const both = set([near, far])
       return writeThroughPathInfoService(cachePathInfoService(near, far, both), near, far, both)
+    },
+  },
+  'write-back': {
+    fields: { near: REFERENCE, far: REFERENCE, queue: REQUIRED, ...TIMEOUT },
+    writesTo: 'far',
+    blobs: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackBlobService(priorityBlobService(set([near, far])), near, far, await queue())
+    },
+    directories: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackDirectoryService(priorityDirectoryService(set([near, far])), near, far, await queue())
+    },
+    pathInfos: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackPathInfoService(priorityPathInfoService(set([near, far])), near, far, await queue())
     },
   },
   priority: {

@@ -54,6 +54,8 @@ export interface Stores extends AsyncDisposable {
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** Of the blob cache, when there is one. */
   readonly openLocalFile?: OpenLocalFile
+  /** Resolves when everything that was written behind has arrived, where something is. */
+  readonly drained?: (call?: Call) => Promise<void>
   /** The addresses, for messages. */
   readonly describe: string
 }
