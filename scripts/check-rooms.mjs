@@ -11,6 +11,7 @@ const SERVICES = [
   'src/services/blobs',
   'src/services/directories',
   'src/services/pathinfos',
+  'src/services/nar-index',
   'src/services/composition',
   ...MODEL,
 ]
@@ -28,6 +29,7 @@ const MAY_IMPORT = {
   'src/services/blobs': ['src/services', 'src/services/objects', ...MODEL],
   'src/services/directories': ['src/services', 'src/services/objects', ...MODEL],
   'src/services/pathinfos': ['src/services', ...MODEL],
+  'src/services/nar-index': ['src/services', ...MODEL],
   'src/services/composition': SERVICES,
   'src/transfer': SERVICES,
   'src/mount/tree': ['src/transfer', ...SERVICES],

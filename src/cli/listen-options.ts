@@ -37,7 +37,7 @@ const DEFAULT_LISTEN_ADDRESS = '[::]:8000'
 /** Connecting to a unix socket takes the permission to write. */
 const MODES = { owner: 0o600, group: 0o660, everybody: 0o666 } as const
 
-export function addListenOptions(command: Command): void {
+export function addListenOptions(command: Command, preset = DEFAULT_LISTEN_ADDRESS): void {
   const add = (flags: string, description: string, parse?: (text: string) => unknown) => {
     const option = new Option(flags, description)
     command.addOption(parse ? option.argParser(parse) : option)
@@ -45,7 +45,7 @@ export function addListenOptions(command: Command): void {
   command.option(
     '-l, --listen-address <address...>',
     'host:port, path of a unix socket, @abstract, sd-listen[:name|:*]; with ?role=read-only,no-list',
-    [DEFAULT_LISTEN_ADDRESS],
+    [preset],
   )
   add('--tls-cert <file>', 'certificate chain (PEM): TCP listeners speak TLS')
   add('--tls-key <file>', 'its private key (PEM)')

@@ -2,11 +2,19 @@
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
+import { addCatCommand } from './cat.ts'
 import { addConfigCommand } from './config.ts'
+import { addCopyCommand } from './copy.ts'
 import { addDaemonCommand } from './daemon.ts'
+import { addExportNarCommand } from './export-nar.ts'
 import { addImportCommand } from './import.ts'
+import { addImportNarCommand } from './import-nar.ts'
+import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
+import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
+import { addNarBridgeCommand } from './nar-bridge.ts'
+import { addPathInfoCommand } from './path-info.ts'
 import { VERSION } from './version.ts'
 
 const program = new Command('tvix-store')
@@ -20,6 +28,14 @@ addConfigCommand(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addNarBridgeCommand(program)
+addImportNarCommand(program)
+addCopyCommand(program)
+addLsCommand(program)
+addCatCommand(program)
+addPathInfoCommand(program)
+addExportNarCommand(program)
+addKeyCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Origin, Origins } from '../services/composition/graph.ts'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
 import { checkPathInfo } from '../transfer/check-path-info.ts'
+import { copyCastore } from '../transfer/copy-castore.ts'
 import { ingestNar } from '../transfer/ingest-nar.ts'
 import { loggerOf } from './logging.ts'
 
@@ -20,7 +21,10 @@ export function addStoreOptions(command: Command, defaults: StoreAddresses): Com
           .default(defaults.directories),
       )
       .addOption(
-        new Option('--path-info-service-addr <address>', 'where path infos are')
+        new Option(
+          '--path-info-service-addr <address>',
+          'where path infos are; binary caches (nix+https://…) may follow, with blanks between',
+        )
           .env('PATH_INFO_SERVICE_ADDR')
           .default(defaults.pathInfos),
       )
@@ -75,5 +79,5 @@ export function storeOrigins(command: Command): Origins {
 
 /** Opens stores for a command: the one way in which commands do. */
 export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
-  return openStores(addresses, { nars: { ingestNar, checkPathInfo }, logger: loggerOf(command) })
+  return openStores(addresses, { nars: { ingestNar, checkPathInfo, copyCastore }, logger: loggerOf(command) })
 }

@@ -15,7 +15,7 @@ export interface LmdbTable extends AsyncDisposable {
   get(key: Uint8Array): Uint8Array | undefined
   /** All in one transaction: a crash leaves all or none. The bytes must not change until it resolves. */
   put(entries: readonly LmdbEntry[]): Promise<void>
-  /** All in one transaction; keys that are not there are no matter. */
+  /** All in one transaction; keys that are not there do not matter. */
   remove(keys: readonly Uint8Array[]): Promise<void>
   /** Up to `limit` entries in key order, after `previous` or from the start. Holds no transaction afterwards. */
   page(previous: Uint8Array | undefined, limit: number): LmdbEntry[]

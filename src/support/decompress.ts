@@ -18,6 +18,7 @@ import {
   XZ_MEMORY_BYTES_MAX,
   ZSTD_WINDOW_LOG_MAX,
 } from './limits.ts'
+import { cutAtFrameEnds } from './zstd-frames.ts'
 
 /** The names that binary caches use (spec §6.8). */
 export const COMPRESSIONS = ['none', 'xz', 'zstd', 'bzip2', 'gzip', 'br'] as const
@@ -35,7 +36,10 @@ const MAGICS: readonly (readonly [Compression, readonly number[]])[] = [
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ]
 
-/** What the first bytes (six tell) belong to; `none` when to nothing known. Brotli has no mark. */
+/** As many as the longest magic has. */
+export const COMPRESSION_MAGIC_BYTES = 6
+
+/** What the first COMPRESSION_MAGIC_BYTES belong to; `none` when to nothing known. Brotli has no mark. */
 export function detectCompression(head: Uint8Array): Compression {
   return MAGICS.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none'
 }
@@ -123,18 +127,16 @@ function open(source: CountedSource, compression: Compression, call: Call): Asyn
 
 type ZlibCompression = 'zstd' | 'gzip' | 'br'
 
-const DECODERS: Readonly<Record<ZlibCompression, () => Transform>> = {
-  zstd: () =>
-    createZstdDecompress({
-      ...ZLIB_OPTIONS,
-      params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
-    }),
-  gzip: () => createGunzip(ZLIB_OPTIONS),
-  br: () => createBrotliDecompress(ZLIB_OPTIONS),
-}
+/** Node's own option of its web streams: without it what follows the end is dropped in silence. */
+const STRICT = { chunkSize: READ_BUFFER_BYTES, rejectGarbageAfterEnd: true }
+const ZSTD_WINDOW = { params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX } }
 
-/** The second is Node's own option of its web streams: without it what follows the end is dropped in silence. */
-const ZLIB_OPTIONS = { chunkSize: READ_BUFFER_BYTES, rejectGarbageAfterEnd: true }
+const DECODERS: Readonly<Record<ZlibCompression, () => Transform & { readonly bytesWritten: number }>> = {
+  zstd: () => createZstdDecompress({ ...STRICT, ...ZSTD_WINDOW }),
+  // Takes further members for garbage when it is strict; see below.
+  gzip: () => createGunzip({ chunkSize: READ_BUFFER_BYTES }),
+  br: () => createBrotliDecompress(STRICT),
+}
 
 async function* throughZlib(
   source: CountedSource,
@@ -142,10 +144,12 @@ async function* throughZlib(
   call: Call,
 ): AsyncGenerator<Uint8Array> {
   const decoder = DECODERS[compression]()
-  const feeding = pipeline(source, decoder, { ...(call.signal && { signal: call.signal }), end: true })
+  const input = compression === 'zstd' ? cutAtFrameEnds(source) : source
+  const feeding = pipeline(input, decoder, { ...(call.signal && { signal: call.signal }), end: true })
   feeding.catch(() => {}) // the decoder is destroyed with the same error, and its reader told
   try {
     yield* decoder
+    if (source.bytes > decoder.bytesWritten) throw undecodable(compression, 'something else follows its end')
   } catch (error) {
     throw decodingError(source, compression, error)
   } finally {

@@ -103,6 +103,8 @@ export const NAR_UPLOADS_MAX = 64
 export const NAR_PREFETCH_FILES_MAX = 32
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
+/** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
+export const IMPORT_NARS_MAX = 10
 /** One read from a source file. */
 export const READ_BUFFER_BYTES = 256 * KiB
 
@@ -122,6 +124,29 @@ export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
 export const PATH_INFO_LIST_PAGE = 256
+
+// — Copying —
+
+/** Path infos, and directories of one tree, that are asked for at the same time (spec §4.1). */
+export const COPY_LOOKUPS_MAX = 50
+/** Store paths that are copied at the same time (spec §4.1). */
+export const COPY_PATHS_AT_ONCE_MAX = 10
+/** Store paths of one copy; of each the path info is held, 1 to 2 KiB. */
+export const COPY_PATHS_MAX = 1_000_000
+/** Blobs on their way from one store to another count with their size, but with this much at least … */
+export const COPY_BLOB_BYTES_MIN = 1 * MiB
+/** … and with this much at most: a blob is streamed, and no more of it is in memory … */
+export const COPY_BLOB_BYTES_MAX = 8 * MiB
+/** … and together with this much. */
+export const COPY_BLOB_BUDGET_BYTES = 64 * MiB
+/** Blobs of one tree that wait for their turn. */
+export const COPY_BLOBS_AHEAD = 128
+/** A document that names store paths; `nix path-info --json` writes about 500 bytes a path. */
+export const REFERENCE_GRAPH_BYTES_MAX = 512 * MiB
+/** Nothing moved for so long: the progress line says that the copy is stalled. */
+export const COPY_STALLED_MS = 10_000
+/** Symlinks on the way to a file (linux/namei.h MAXSYMLINKS). */
+export const SYMLINKS_FOLLOWED_MAX = 40
 
 // — Several sources, and caches in front of them —
 
@@ -255,10 +280,16 @@ export const HTTP_DOCUMENT_MS_MAX = 30_000
 export const NIX_CACHE_INFO_BYTES_MAX = 64 * KiB
 /** A binary cache that could not be reached is not asked again for this long. */
 export const NIX_CACHE_DOWN_MS = 3_000
+/** The castore beside a binary cache that failed once is not asked again for this long: there are the NARs. */
+export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
 /** A path that no binary cache had is asked for again after this long. */
 export const SUBSTITUTE_ABSENT_MS = 30_000
 /** Absent paths that are remembered for that long. */
 export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** What was wrong with a path is told again without another download for this long … */
+export const SUBSTITUTE_REFUSED_MS = 10_000
+/** … of this many paths. */
+export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
 /** NARs that are downloaded at the same time; more wait for their turn. */
@@ -282,6 +313,43 @@ export const FAULT_LOG_MS = 60_000
 export const FAULT_LOG_KINDS_MAX = 1_024
 /** Bearer tokens of one server: each call is compared with all of them, which takes about 0.2 µs a token. */
 export const TOKENS_MAX = 1_000
+
+// — The HTTP server —
+
+/** Ranges of one `Range` header; clients that resume or seek ask for one. */
+export const HTTP_RANGES_MAX = 16
+/** Requests at the same time, over all connections; Nix makes 25 a process. */
+export const HTTP_REQUESTS_MAX = 4_096
+/** Uploads at the same time, over all connections: each holds a decompressor and a few MiB of small files. */
+export const HTTP_UPLOADS_MAX = 256
+/** From the first byte of a connection to the end of its first headers. */
+export const HTTP_SERVER_HEADERS_MS_MAX = 15_000
+/** A connection on which nothing moves for this long is cut, in either direction. */
+export const HTTP_SERVER_SILENCE_MS_MAX = 120_000
+/** An idle connection is kept for the next request this long. */
+export const HTTP_SERVER_KEEPALIVE_MS = 60_000
+/** A body goes out in writes of at least this much, however small its pieces are. */
+export const HTTP_WRITE_BYTES = 256 * KiB
+/** What a connection takes in beyond what the kernel holds, so that the next pieces are made while these are sent. */
+export const HTTP_WRITE_BUFFER_BYTES = 1 * MiB
+/** Flow-control window of an HTTP/2 upload. */
+export const HTTP_WINDOW_BYTES = 4 * MiB
+/** Content codings cost both sides more than they save below this. */
+export const HTTP_COMPRESSION_BYTES_MIN = 1 * KiB
+/** A client that is refused in the middle of an upload has this long to read why. */
+export const HTTP_REFUSAL_MS = 2_000
+/** One uploaded NAR, as it is transferred. */
+export const HTTP_NAR_BYTES_MAX = 1024 * 1024 * MiB
+/** The encoded root node in the URL of a NAR (spec §7.2). */
+export const HTTP_ROOT_NODE_BYTES_MAX = 4 * KiB
+/** Narinfos that wait for their NARs … */
+export const PENDING_NARINFOS_MAX = 100_000
+/** … their documents … */
+export const PENDING_NARINFO_BYTES_MAX = 64 * MiB
+/** … and how long they wait. */
+export const PENDING_NARINFO_MS_MAX = 24 * 3_600_000
+/** Uploaded NARs that are remembered in memory; about 500 bytes each. */
+export const NAR_INDEX_MEMORY_ENTRIES_MAX = 100_000
 
 // — Reading through the mount —
 
@@ -339,3 +407,41 @@ export const MOUNT_PROBE_MS = 2_000
 export const MOUNT_READY_MS = 10_000
 /** Mounts stacked on one mount point by killed processes that are cleaned up. */
 export const MOUNT_STALE_MAX = 16
+
+// — Pages for people —
+
+/** Paths in one table of the overview, and entries of a directory on one page. */
+export const PAGES_ROWS = 100
+export const PAGES_ENTRIES = 1_000
+/** References shown on the page of a path; the narinfo has all. */
+export const PAGES_REFERENCES_MAX = 500
+/** Names that the overview keeps in memory, in paths … */
+export const PAGES_INDEX_PATHS_MAX = 2_000_000
+/** … and bytes of names, which is what bounds it when names are long. While it is read again it is there twice. */
+export const PAGES_INDEX_BYTES_MAX = 128 * MiB
+/** A listing that takes longer is given up. */
+export const PAGES_INDEX_MS_MAX = 600_000
+/** A listing is read again after this many times as long as reading it took, and no sooner than … */
+export const PAGES_INDEX_REST = 20
+export const PAGES_INDEX_REST_MS_MIN = 1_000
+/** A request waits this long for a listing that is being read, and then shows what is known. */
+export const PAGES_INDEX_WAIT_MS = 50
+/** Work on the names of all paths gets out of the way of other requests after this long. */
+export const PAGES_TURN_MS_MAX = 3
+/** Words of a search, and characters; more are ignored. */
+export const PAGES_SEARCH_WORDS_MAX = 8
+export const PAGES_SEARCH_CHARACTERS_MAX = 300
+/** Searches and walks through references that are done at the same time; more wait for their turn. */
+export const PAGES_WALKS_MAX = 4
+/** A closure on the page of a path ends after so many paths or so long, with what is known then … */
+export const PAGES_CLOSURE_GLANCE_PATHS_MAX = 1_000
+export const PAGES_CLOSURE_GLANCE_MS_MAX = 50
+/** … and on a page of its own here. */
+export const PAGES_CLOSURE_PATHS_MAX = 20_000
+export const PAGES_CLOSURE_MS_MAX = 10_000
+/** Path infos of a closure that are asked for at the same time. */
+export const PAGES_CLOSURE_GETS_MAX = 32
+/** Text files up to this size are shown. */
+export const PAGES_TEXT_BYTES_MAX = 256 * KiB
+/** Every other wait of a page for the store. */
+export const PAGES_CALL_MS_MAX = 30_000

@@ -38,13 +38,19 @@ export class LingeringFlight<K, V> implements AsyncDisposable {
       throw new StoreError('exhausted', `${this.#flightsMax} are being worked on already: try again later`)
     let result: Promise<V> | undefined
     const flight = (call: Call) => {
-      result = work(call)
+      // Closing ends it for those who still wait, too.
+      const { signal: closing } = this.#closing
+      const signal = call.signal ? AbortSignal.any([call.signal, closing]) : closing
+      // Forgotten before anybody hears of its end: whoever then asks again begins a new one.
+      result = work({ signal }).finally(() => this.#running.delete(key))
       return result
     }
     const running = this.#attend(key, flight)
       .catch(() => {}) // told to those who wait
       .then(() => result?.catch(() => {}))
-      .finally(() => this.#running.delete(key))
+      .finally(() => {
+        if (this.#running.get(key) === running) this.#running.delete(key)
+      })
     this.#running.set(key, running)
   }
 

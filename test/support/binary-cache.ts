@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { Directory } from '../../src/model/castore/directory.ts'
+import { encodeNodeMessage } from '../../src/model/castore/directory-codec.ts'
 import type { Node } from '../../src/model/castore/node.ts'
 import { pathComponent } from '../../src/model/castore/path-component.ts'
 import { symlinkTarget } from '../../src/model/castore/symlink-target.ts'
@@ -16,7 +17,7 @@ import { memoryDirectoryService } from '../../src/services/directories/memory.ts
 import { signed } from '../../src/services/pathinfos/signing.ts'
 import { concatBytes, utf8 } from '../../src/support/bytes.ts'
 import type { Compression } from '../../src/support/decompress.ts'
-import { renderNar } from '../../src/transfer/render-nar.ts'
+import { type Contents, renderNar } from '../../src/transfer/render-nar.ts'
 import { collect } from './collect.ts'
 import { type Answer, startHttpServer, type TestHttpServer } from './http-server.ts'
 import { makePathInfo } from './path-infos.ts'
@@ -37,6 +38,8 @@ const COMPRESSORS: Readonly<Record<Compression, (bytes: Uint8Array) => Uint8Arra
 export interface CachedPath {
   readonly pathInfo: PathInfo
   readonly nar: Uint8Array
+  /** What the NAR was made of. */
+  readonly castore: Contents
   readonly narInfo: NarInfo
   /** The NAR as it is served. */
   readonly file: Uint8Array
@@ -56,7 +59,7 @@ export async function makeCachedPath(
   label: string,
   { compression = 'none', keys = [CACHE_KEY], changes = {} }: CachedPathOptions = {},
 ): Promise<CachedPath> {
-  const { node, nar } = await makeNar(label)
+  const { node, nar, castore } = await makeNar(label)
   const narSha256 = createHash('sha256').update(nar).digest()
   const base = makePathInfo(label, { node, narSha256, narSize: BigInt(nar.length), ...changes })
   const pathInfo = signed(base, keys)
@@ -65,10 +68,10 @@ export async function makeCachedPath(
   const fileName = `nar/${encodeNixbase32(fileHash)}.nar${compression === 'none' ? '' : `.${compression}`}`
   const location = { url: fileName, compression: compression === 'none' ? undefined : compression }
   const narInfo = narInfoOf(pathInfo, { ...location, fileHash, fileSize: BigInt(file.length) })
-  return { pathInfo, nar, narInfo, file, fileName }
+  return { pathInfo, nar, castore, narInfo, file, fileName }
 }
 
-export async function makeNar(label: string): Promise<{ node: Node; nar: Uint8Array }> {
+async function makeNar(label: string): Promise<{ node: Node; nar: Uint8Array; castore: Contents }> {
   const [blobs, directories] = [memoryBlobService(), memoryDirectoryService()]
   const file = async (contents: string, executable = false): Promise<Node> => {
     const writer = blobs.openWrite()
@@ -86,7 +89,16 @@ export async function makeNar(label: string): Promise<{ node: Node; nar: Uint8Ar
   await putter.put(bin)
   await putter.put(root)
   const node: Node = { kind: 'directory', digest: await putter.close(), size: root.size('rust') }
-  return { node, nar: concatBytes(await collect(renderNar({ blobs, directories }, node))) }
+  const castore = { blobs, directories }
+  return { node, nar: concatBytes(await collect(renderNar(castore, node))), castore }
+}
+
+/** The same path as a nar-bridge serves it: the URL of its NAR spells out the root node. */
+export function asBridgePath(path: CachedPath, node = path.pathInfo.node): CachedPath {
+  const encoded = Buffer.from(encodeNodeMessage(new Uint8Array(), node)).toString('base64url')
+  const fileName = `nar/snix-castore/${encoded}?narsize=${path.nar.length}`
+  const location = { url: fileName, fileSize: BigInt(path.nar.length) }
+  return { ...path, narInfo: narInfoOf(path.pathInfo, location), file: path.nar, fileName }
 }
 
 export interface TestCache extends TestHttpServer {

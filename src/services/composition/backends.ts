@@ -11,7 +11,6 @@ import { memoryDirectoryService } from '../directories/memory.ts'
 import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import type { GrpcAddress } from '../grpc-address.ts'
 import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
-import { httpClient } from '../http-client.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
@@ -19,9 +18,8 @@ import { grpcPathInfoService } from '../pathinfos/grpc.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
-import { nixHttpPathInfoService } from '../pathinfos/nix-http.ts'
-import { substitutingPathInfoService } from '../pathinfos/substituting.ts'
 import type { StoreAddress, SubstitutingAddress } from './address.ts'
+import { openSubstituter } from './open-substituter.ts'
 import type { Castore, StoreSettings, Stores } from './stores.ts'
 
 /** What a service of path infos that fetches contents needs besides its address. */
@@ -86,26 +84,11 @@ export class Backends implements AsyncDisposable {
   }
 
   async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
-    const { nars, castore, askSizeFormula, logger } = around
+    const { nars, castore } = around
     if (!nars || !castore) throw new StoreError('unimplemented', 'binary caches cannot be used here')
     const near = address.near && (await this.pathInfos(address.near, around))
-    const far = nixHttpPathInfoService({
-      client: this.#opened.use(httpClient()),
-      caches: address.caches,
-      substitution: {
-        async ingest(nar, options) {
-          const sizeFormula = await askSizeFormula?.(options)
-          return await nars.ingestNar(castore, nar, { ...options, sizeFormula })
-        },
-        check: (pathInfo, ingested, call) => nars.checkPathInfo(castore, pathInfo, ingested, call),
-        ...(near && { keep: (pathInfo, call) => near.pathInfos.put(pathInfo, call) }),
-      },
-      ...(logger && { logger }),
-    })
-    this.#opened.use(far)
-    return near
-      ? { ...near, pathInfos: substitutingPathInfoService(near.pathInfos, far) }
-      : { pathInfos: far }
+    const settings = { ...around, nars, castore, near: near?.pathInfos, opened: this.#opened }
+    return { ...near, pathInfos: openSubstituter(address, settings) }
   }
 
   /** Services at one address share a connection. */

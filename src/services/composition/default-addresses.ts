@@ -26,6 +26,11 @@ export function daemonAddresses(env: Environment = process.env, systemState = SY
   }
 }
 
+/** Where the binary cache remembers uploads unless told otherwise. */
+export function narIndexAddress(env: Environment = process.env, systemState = SYSTEM_STATE): string {
+  return `lmdb://${pathToFileURL(stateFolder(env, systemState)).pathname}/nar-index.lmdb`
+}
+
 /**
  * The system's state folder for those who may write there, else `tvix-store` in the user's (XDG Base Directory
  * Specification, `XDG_STATE_HOME`). Without a home there is only the former.

@@ -1,5 +1,6 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { SizeFormula } from '../../model/castore/directory.ts'
+import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import type { Logger } from '../../support/log.ts'
@@ -7,6 +8,7 @@ import type { LocalFile } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type {
+  CopyCastoreOptions,
   IngestedNar,
   IngestNarOptions,
   NarCalculation,
@@ -32,10 +34,14 @@ export interface BlobCacheFolder {
 /** Whole blobs that are verified files of this machine; `undefined` for those that are not, now. */
 export type OpenLocalFile = (digest: Digest, call?: Call) => Promise<LocalFile | undefined>
 
-/** What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts). */
+/**
+ * What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts,
+ * transfer/copy-castore.ts).
+ */
 export interface NarTransfer {
   ingestNar(stores: Castore, nar: AsyncIterable<Uint8Array>, options: IngestNarOptions): Promise<IngestedNar>
   checkPathInfo(stores: Castore, claim: PathInfo, ingested: IngestedNar, call: Call): Promise<void>
+  copyCastore(from: Castore, to: Castore, node: Node, options: CopyCastoreOptions): Promise<IngestedNar>
 }
 
 export interface Castore {

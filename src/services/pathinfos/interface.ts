@@ -54,3 +54,10 @@ export interface NarProgress {
   /** A file's contents are stored. */
   file(): void
 }
+
+/** For who copies the tree that a NAR is made of, in the place of the NAR. */
+export interface CopyCastoreOptions extends Call {
+  /** Of the NAR that the tree is said to be; more than that is not copied. */
+  readonly narSize: bigint
+  readonly progress?: Pick<NarProgress, 'read'> | undefined
+}

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Node } from '../../model/castore/node.ts'
 import type { NarInfo } from '../../model/nix/narinfo.ts'
 import { parseNarInfo } from '../../model/nix/narinfo-parser.ts'
 import { type NixCacheInfo, parseNixCacheInfo } from '../../model/nix/nix-cache-info.ts'
@@ -7,6 +8,7 @@ import { encodeNixbase32 } from '../../model/nix/nixbase32.ts'
 import { STORE_DIR } from '../../model/nix/store-path.ts'
 import { equalBytes, printable, utf8 } from '../../support/bytes.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
+import { SingleFlight } from '../../support/concurrency.ts'
 import { COMPRESSIONS, decompressed, isCompression } from '../../support/decompress.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
 import {
@@ -14,10 +16,12 @@ import {
   NARINFO_BYTES_MAX,
   NIX_CACHE_DOWN_MS,
   NIX_CACHE_INFO_BYTES_MAX,
+  NIX_CASTORE_FORGONE_MS,
 } from '../../support/limits.ts'
 import type { HttpClient, HttpResponse } from '../http-client.ts'
 import { download } from '../http-download.ts'
 import { shownUrl, unexpectedStatus } from '../http-error.ts'
+import { parseCastoreNarUrl } from './castore-nar-url.ts'
 import type { NixHttpAddress } from './nix-http-address.ts'
 
 /** What caches call absence: those in buckets that may not be listed say 403 (spec §6.8). */
@@ -29,7 +33,9 @@ export class NixCache {
   /** For messages. */
   readonly name: string
   readonly #client: HttpClient
+  readonly #introductions = new SingleFlight<'info', NixCacheInfo>()
   #info: NixCacheInfo | undefined
+  #castoreForgoneUntil = 0
   #down: { readonly failure: StoreError; readonly until: number } | undefined
 
   constructor(client: HttpClient, address: NixHttpAddress) {
@@ -40,16 +46,8 @@ export class NixCache {
 
   /** Asked for until it is known. Throws `precondition` for a cache of another store directory. */
   async info(call?: Call): Promise<NixCacheInfo> {
-    if (this.#info) return this.#info
-    const document = await this.#document('nix-cache-info', NIX_CACHE_INFO_BYTES_MAX, call)
-    const info = this.#blame(() => parseNixCacheInfo(document ?? new Uint8Array()))
-    if (info.storeDir !== STORE_DIR)
-      throw new StoreError(
-        'precondition',
-        `${this.name}: its paths are below ${printable(utf8(info.storeDir))}, and only those below ${STORE_DIR} are of use here`,
-      )
-    this.#info = info
-    return info
+    this.#info ??= await this.#introductions.run('info', (flight) => this.#askInfo(flight), call)
+    return this.#info
   }
 
   /** `undefined` when the cache does not have the path. Throws `corrupt` when it answers with anything else. */
@@ -81,6 +79,22 @@ export class NixCache {
     } catch (error) {
       throw blamed(error)
     }
+  }
+
+  /**
+   * The root node, where the NAR's URL spells it out and so is that of a nar-bridge, and the origin that is taken to
+   * have its castore (spec §6.8); `undefined` where there is none, or none that was of use lately.
+   */
+  castoreOf(narInfo: NarInfo): { readonly node: Node; readonly origin: string } | undefined {
+    if (this.address.forceDownloadNar || performance.now() < this.#castoreForgoneUntil) return undefined
+    const named = parseCastoreNarUrl(narInfo.url)
+    if (named?.narSize !== narInfo.narSize) return undefined
+    return { node: named.node, origin: this.address.url.origin }
+  }
+
+  /** Bridges without castore beside them are common, and asking them each time would only take time. */
+  forgoCastore(): void {
+    this.#castoreForgoneUntil = performance.now() + NIX_CASTORE_FORGONE_MS
   }
 
   async *#file(narInfo: NarInfo, call: Call): AsyncGenerator<Uint8Array> {
@@ -115,6 +129,17 @@ export class NixCache {
     if (!narUrl || !isWeb)
       throw this.#corrupt(`the NAR of ${storePath} is said to be at "${printable(utf8(url.slice(0, 300)))}"`)
     return narUrl
+  }
+
+  async #askInfo(call: Call): Promise<NixCacheInfo> {
+    const document = await this.#document('nix-cache-info', NIX_CACHE_INFO_BYTES_MAX, call)
+    const info = this.#blame(() => parseNixCacheInfo(document ?? new Uint8Array()))
+    if (info.storeDir === STORE_DIR) return info
+    const where = printable(utf8(info.storeDir))
+    throw new StoreError(
+      'precondition',
+      `${this.name}: its paths are below ${where}, and only those below ${STORE_DIR} are of use here`,
+    )
   }
 
   /** A small file of the cache; `undefined` when it is absent. */

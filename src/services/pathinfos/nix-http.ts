@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Node } from '../../model/castore/node.ts'
 import type { NarInfo } from '../../model/nix/narinfo.ts'
 import { type PathInfo, pathInfoOf } from '../../model/nix/path-info.ts'
 import { encodePathInfo } from '../../model/wire/path-info.ts'
@@ -13,12 +14,14 @@ import {
   SUBSTITUTE_NARINFOS_MAX,
   SUBSTITUTE_NARS_MAX,
   SUBSTITUTE_PATHS_MAX,
+  SUBSTITUTE_REFUSED_MAX,
+  SUBSTITUTE_REFUSED_MS,
   SUBSTITUTE_UNATTENDED_MS_MAX,
 } from '../../support/limits.ts'
 import { LingeringFlight } from '../../support/lingering-flight.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import type { HttpClient } from '../http-client.ts'
-import type { IngestedNar, IngestNar, PathInfoService } from './interface.ts'
+import type { CopyCastoreOptions, IngestedNar, IngestNar, PathInfoService } from './interface.ts'
 import { blamed, NixCache } from './nix-cache.ts'
 import type { NixHttpAddress } from './nix-http-address.ts'
 import { whyUntrusted } from './signature-checking.ts'
@@ -30,6 +33,11 @@ export interface Substitution {
   readonly ingest: IngestNar
   /** Throws unless the ingested NAR is the one that the path info describes, its content address included. */
   readonly check: (pathInfo: PathInfo, ingested: IngestedNar, call: Call) => Promise<void>
+  /**
+   * Copies the tree below `node` from the castore service that may be at `origin` (`https://host:port`), and tells what
+   * NAR the copy renders to.
+   */
+  readonly copyCastore?: (origin: string, node: Node, options: CopyCastoreOptions) => Promise<IngestedNar>
   /** Keeps a path info that was checked, for the next time; `undefined` when nothing does. */
   readonly keep?: (pathInfo: PathInfo, call: Call) => Promise<unknown>
 }
@@ -70,6 +78,12 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     sizeCalculation: (pathInfo) => encodePathInfo(pathInfo).length,
   })
   readonly #absent: LRUCache<string, true>
+  /** What is wrong with paths that were looked at lately, so that each look at them is not a download. */
+  readonly #refused = new LRUCache<string, StoreError>({
+    max: SUBSTITUTE_REFUSED_MAX,
+    ttl: SUBSTITUTE_REFUSED_MS,
+  })
+  readonly #told = new WeakSet<StoreError>()
   readonly #underway = new Map<string, SubstitutionLog>()
 
   constructor({ client, caches, substitution, logger, absentMs }: NixHttpOptions) {
@@ -84,11 +98,14 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     const key = hex(outputHash)
     const known = this.#known.get(key)
     if (known || this.#absent.has(key)) return known
+    const refused = this.#refused.get(key)
+    if (refused) throw refused
     try {
       return await this.#flights.run(key, (flight) => this.#find(key, outputHash, flight), call)
     } catch (error) {
       const underway = this.#underway.get(key)
       if (!underway || !call?.signal?.aborted) throw error
+      underway.leave()
       throw withContext(`${underway.progress} are here, and the rest goes on to come: ask again later`, error)
     }
   }
@@ -126,9 +143,14 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
         failures.push(this.#failed(cache, error))
       }
     }
-    if (failures.length > 0) throw together(failures)
+    if (failures.length > 0) throw this.#refuse(key, together(failures))
     this.#absent.set(key, true)
     return undefined
+  }
+
+  #refuse(key: string, failure: StoreError): StoreError {
+    if (failure.code === 'corrupt') this.#refused.set(key, failure)
+    return failure
   }
 
   /** All caches that may be used. One that does not say what it is counts as a failure, and may have the path. */
@@ -146,7 +168,10 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
 
   #failed(cache: NixCache, error: unknown): StoreError {
     const failure = StoreError.from(error)
-    this.#logger.warn({ cache: cache.name, reason: failure.message }, 'cannot substitute')
+    // A cache that is down says the same for a while, to everybody.
+    if (!this.#told.has(failure))
+      this.#logger.warn({ cache: cache.name, reason: failure.message }, 'cannot substitute')
+    this.#told.add(failure)
     return failure
   }
 
@@ -165,36 +190,66 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     const key = hex(narInfo.storePath.digest)
     this.#underway.set(key, log)
     try {
-      const ingested = await this.#ingest(cache, narInfo, log, call)
-      const pathInfo = pathInfoOf(narInfo, ingested.node)
-      await this.#check(cache, pathInfo, ingested, call)
+      const pathInfo =
+        (await this.#copyCastore(cache, narInfo, log, call)) ??
+        (await this.#ingest(cache, narInfo, log, call))
       await this.#substitution.keep?.(pathInfo, call)
-      log.done(ingested.narSha256)
+      log.done()
       return pathInfo
     } finally {
       this.#underway.delete(key)
     }
   }
 
-  async #ingest(
+  /** The shorter way, where the cache is a nar-bridge; whatever is wrong with it, there is the NAR. */
+  async #copyCastore(
     cache: NixCache,
     narInfo: NarInfo,
     progress: SubstitutionLog,
     call: Call,
-  ): Promise<IngestedNar> {
-    const nar = cache.openNar(narInfo, call)
+  ): Promise<PathInfo | undefined> {
+    const tree = cache.castoreOf(narInfo)
+    if (!tree || !this.#substitution.copyCastore) return undefined
+    const { narSize } = narInfo
     try {
-      return await this.#substitution.ingest(nar, { ...call, progress, contentAddress: narInfo.ca })
+      const copied = await this.#substitution.copyCastore(tree.origin, tree.node, {
+        ...call,
+        narSize,
+        progress,
+      })
+      return await this.#checked(cache, narInfo, copied, call)
     } catch (error) {
-      throw withContext(`the NAR of ${narInfo.storePath}, from ${cache.name}`, blamed(error))
+      throwIfAborted(call.signal)
+      cache.forgoCastore()
+      const { message } = StoreError.from(error)
+      this.#logger.warn(
+        { castore: tree.origin, reason: message },
+        'cannot copy contents, downloading the NAR',
+      )
+      progress.restart()
+      return undefined
     }
   }
 
-  async #check(cache: NixCache, pathInfo: PathInfo, ingested: IngestedNar, call: Call): Promise<void> {
+  async #ingest(cache: NixCache, narInfo: NarInfo, progress: SubstitutionLog, call: Call): Promise<PathInfo> {
+    const nar = cache.openNar(narInfo, call)
+    const ingested = await this.#blaming(`the NAR of ${narInfo.storePath}, from ${cache.name}`, () =>
+      this.#substitution.ingest(nar, { ...call, progress, contentAddress: narInfo.ca }),
+    )
+    return await this.#checked(cache, narInfo, ingested, call)
+  }
+
+  async #checked(cache: NixCache, narInfo: NarInfo, ingested: IngestedNar, call: Call): Promise<PathInfo> {
+    const pathInfo = pathInfoOf(narInfo, ingested.node)
+    await this.#blaming(cache.name, () => this.#substitution.check(pathInfo, ingested, call))
+    return pathInfo
+  }
+
+  async #blaming<T>(context: string, work: () => Promise<T>): Promise<T> {
     try {
-      await this.#substitution.check(pathInfo, ingested, call)
+      return await work()
     } catch (error) {
-      throw withContext(cache.name, blamed(error))
+      throw withContext(context, blamed(error))
     }
   }
 }

@@ -1,5 +1,4 @@
 import type { NarInfo } from '../../model/nix/narinfo.ts'
-import { hex } from '../../support/bytes.ts'
 import { SUBSTITUTE_PROGRESS_MS } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 
@@ -11,7 +10,7 @@ export class SubstitutionLog implements Disposable {
   readonly #began = performance.now()
   readonly #timer: NodeJS.Timeout
   #bytes = 0
-  #files = 0
+  #left = false
 
   constructor(logger: Logger, narInfo: NarInfo, cache: string) {
     this.#logger = logger
@@ -33,22 +32,32 @@ export class SubstitutionLog implements Disposable {
     this.#timer.unref()
   }
 
-  /** The contents of a file are stored. */
-  file(): void {
-    this.#files++
-  }
+  /** Files are not told of. */
+  file(): void {}
 
   /** Bytes of the NAR that came in. */
   read(bytes: number): void {
     this.#bytes += bytes
   }
 
+  /** A caller lost patience. Told once: whoever reads the log must know that nothing is wrong. */
+  leave(): void {
+    if (!this.#left)
+      this.#logger.info(this.#fields(), 'still substituting, though a caller did not wait for it')
+    this.#left = true
+  }
+
   get progress(): string {
     return `${this.#bytes} of ${this.#size} bytes`
   }
 
-  done(narSha256: Uint8Array): void {
-    this.#logger.info({ ...this.#fields(), nar_sha256: hex(narSha256) }, 'substituted')
+  /** What came in by another way was of no use. */
+  restart(): void {
+    this.#bytes = 0
+  }
+
+  done(): void {
+    this.#logger.info(this.#fields(), 'substituted')
   }
 
   [Symbol.dispose](): void {
@@ -61,8 +70,7 @@ export class SubstitutionLog implements Disposable {
       path: this.#path,
       bytes: this.#bytes,
       of: this.#size,
-      files: this.#files,
-      seconds: Number(seconds.toFixed(1)),
+      seconds: Number(seconds.toFixed(3)),
       bytes_per_second: Math.round(this.#bytes / Math.max(seconds, 0.001)),
     }
   }

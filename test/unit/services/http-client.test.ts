@@ -1,10 +1,14 @@
+import { readFileSync } from 'node:fs'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { type HttpClient, httpClient } from '../../../src/services/http-client.ts'
 import type { HttpPolicy } from '../../../src/services/http-policy.ts'
 import { view } from '../../../src/support/bytes.ts'
 import { StoreError } from '../../../src/support/errors.ts'
 import { HTTP_REDIRECTS_MAX, HTTP_URL_CHARACTERS_MAX } from '../../../src/support/limits.ts'
+import { createAuthority, createCertificate, HAS_OPENSSL } from '../../support/certificates.ts'
 import { type Answer, startHttpServer } from '../../support/http-server.ts'
+import { tempDir } from '../../support/temp-dir.ts'
 
 const QUICK: Partial<HttpPolicy> = { retryMs: [1, 1, 1] }
 const IMPATIENT: Partial<HttpPolicy> = { ...QUICK, answerMsMax: 50, silenceMsMax: 50 }
@@ -181,6 +185,35 @@ describe('redirects', () => {
       await expect(server.get()).rejects.toMatchObject({ code: 'corrupt' })
     },
   )
+
+  it.skipIf(!HAS_OPENSSL)('do not lead from https to http', async () => {
+    await using dir = await tempDir()
+    const authority = createAuthority(dir.path, 'authority')
+    const own = createCertificate(dir.path, 'server', { signer: authority, names: 'IP:127.0.0.1' })
+    const [key, cert, ca] = [own.key, own.cert, authority.cert].map((path) => readFileSync(path, 'utf8'))
+    await using plain = await startHttpServer((response) => response.end('tampered'))
+    await using secure = await startHttpServer(
+      (response, { url }) =>
+        url === '/safe' ? response.end('safe') : response.writeHead(302, { location: plain.url.href }).end(),
+      { key: key!, cert: cert! },
+    )
+    const trusted = getCACertificates('default')
+    setDefaultCACertificates([ca!])
+    try {
+      using client = httpClient(QUICK)
+      expect(await textOf(client, new URL('safe', secure.url))).toEqual({ status: 200, text: 'safe' })
+      await expect(textOf(client, secure.url)).rejects.toMatchObject({
+        code: 'corrupt',
+        message: expect.stringContaining('it leaves the protection of https'),
+      })
+      expect(plain.requests).toEqual([])
+    } finally {
+      setDefaultCACertificates(trusted)
+    }
+    // A certificate that nobody vouches for will not get better by trying again.
+    using client = httpClient(QUICK)
+    await expect(textOf(client, secure.url)).rejects.toMatchObject({ code: 'unavailable' })
+  })
 
   it('take no credentials to other hosts', async () => {
     const seen: (string | undefined)[] = []

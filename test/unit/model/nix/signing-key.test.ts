@@ -200,3 +200,15 @@ function messageOf(run: () => unknown): string {
   }
   return ''
 }
+
+test('a generated key signs, can be read again, and is another one each time', () => {
+  const { secret, key } = SigningKey.generate('new-1')
+  expect(
+    VerifyingKey.parse(key.verifyingKey.toString()).verify(
+      FINGERPRINT,
+      SigningKey.parse(secret).sign(FINGERPRINT),
+    ),
+  ).toBe(true)
+  expect(SigningKey.generate('new-1').secret).not.toBe(secret)
+  expect(() => SigningKey.generate('no name')).toThrow(/letters, digits/)
+})

@@ -1,0 +1,48 @@
+/** `scripts/fuzz TARGET [--seconds N] [--seed N]`, for maintainers; continuous integration replays the corpus. */
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { loadCorpus, saveCorpus } from './corpus.ts'
+import { fuzz } from './run.ts'
+import { TARGETS } from './targets.ts'
+
+const USAGE = `usage: scripts/fuzz ${Object.keys(TARGETS).join('|')} [--seconds 60] [--seed N]`
+const PROGRESS_MS = 10_000
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
+})
+const target = positionals[0] ?? ''
+const seconds = Number(values.seconds)
+const seed = Number(values.seed ?? Date.now() % 2 ** 31)
+if (!Object.hasOwn(TARGETS, target) || !(seconds > 0) || !Number.isSafeInteger(seed)) {
+  console.error(USAGE)
+  process.exit(64)
+}
+
+let told = performance.now()
+const started = told
+const result = await fuzz(target, {
+  seconds,
+  seed,
+  corpus: loadCorpus(target),
+  progress: (executions, corpus) => {
+    if (performance.now() - told < PROGRESS_MS) return
+    told = performance.now()
+    const rate = Math.round((executions / (told - started)) * 1000)
+    console.error(`${target}: ${executions} executions, ${rate} a second, ${corpus} outcomes`)
+  },
+})
+if (result.failure) {
+  const path = join(tmpdir(), `fuzz-${target}-${seed}.bin`)
+  writeFileSync(path, result.failure.input)
+  console.error(`${target}: seed ${seed}: after ${result.executions} executions: ${result.failure.error}`)
+  console.error(`the input is in ${path}`)
+  process.exit(1)
+}
+saveCorpus(target, result.corpus)
+console.log(
+  `${target}: seed ${seed}: ${result.executions} executions in ${seconds} s, ${result.corpus.length} outcomes, nothing found`,
+)
