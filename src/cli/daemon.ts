@@ -2,13 +2,12 @@ import type { Command } from 'commander'
 import { createGrpcServer } from '../servers/grpc/server.ts'
 import { startMetricsServer } from '../servers/metrics/server.ts'
 import { daemonAddresses } from '../services/composition/default-addresses.ts'
-import { openStores } from '../services/composition/open-stores.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
-import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions } from './store-options.ts'
 
 type DaemonOptions = StoreOptions & ListenOptions & { readonly metrics?: string }
 
@@ -31,7 +30,7 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
-  await using stores = await openStores(storeAddresses(options))
+  await using stores = await openCommandStores(command, options)
   const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()

@@ -4,7 +4,6 @@ import { importName } from '../model/nix/import-name.ts'
 import { printSri } from '../model/nix/nix-hash.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
-import { openStores } from '../services/composition/open-stores.ts'
 import { utf8, view } from '../support/bytes.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
@@ -13,7 +12,7 @@ import { IMPORT_PATHS_MAX } from '../support/limits.ts'
 import { importPath } from '../transfer/import-path.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { ImportProgress } from './progress.ts'
-import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions } from './store-options.ts'
 
 interface ImportOptions extends StoreOptions {
   readonly json: boolean
@@ -38,11 +37,11 @@ export function addImportCommand(program: Command): void {
 }
 
 /** Prints the store path of every tree as soon as it is stored; the first failure ends it. */
-async function runImport(paths: string[], options: ImportOptions): Promise<void> {
+async function runImport(paths: string[], options: ImportOptions, command: Command): Promise<void> {
   if (paths.length === 0) return
   // A name that cannot be in a store path is told before anything is read.
   for (const path of paths) importName(utf8(path))
-  await using stores = await openStores(storeAddresses(options))
+  await using stores = await openCommandStores(command, options)
   const stop = onStopSignal()
   const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)

@@ -2,12 +2,11 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Mount, mountTree } from '../mount/fuse/mount.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
-import { openStores } from '../services/composition/open-stores.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
-import { addStoreOptions, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 interface MountOptions extends StoreOptions {
   readonly allowOther: boolean
@@ -52,7 +51,7 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  await using stores = await openStores(storeAddresses(options))
+  await using stores = await openCommandStores(command, options)
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
-import type { StoreAddresses } from '../services/composition/open-stores.ts'
+import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
+import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
 export function addStoreOptions(command: Command, defaults: StoreAddresses): Command {
@@ -33,4 +34,9 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
     directories: options.directoryServiceAddr,
     pathInfos: options.pathInfoServiceAddr,
   }
+}
+
+/** The stores that a command's flags name: the one way in which commands open them. */
+export function openCommandStores(command: Command, options: StoreOptions): Promise<Stores> {
+  return openStores(storeAddresses(options), { logger: loggerOf(command) })
 }

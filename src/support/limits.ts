@@ -143,6 +143,27 @@ export const GRPC_KEEPALIVE_TIMEOUT_MS = 10_000
 /** Characters of a status message: percent-encoded it must fit the 16 KiB of headers that peers accept. */
 export const GRPC_STATUS_CHARACTERS_MAX = 2_048
 
+// — HTTP clients —
+
+/** Names and values of the headers of an answer. */
+export const HTTP_HEADER_BYTES_MAX = 16 * KiB
+/** A URL that is asked for; servers commonly refuse longer ones. */
+export const HTTP_URL_CHARACTERS_MAX = 8 * KiB
+/** Redirects of one request; a mirror takes two or three. */
+export const HTTP_REDIRECTS_MAX = 8
+/** From the beginning of a request to a connection, TLS included. */
+export const HTTP_CONNECT_MS_MAX = 10_000
+/** From a connection to the head of the answer. */
+export const HTTP_ANSWER_MS_MAX = 30_000
+/** Within so long a time of waiting for a body … */
+export const HTTP_SILENCE_MS_MAX = 30_000
+/** … so much of it must come: a server that drips is as good as dead. */
+export const HTTP_SILENCE_BYTES = 32 * KiB
+/** Pauses before a request that found nobody, or a busy server, is made again. */
+export const HTTP_RETRY_MS: readonly number[] = [200, 600, 1_500]
+/** A server that asks for a longer pause (Retry-After) counts as unavailable. */
+export const HTTP_RETRY_AFTER_MS_MAX = 5_000
+
 // — Listening —
 
 /** A TLS handshake is a few messages; a client that takes longer is given up. */

@@ -1,6 +1,7 @@
 import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Call } from '../../support/call.ts'
 import { withContext } from '../../support/errors.ts'
+import type { Logger } from '../../support/log.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
@@ -44,11 +45,17 @@ export interface Stores extends AsyncDisposable {
   readonly describe: string
 }
 
+/** What the services need that the rooms above them have. */
+export interface StoreSettings {
+  /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
+  readonly logger?: Logger
+}
+
 /**
  * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
  * does, or with the address in front of what opening it said; what was opened by then is closed again.
  */
-export async function openStores(addresses: StoreAddresses): Promise<Stores> {
+export async function openStores(addresses: StoreAddresses, _settings: StoreSettings = {}): Promise<Stores> {
   const parsed = {
     blobs: parseAddress('blobs', addresses.blobs),
     directories: parseAddress('directories', addresses.directories),
