@@ -2,11 +2,11 @@
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
+import { VERSION } from '../support/version.ts'
 import { addDaemonCommand } from './daemon.ts'
 import { addImportCommand } from './import.ts'
 import { addLoggingOptions } from './logging.ts'
 import { addMountCommand } from './mount.ts'
-import { VERSION } from './version.ts'
 
 const program = new Command('tvix-store')
   .description('A content-addressed store for Nix store paths.')
