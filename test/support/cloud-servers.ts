@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { until } from './cli.ts'
 import { goProgram } from './go-program.ts'
 import { npmProgram } from './npm-program.ts'
-import { hasProgram } from './requirements.ts'
+import { IS_ROOT } from './requirements.ts'
 import { tempDir } from './temp-dir.ts'
 
 /** A server that really speaks the protocol of a cloud, on loopback. */
@@ -46,7 +46,7 @@ export async function azureServer(): Promise<Startable> {
       const dir = await tempDir()
       return await serve(dir, process.execPath, (port) => [
         ...[program.path, '--silent', '--skipApiVersionCheck', '--disableTelemetry', '--inMemoryPersistence'],
-        ...['--blobHost', '127.0.0.1', '--blobPort', String(port), '--location', dir.path],
+        ...['--blobHost', '127.0.0.1', '--blobPort', String(port)],
       ])
     },
   }
@@ -82,18 +82,19 @@ export async function bigtableServer(): Promise<Startable> {
   }
 }
 
-/** A web server that speaks WebDAV. */
+/** A web server that speaks WebDAV: Apache's. */
 export async function webdavServer(): Promise<Startable> {
-  if (!hasProgram('lighttpd') || !existsSync('/usr/lib/lighttpd/mod_webdav.so'))
-    return { missing: 'lighttpd with its module for WebDAV is not installed' }
+  if (!existsSync(`${APACHE_MODULES}/mod_dav_fs.so`)) return { missing: 'apache2-bin is not installed' }
   return {
     start: async () => {
       const dir = await tempDir()
       await mkdir(join(dir.path, 'data'))
-      const config = join(dir.path, 'lighttpd.conf')
-      return await serve(dir, 'lighttpd', async (port) => {
-        await writeFile(config, lighttpdConfig(join(dir.path, 'data'), port))
-        return ['-D', '-f', config]
+      // Started by root it works as nobody, whom the folder must belong to.
+      if (IS_ROOT) for (const path of [dir.path, join(dir.path, 'data')]) await chown(path, NOBODY, NOBODY)
+      const config = join(dir.path, 'apache.conf')
+      return await serve(dir, 'apache2', async (port) => {
+        await writeFile(config, apacheConfig(dir.path, port))
+        return ['-X', '-f', config]
       })
     },
   }
@@ -123,13 +124,32 @@ async function serve(
   }
 }
 
-function lighttpdConfig(folder: string, port: number): string {
+/** User and group, on every Linux. */
+const NOBODY = 65534
+const APACHE_MODULES = '/usr/lib/apache2/modules'
+
+function apacheConfig(folder: string, port: number): string {
+  const modules = ['mpm_event', 'authz_core', 'dav', 'dav_fs']
+  const load = modules.map((name) => `LoadModule ${name}_module ${APACHE_MODULES}/mod_${name}.so`)
   return `
-server.modules = ("mod_webdav")
-server.document-root = "${folder}"
-server.bind = "127.0.0.1"
-server.port = ${port}
-webdav.activate = "enable"
+${load.join('\n')}
+ServerName localhost
+Listen 127.0.0.1:${port}
+PidFile ${folder}/pid
+Mutex file:${folder}
+ErrorLog ${folder}/error.log
+DocumentRoot ${folder}/data
+DavLockDB ${folder}/data/.locks
+User nobody
+Group nogroup
+KeepAlive On
+MaxKeepAliveRequests 0
+ThreadLimit 512
+ThreadsPerChild 512
+MaxRequestWorkers 512
+<Location />
+  Dav On
+</Location>
 `
 }
 

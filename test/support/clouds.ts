@@ -24,15 +24,15 @@ const AZURE = (port: number) =>
 const GCS = (port: number) =>
   `google_base_url=http://127.0.0.1:${port}&allow_http=true&google_skip_signature=true`
 
-export const CLOUDS: readonly Cloud[] = [
-  {
+export const CLOUDS = {
+  s3: {
     name: 'S3',
     server: s3Server,
     prepare: async () => {},
     url: (port, prefix) =>
       `s3://${S3_BUCKET}/${prefix}?aws_endpoint_url=http://127.0.0.1:${port}&aws_allow_http=true&aws_access_key_id=${S3_KEYS.access}&aws_secret_access_key=${S3_KEYS.secret}`,
   },
-  {
+  azure: {
     name: 'Azure',
     server: azureServer,
     async prepare(port) {
@@ -42,7 +42,7 @@ export const CLOUDS: readonly Cloud[] = [
     },
     url: (port, prefix) => `az://${CONTAINER}/${prefix}?${AZURE(port)}`,
   },
-  {
+  gcs: {
     name: 'Google Cloud Storage',
     server: gcsServer,
     async prepare(port) {
@@ -54,10 +54,10 @@ export const CLOUDS: readonly Cloud[] = [
     },
     url: (port, prefix) => `gs://${CONTAINER}/${prefix}?${GCS(port)}`,
   },
-  {
+  webdav: {
     name: 'WebDAV',
     server: webdavServer,
     prepare: async () => {},
     url: (port, prefix) => `http://127.0.0.1:${port}/${prefix}/`,
   },
-]
+} as const satisfies Record<string, Cloud>

@@ -2,11 +2,14 @@ import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Call } from '../../support/call.ts'
 import { withContext } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
+import type { BigtableAddress } from '../bigtable-address.ts'
+import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
+import { bigtableDirectoryService } from '../directories/bigtable.ts'
 import { grpcDirectoryService } from '../directories/grpc.ts'
 import { askSizeFormula } from '../directories/grpc-size-formula.ts'
 import type { DirectoryService } from '../directories/interface.ts'
@@ -19,6 +22,8 @@ import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
+import { openBucket } from '../objects/open.ts'
+import { bigtablePathInfoService } from '../pathinfos/bigtable.ts'
 import { grpcPathInfoService } from '../pathinfos/grpc.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
@@ -95,14 +100,15 @@ class Opening implements AsyncDisposable {
   async blobs(address: StoreAddress): Promise<BlobService> {
     if (address.kind === 'memory') return memoryBlobService()
     if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
-    return objectStoreBlobService(await openObjects(address))
+    return objectStoreBlobService(await this.#objects(address))
   }
 
   async directories(address: StoreAddress): Promise<DirectoryService> {
     if (address.kind === 'memory') return memoryDirectoryService()
     if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
     if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
-    return objectStoreDirectoryService(await openObjects(address))
+    if (address.kind === 'bigtable') return bigtableDirectoryService(await this.#table(address.bigtable))
+    return objectStoreDirectoryService(await this.#objects(address))
   }
 
   async sizeFormula(address: StoreAddress): Promise<Stores['askSizeFormula']> {
@@ -118,6 +124,8 @@ class Opening implements AsyncDisposable {
     }
     if (address.kind === 'lmdb')
       return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+    if (address.kind === 'bigtable')
+      return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
     return { pathInfos: memoryPathInfoService() }
   }
 
@@ -130,6 +138,15 @@ class Opening implements AsyncDisposable {
     await this.#opened.disposeAsync()
   }
 
+  async #objects(address: StoreAddress): Promise<ObjectStore> {
+    if (address.kind === 'bucket') return this.#opened.use(await openBucket(address.bucket))
+    return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
+  }
+
+  async #table(address: BigtableAddress): Promise<BigtableTable> {
+    return this.#opened.use(await openBigtableTable(address))
+  }
+
   /** Services at one address share a connection. */
   async #channel({ text }: GrpcAddress): Promise<GrpcChannel> {
     const open = this.#channels.get(text)
@@ -139,10 +156,6 @@ class Opening implements AsyncDisposable {
     this.#channels.set(text, channel)
     return channel
   }
-}
-
-async function openObjects(address: StoreAddress): Promise<ObjectStore> {
-  return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
 }
 
 async function named<T>(role: Role, addresses: StoreAddresses, open: () => Promise<T>): Promise<T> {

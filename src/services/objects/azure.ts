@@ -9,6 +9,7 @@ import type {
 } from '@azure/storage-blob'
 import { StoreError } from '../../support/errors.ts'
 import { VERSION } from '../../support/version.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
 import { importSdk } from '../sdk.ts'
 import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
@@ -16,7 +17,6 @@ import type { BucketAddress } from './bucket-address.ts'
 import { type AzureOptions, endpointUrl, isOn } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
-import type { Request, RequestPolicy } from './requests.ts'
 
 type Sdk = typeof import('@azure/storage-blob')
 type Credential = StorageSharedKeyCredential | AnonymousCredential | TokenCredential
@@ -204,8 +204,14 @@ class AzureBucket implements Bucket {
     }
   }
 
-  /** Nothing to ask: the server tells the absence of a blob from that of a container. */
-  async checkExists(): Promise<void> {}
+  /** HEAD has no body that could tell why. Who may not list may still read: 403 says that there is a container. */
+  async checkExists({ signal }: Request): Promise<void> {
+    try {
+      await this.#container.listBlobsFlat({ abortSignal: signal }).byPage({ maxPageSize: 1 }).next()
+    } catch (error) {
+      if ((error as RestError).statusCode !== 403) throw error
+    }
+  }
 
   explain(error: unknown): StoreError {
     if (error instanceof StoreError) return error
@@ -247,6 +253,7 @@ async function unlessPresent(put: () => Promise<unknown>): Promise<void> {
 
 /** `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. */
 function absent(error: unknown): undefined {
-  if ((error as RestError).code === 'BlobNotFound') return undefined
+  const { statusCode, code } = error as RestError
+  if (statusCode === 404 && (code === undefined || code === 'BlobNotFound')) return undefined
   throw error
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { concatBytes } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_OBJECT_BYTES_MAX } from '../../support/limits.ts'
-import type { Request } from './requests.ts'
+import type { Request } from '../requests.ts'
 
 /**
  * The whole body of an answer. A body that is shorter or longer than the `length` that the server announced is

@@ -2,10 +2,10 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent, SingleFlight } from '../../support/concurrency.ts'
 import type { StoreError } from '../../support/errors.ts'
 import { BUCKET_PARTS_AT_ONCE, BUCKET_PUT_BYTES_MAX } from '../../support/limits.ts'
+import { type Request, type RequestPolicy, Requests } from '../requests.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange } from './range.ts'
-import { type Request, type RequestPolicy, Requests } from './requests.ts'
 
 /**
  * What differs from one kind of bucket to another: single requests, each made once. Keys carry the prefix of the

@@ -1,6 +1,6 @@
 import { printable, utf8 } from '../../support/bytes.ts'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
-import { BusyError } from './requests.ts'
+import { BusyError } from '../requests.ts'
 
 /** What is known of an answer that says no. */
 export interface Refusal {

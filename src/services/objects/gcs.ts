@@ -4,6 +4,7 @@ import type { ApiError, Storage, StorageOptions } from '@google-cloud/storage'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_PUT_BYTES_MAX, BUCKET_SILENCE_MS_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
 import { importSdk } from '../sdk.ts'
 import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
@@ -11,7 +12,6 @@ import type { BucketAddress } from './bucket-address.ts'
 import { endpointUrl, type GcsOptions, isOn } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
-import type { Request, RequestPolicy } from './requests.ts'
 
 /**
  * Objects in a bucket of Google Cloud Storage. Without a service account in the address the credentials come from

@@ -3,13 +3,13 @@ import { BUCKET_OBJECT_BYTES_MAX, WEBDAV_LISTING_BYTES_MAX } from '../../support
 import { VERSION } from '../../support/version.ts'
 import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import { shownUrl } from '../http-error.ts'
+import { BusyError, type Request, type RequestPolicy } from '../requests.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { isOn } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { cutRange } from './range.ts'
-import { BusyError, type Request, type RequestPolicy } from './requests.ts'
 import { parseMultiStatus } from './webdav-listing.ts'
 
 /**
@@ -71,8 +71,8 @@ class HttpBucket implements Bucket {
     if (isAbsent(answer)) return undefined
     if (answer.status !== 200) throw refused(answer)
     const length = answer.headers['content-length']
-    if (length === undefined)
-      throw new StoreError('precondition', 'the server does not tell the sizes of objects')
+    // Apache leaves it out for what is empty, others for what they make up as they go.
+    if (length === undefined) return (await this.get(key, undefined, request))?.length
     return discarded(answer, Number(length))
   }
 
@@ -131,7 +131,10 @@ class HttpBucket implements Bucket {
 
   async #list(folder: string, request: Request): Promise<{ key: string; isFolder: boolean }[]> {
     const answer = await this.#request('PROPFIND', folder, request, { depth: '1' })
-    if (isAbsent(answer)) return []
+    if (answer.status === 404) {
+      answer.body.discard()
+      return []
+    }
     if (READ_ONLY.has(answer.status)) {
       answer.body.discard()
       throw new StoreError('unimplemented', 'the server does not list: it speaks no WebDAV')
@@ -145,12 +148,13 @@ class HttpBucket implements Bucket {
     })
   }
 
+  /** Makes every folder above an object, those of the address too: they need not exist, as prefixes need not. */
   async #makeFolders(key: string, request: Request): Promise<void> {
-    const parts = key.split('/').slice(0, -1)
-    for (const index of parts.keys()) {
-      const answer = await this.#request('MKCOL', `${parts.slice(0, index + 1).join('/')}/`, request)
+    const { pathname } = new URL(key, this.#base)
+    for (let slash = pathname.indexOf('/', 1); slash > 0; slash = pathname.indexOf('/', slash + 1)) {
+      const answer = await this.#request('MKCOL', pathname.slice(0, slash + 1), request)
+      // It is there already (405), or cannot be made: then the put will say so.
       answer.body.discard()
-      // 405: it is there already; 409: the folders above are missing, and the put will say so.
     }
   }
 
@@ -170,8 +174,10 @@ class HttpBucket implements Bucket {
   }
 }
 
+/** Servers lead a request for a folder to the name with a slash, whatever they answer there. */
 function isAbsent(answer: HttpResponse): boolean {
-  if (answer.status !== 404 && answer.status !== 410) return false
+  const isFolder = answer.url.pathname.endsWith('/') && answer.status !== 207
+  if (answer.status !== 404 && answer.status !== 410 && !isFolder) return false
   answer.body.discard()
   return true
 }

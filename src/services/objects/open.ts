@@ -1,9 +1,9 @@
+import type { RequestPolicy } from '../requests.ts'
 import { openAzureObjectStore } from './azure.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { openGcsObjectStore } from './gcs.ts'
 import { openHttpObjectStore } from './http.ts'
 import type { ObjectStore } from './interface.ts'
-import type { RequestPolicy } from './requests.ts'
 import { openS3ObjectStore } from './s3.ts'
 
 /** Opens what the address of a bucket stands for; no request is made yet. Disposing of it closes its connections. */

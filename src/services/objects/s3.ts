@@ -3,6 +3,7 @@ import type { S3Client, S3ClientConfig, S3ServiceException } from '@aws-sdk/clie
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
 import { importSdk } from '../sdk.ts'
 import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
@@ -10,7 +11,6 @@ import type { BucketAddress } from './bucket-address.ts'
 import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
-import type { Request, RequestPolicy } from './requests.ts'
 
 type Sdk = typeof import('@aws-sdk/client-s3')
 

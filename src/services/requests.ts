@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Call, throwIfAborted } from '../../support/call.ts'
-import { Semaphore } from '../../support/concurrency.ts'
-import { StoreError } from '../../support/errors.ts'
+import { type Call, throwIfAborted } from '../support/call.ts'
+import { Semaphore } from '../support/concurrency.ts'
+import { StoreError } from '../support/errors.ts'
 import {
   BUCKET_REQUESTS_MAX,
   BUCKET_RETRY_AFTER_MS_MAX,
   BUCKET_RETRY_MS,
   BUCKET_SILENCE_MS_MAX,
   BUCKET_UPLOAD_BYTES_PER_SECOND_MIN,
-} from '../../support/limits.ts'
+} from '../support/limits.ts'
 
 /** How patient we are with a bucket. */
 export interface RequestPolicy {
