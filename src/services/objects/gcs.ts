@@ -1,12 +1,10 @@
-import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import type { ApiError, Storage, StorageOptions } from '@google-cloud/storage'
+import type { GoogleAuth } from 'google-auth-library'
 import { StoreError } from '../../support/errors.ts'
-import { BUCKET_PUT_BYTES_MAX, BUCKET_SILENCE_MS_MAX } from '../../support/limits.ts'
+import { BUCKET_OBJECT_BYTES_MAX, GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
+import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import type { Request, RequestPolicy } from '../requests.ts'
 import { importSdk } from '../sdk.ts'
-import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { endpointUrl, type GcsOptions, isOn } from './bucket-options.ts'
@@ -14,39 +12,33 @@ import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 
 /**
- * Objects in a bucket of Google Cloud Storage. Without a service account in the address the credentials come from
- * where the SDK looks for them: `GOOGLE_APPLICATION_CREDENTIALS`, those of gcloud, the metadata server. Throws
- * `unimplemented` when the SDK is missing, `invalid-argument` for a service account that is none.
+ * Objects in a bucket of Google Cloud Storage, by its JSON API. Without a service account in the address the
+ * credentials come from where Google's libraries look for them: `GOOGLE_APPLICATION_CREDENTIALS`, those of gcloud,
+ * the metadata server. Throws `unimplemented` when the package for that is missing, `invalid-argument` for a service
+ * account that is none.
  */
 export async function openGcsObjectStore(
   address: BucketAddress & { kind: 'gcs' },
   policy: Partial<RequestPolicy> = {},
 ): Promise<ObjectStore & Disposable> {
-  const sdk = await importSdk('@google-cloud/storage', () => import('@google-cloud/storage'))
-  const storage = new sdk.Storage(storageOptions(address.options))
-  return bucketObjectStore(new GcsBucket(storage, address), address.prefix, policy)
+  const auth = await authOf(address.options)
+  return bucketObjectStore(new GcsBucket(address, auth), address.prefix, policy)
 }
 
-function storageOptions(options: GcsOptions): StorageOptions {
-  const { endpoint, serviceAccountFile, serviceAccountKey, skipSignature, allowHttp } = options
-  const anonymous = isOn('skip_signature', skipSignature)
-  const apiEndpoint = endpoint === undefined ? undefined : endpointUrl(endpoint, allowHttp).href
-  return {
+const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
+
+async function authOf(options: GcsOptions): Promise<GoogleAuth | undefined> {
+  const { serviceAccountFile, serviceAccountKey, skipSignature } = options
+  if (isOn('skip_signature', skipSignature)) return undefined
+  const sdk = await importSdk('google-auth-library', () => import('google-auth-library'))
+  return new sdk.GoogleAuth({
+    scopes: SCOPE,
     ...(serviceAccountFile !== undefined && { keyFilename: serviceAccountFile }),
     ...(serviceAccountKey !== undefined && { credentials: parseKey(serviceAccountKey) }),
-    // The SDK signs nothing that it sends to an endpoint it was told of, unless it is told that as well.
-    ...((apiEndpoint ?? anonymous) && {
-      apiEndpoint: apiEndpoint ?? 'https://storage.googleapis.com',
-      useAuthWithCustomEndpoint: !anonymous,
-    }),
-    projectId: 'unused', // objects are named by their bucket; finding out would ask the metadata server
-    timeout: BUCKET_SILENCE_MS_MAX,
-    retryOptions: { autoRetry: false, maxRetries: 0 }, // see Requests
-    userAgent: options.userAgent ?? `tvix-store/${VERSION}`,
-  }
+  })
 }
 
-function parseKey(text: string): NonNullable<StorageOptions['credentials']> {
+function parseKey(text: string): object {
   try {
     return JSON.parse(text)
   } catch {
@@ -54,94 +46,103 @@ function parseKey(text: string): NonNullable<StorageOptions['credentials']> {
   }
 }
 
+interface Call {
+  readonly method?: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly query?: Readonly<Record<string, string | undefined>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: Uint8Array
+}
+
 class GcsBucket implements Bucket {
   readonly name: string
-  readonly #bucket: ReturnType<Storage['bucket']>
+  readonly #bucket: string
+  readonly #base: URL
+  readonly #auth: GoogleAuth | undefined
+  readonly #userAgent: string
+  readonly #client: HttpClient = httpClient({ retryMs: [] }) // see Requests
 
-  constructor(storage: Storage, { bucket, prefix }: BucketAddress & { kind: 'gcs' }) {
+  constructor({ bucket, prefix, options }: BucketAddress & { kind: 'gcs' }, auth: GoogleAuth | undefined) {
+    const { endpoint = 'https://storage.googleapis.com', allowHttp, userAgent } = options
     this.name = `gs://${bucket}/${prefix}`
-    this.#bucket = storage.bucket(bucket)
+    this.#bucket = encodeURIComponent(bucket)
+    this.#base = endpointUrl(endpoint, allowHttp)
+    this.#auth = auth
+    this.#userAgent = userAgent ?? `tvix-store/${VERSION}`
   }
 
   async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
-    const part = range && { start: range.start, end: range.end - 1 }
-    const body = this.#bucket.file(key).createReadStream({ ...part, validation: false, decompress: false })
-    let length: number | undefined
-    body.once('response', (response: { headers?: Record<string, string> }) => {
-      const text = response.headers?.['content-length']
-      if (text !== undefined) length = Number(text)
-      request.progress()
-    })
-    try {
-      const bytes = await readBody(body as unknown as Readable, undefined, request)
-      if (length !== undefined && bytes.length !== length)
-        throw new StoreError('unavailable', `the answer broke off after ${bytes.length} of ${length} bytes`)
-      return bytes
-    } catch (error) {
-      if (statusOf(error) === 416) return new Uint8Array(0)
-      return absent(error)
+    const headers = range && { range: `bytes=${range.start}-${range.end - 1}` }
+    const answer = await this.#send({ path: this.#object(key), query: { alt: 'media' }, headers }, request)
+    if (isAbsent(answer)) return undefined
+    if (answer.status === 416) {
+      answer.body.discard()
+      return new Uint8Array(0)
     }
+    await expect(answer, range ? 206 : 200)
+    return await answer.body.bytes(BUCKET_OBJECT_BYTES_MAX)
   }
 
-  async head(key: string): Promise<number | undefined> {
-    try {
-      const [metadata] = await this.#bucket.file(key).getMetadata()
-      return Number(metadata.size ?? 0)
-    } catch (error) {
-      return absent(error)
-    }
+  async head(key: string, request: Request): Promise<number | undefined> {
+    const answer = await this.#send({ path: this.#object(key), query: { fields: 'size' } }, request)
+    if (isAbsent(answer)) return undefined
+    const { size } = await json<{ size?: string }>(answer)
+    return Number(size ?? 0)
   }
 
   async put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void> {
-    const sink = this.#bucket.file(key).createWriteStream({
-      resumable: body.length > BUCKET_PUT_BYTES_MAX,
-      validation: false, // TLS protects it on its way, and every reader compares it with its digest
-      contentType: 'application/octet-stream',
-      ...(ifAbsent && { preconditionOpts: { ifGenerationMatch: 0 } }),
-    })
-    sink.on('progress', () => request.progress())
-    try {
-      await pipeline([Buffer.from(body.buffer, body.byteOffset, body.length)], sink, {
-        signal: request.signal,
-      })
-    } catch (error) {
-      if (!ifAbsent || statusOf(error) !== 412) throw error
-    }
+    const answer = await this.#send(
+      {
+        method: 'POST',
+        path: `upload/storage/v1/b/${this.#bucket}/o`,
+        // Generation 0 is that of no object.
+        query: {
+          uploadType: 'media',
+          name: key,
+          fields: 'size',
+          ifGenerationMatch: ifAbsent ? '0' : undefined,
+        },
+        headers: { 'content-type': 'application/octet-stream' },
+        body,
+      },
+      request,
+    )
+    if (ifAbsent && answer.status === 412) return answer.body.discard()
+    await expect(answer, 200)
+    answer.body.discard()
   }
 
-  async page(prefix: string, cursor: string | undefined): Promise<Page> {
-    const [files, next] = await this.#bucket.getFiles({
-      prefix,
-      autoPaginate: false,
-      ...(cursor && { pageToken: cursor }),
-    })
-    const token = (next as { pageToken?: string } | null)?.pageToken
-    return { keys: files.map(({ name }) => name), next: token || undefined }
+  async page(prefix: string, cursor: string | undefined, request: Request): Promise<Page> {
+    const fields = 'items(name),nextPageToken'
+    const answer = await this.#send(
+      { path: this.#objects, query: { prefix, pageToken: cursor, fields } },
+      request,
+    )
+    const { items = [], nextPageToken } = await json<{ items?: { name: string }[]; nextPageToken?: string }>(
+      answer,
+    )
+    return { keys: items.map(({ name }) => name), next: nextPageToken || undefined }
   }
 
-  async delete(key: string): Promise<void> {
-    try {
-      await this.#bucket.file(key).delete()
-    } catch (error) {
-      absent(error)
-    }
+  async delete(key: string, request: Request): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: this.#object(key) }, request)
+    if (isAbsent(answer)) return
+    await expect(answer, 200, 204)
+    answer.body.discard()
   }
 
   /** Who may not list may still read: 403 says that there is a bucket. */
-  async checkExists(): Promise<void> {
-    try {
-      await this.#bucket.getFiles({ maxResults: 1, autoPaginate: false })
-    } catch (error) {
-      if (statusOf(error) !== 403) throw error
-    }
+  async checkExists(request: Request): Promise<void> {
+    const answer = await this.#send(
+      { path: this.#objects, query: { maxResults: '1', fields: 'kind' } },
+      request,
+    )
+    await expect(answer, 200, 403)
+    answer.body.discard()
   }
 
   explain(error: unknown): StoreError {
-    if (error instanceof StoreError) return error
-    const { errors, message } = error as Partial<ApiError>
-    const status = statusOf(error)
-    if (status !== undefined) return refusalError({ status, reason: errors?.[0]?.reason, message })
-    if (message?.includes('Could not load the default credentials'))
+    if (error instanceof Error && error.message.includes('Could not load the default credentials'))
       return new StoreError(
         'denied',
         'no credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or log in with gcloud auth application-default login, or add ?google_skip_signature=true for a public bucket',
@@ -149,16 +150,68 @@ class GcsBucket implements Bucket {
     return connectionError(error)
   }
 
-  [Symbol.dispose](): void {}
+  [Symbol.dispose](): void {
+    this.#client[Symbol.dispose]()
+  }
+
+  get #objects(): string {
+    return `storage/v1/b/${this.#bucket}/o`
+  }
+
+  #object(key: string): string {
+    return `${this.#objects}/${encodeURIComponent(key)}`
+  }
+
+  async #send(
+    { method = 'GET', path, query = {}, headers, body }: Call,
+    { signal }: Request,
+  ): Promise<HttpResponse> {
+    const url = new URL(path, this.#base)
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, value)
+    const proof = this.#auth ? Object.fromEntries(await this.#auth.getRequestHeaders(url.href)) : {}
+    return await this.#client.request(url, {
+      method,
+      headers: { ...proof, ...headers, 'user-agent': this.#userAgent },
+      signal,
+      ...(body && { body }),
+    })
+  }
 }
 
-/** `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. */
-function absent(error: unknown): undefined {
-  if (statusOf(error) === 404) return undefined
-  throw error
+/** A bucket that does not exist answers so, too: see `checkExists`. */
+function isAbsent(answer: HttpResponse): boolean {
+  if (answer.status !== 404) return false
+  answer.body.discard()
+  return true
 }
 
-function statusOf(error: unknown): number | undefined {
-  const { code } = error as { code?: unknown }
-  return typeof code === 'number' ? code : undefined
+async function json<T>(answer: HttpResponse): Promise<T> {
+  await expect(answer, 200)
+  try {
+    return JSON.parse(Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8'))
+  } catch (error) {
+    if (error instanceof StoreError) throw error
+    throw new StoreError('corrupt', 'the answer is no JSON')
+  }
+}
+
+async function expect(answer: HttpResponse, ...statuses: readonly number[]): Promise<void> {
+  if (statuses.includes(answer.status)) return
+  const text = Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8')
+  throw refusalError({
+    status: answer.status,
+    ...reasonOf(text),
+    requestId: String(answer.headers['x-guploader-uploadid'] ?? '').slice(0, 32) || undefined,
+  })
+}
+
+/** Errors are JSON as a rule, and a line of text for uploads. */
+function reasonOf(text: string): { reason?: string | undefined; message?: string | undefined } {
+  try {
+    const { error } = JSON.parse(text) as { error?: { message?: string; errors?: { reason?: string }[] } }
+    return { reason: error?.errors?.[0]?.reason, message: error?.message }
+  } catch {
+    return { message: text }
+  }
 }
