@@ -7,7 +7,7 @@ import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 type DaemonOptions = StoreOptions & ListenOptions & { readonly metrics?: string }
 
@@ -30,7 +30,7 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
-  await using stores = await openCommandStores(command, options)
+  await using stores = await openCommandStores(command, storeAddresses(options))
   const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()

@@ -4,15 +4,16 @@ import { importName } from '../model/nix/import-name.ts'
 import { printSri } from '../model/nix/nix-hash.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
-import { utf8, view } from '../support/bytes.ts'
+import { utf8 } from '../support/bytes.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { IMPORT_PATHS_MAX } from '../support/limits.ts'
 import { importPath } from '../transfer/import-path.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
+import { jsonOfNode } from './node-json.ts'
 import { ImportProgress } from './progress.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions } from './store-options.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 interface ImportOptions extends StoreOptions {
   readonly json: boolean
@@ -22,6 +23,7 @@ interface ImportOptions extends StoreOptions {
 export function addImportCommand(program: Command): void {
   const command = program
     .command('import')
+    .alias('import-path')
     .argument('[path...]', 'files, directories or symlinks to put into the store')
     .description('Put trees into the store, each under the path that `nix-store --add` gives it.')
     .option('--json', 'one JSON object a line on standard output instead of the store path', false)
@@ -41,7 +43,7 @@ async function runImport(paths: string[], options: ImportOptions, command: Comma
   if (paths.length === 0) return
   // A name that cannot be in a store path is told before anything is read.
   for (const path of paths) importName(utf8(path))
-  await using stores = await openCommandStores(command, options)
+  await using stores = await openCommandStores(command, storeAddresses(options))
   const stop = onStopSignal()
   const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)
@@ -69,15 +71,11 @@ async function runImport(paths: string[], options: ImportOptions, command: Comma
 }
 
 function toJson(path: string, pathInfo: PathInfo): string {
-  const { node } = pathInfo
   return JSON.stringify({
     path,
     storePath: pathInfo.storePath.absolutePath,
     narSize: Number(pathInfo.narSize),
     narHash: printSri({ algorithm: 'sha256', digest: pathInfo.narSha256 }),
-    root:
-      node.kind === 'symlink'
-        ? { type: node.kind, target: view(node.target).toString('utf8') }
-        : { type: node.kind, digest: node.digest.toString(), size: Number(node.size) },
+    root: jsonOfNode(pathInfo.node),
   })
 }

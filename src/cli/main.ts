@@ -3,10 +3,17 @@
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
+import { addCatCommand } from './cat.ts'
+import { addCopyCommand } from './copy.ts'
 import { addDaemonCommand } from './daemon.ts'
+import { addExportNarCommand } from './export-nar.ts'
 import { addImportCommand } from './import.ts'
+import { addImportNarCommand } from './import-nar.ts'
+import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
+import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
+import { addPathInfoCommand } from './path-info.ts'
 
 const program = new Command('tvix-store')
   .description('A content-addressed store for Nix store paths.')
@@ -18,6 +25,13 @@ addLoggingOptions(program)
 addDaemonCommand(program)
 addImportCommand(program)
 addMountCommand(program)
+addImportNarCommand(program)
+addCopyCommand(program)
+addLsCommand(program)
+addCatCommand(program)
+addPathInfoCommand(program)
+addExportNarCommand(program)
+addKeyCommand(program)
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {

@@ -51,7 +51,7 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   const logger = loggerOf(command)
-  await using stores = await openCommandStores(command, options)
+  await using stores = await openCommandStores(command, storeAddresses(options))
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,

@@ -7,19 +7,56 @@ import type { IngestProgress } from '../transfer/source.ts'
 const REDRAW_MS = 100
 const PLAIN_LINE_MS = 5_000
 
+/** Keeps one line about the state of things up to date. */
+export class ProgressLine {
+  readonly #line: () => string
+  readonly #terminal = process.stderr.isTTY === true
+  readonly #timer: NodeJS.Timeout
+
+  constructor(line: () => string) {
+    this.#line = line
+    this.#timer = setInterval(() => this.#draw(), this.#terminal ? REDRAW_MS : PLAIN_LINE_MS)
+    this.#timer.unref()
+  }
+
+  /** Writes a line of results to standard output without tearing the progress line apart. */
+  print(line: string): void {
+    this.#clear()
+    process.stdout.write(`${line}\n`)
+  }
+
+  /** Ends with a summary line. */
+  finish(summary: string): void {
+    this.stop()
+    process.stderr.write(`${summary}\n`)
+  }
+
+  /** Ends without a summary, after a failure. */
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#clear()
+  }
+
+  #draw(): void {
+    const line = this.#line()
+    process.stderr.write(this.#terminal ? `\r\x1b[K${line}` : `${line}\n`)
+  }
+
+  #clear(): void {
+    if (this.#terminal) process.stderr.write('\r\x1b[K')
+  }
+}
+
 export class ImportProgress implements IngestProgress {
   #files = 0
   #bytes = 0
   #paths = 0
   readonly #pathsTotal: number
   readonly #started = performance.now()
-  readonly #terminal = process.stderr.isTTY === true
-  readonly #timer: NodeJS.Timeout
+  readonly #output = new ProgressLine(() => this.#line('importing'))
 
   constructor(pathsTotal: number) {
     this.#pathsTotal = pathsTotal
-    this.#timer = setInterval(() => this.#draw(), this.#terminal ? REDRAW_MS : PLAIN_LINE_MS)
-    this.#timer.unref()
   }
 
   read(bytes: number): void {
@@ -34,40 +71,29 @@ export class ImportProgress implements IngestProgress {
     this.#paths++
   }
 
-  /** Writes a line of results to standard output without tearing the progress line apart. */
   print(line: string): void {
-    this.#clear()
-    process.stdout.write(`${line}\n`)
+    this.#output.print(line)
   }
 
-  /** Ends with a summary line. */
   finish(): void {
-    clearInterval(this.#timer)
-    this.#clear()
-    process.stderr.write(`${this.#line('imported')}\n`)
+    this.#output.finish(this.#line('imported'))
   }
 
-  /** Ends without a summary, after a failure. */
   stop(): void {
-    clearInterval(this.#timer)
-    this.#clear()
-  }
-
-  #draw(): void {
-    const line = this.#line('importing')
-    process.stderr.write(this.#terminal ? `\r\x1b[K${line}` : `${line}\n`)
-  }
-
-  #clear(): void {
-    if (this.#terminal) process.stderr.write('\r\x1b[K')
+    this.#output.stop()
   }
 
   #line(verb: string): string {
     const seconds = (performance.now() - this.#started) / 1000
-    const paths = `${this.#paths}/${this.#pathsTotal} ${this.#pathsTotal === 1 ? 'path' : 'paths'}`
     const rate = `${formatBytes(this.#bytes / Math.max(seconds, 0.001))}/s`
+    const paths = formatPaths(this.#paths, this.#pathsTotal)
     return `${verb} ${paths}, ${this.#files} files, ${formatBytes(this.#bytes)} at ${rate}, ${formatSeconds(seconds)}`
   }
+}
+
+/** `3/5 paths` */
+export function formatPaths(done: number, total: number): string {
+  return `${done}/${total} ${total === 1 ? 'path' : 'paths'}`
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']

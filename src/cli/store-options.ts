@@ -1,5 +1,8 @@
 import { type Command, Option } from 'commander'
 import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
+import { checkPathInfo } from '../transfer/check-path-info.ts'
+import { copyCastore } from '../transfer/copy-castore.ts'
+import { ingestNar } from '../transfer/ingest-nar.ts'
 import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
@@ -36,7 +39,7 @@ export function storeAddresses(options: StoreOptions): StoreAddresses {
   }
 }
 
-/** The stores that a command's flags name: the one way in which commands open them. */
-export function openCommandStores(command: Command, options: StoreOptions): Promise<Stores> {
-  return openStores(storeAddresses(options), { logger: loggerOf(command) })
+/** Opens stores for a command: the one way in which commands do. */
+export function openCommandStores(command: Command, addresses: StoreAddresses): Promise<Stores> {
+  return openStores(addresses, { nars: { ingestNar, checkPathInfo, copyCastore }, logger: loggerOf(command) })
 }

@@ -22,12 +22,20 @@ export const TREE_DEPTH_MAX = 256
 export const NAR_DEPTH_MAX = 64
 /** Entries of one directory in a NAR. */
 export const NAR_DIRECTORY_ENTRIES_MAX = 1_000_000
+/** Names, targets and nodes of the directories that are open while a NAR is read; a million small entries fit. */
+export const NAR_OPEN_ENTRIES_BYTES_MAX = 256 * MiB
+/** What an entry of an open directory takes besides its name and target. */
+export const NAR_OPEN_ENTRY_BYTES = 256
 /** The NAR writer gathers framing, names and small contents in buffers of this size. */
 export const NAR_FRAMING_BUFFER_BYTES = 64 * KiB
 /** Contents up to this size are copied among the framing: one piece of 64 KiB costs less than many small ones. */
 export const NAR_INLINE_CONTENTS_BYTES_MAX = 4 * KiB
 /** A NAR listing document: about 100 bytes for each entry of a large tree. */
 export const NAR_LISTING_BYTES_MAX = 64 * MiB
+/** Entries of a listing that is made: a directory that is met in many places counts in each. */
+export const NAR_LISTING_ENTRIES_MAX = 1_000_000
+/** Encoded bytes of the directories that a NAR opened for random access holds. */
+export const NAR_READER_BYTES_MAX = 512 * MiB
 /** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
 export const NARINFO_BYTES_MAX = 1 * MiB
 
@@ -44,6 +52,19 @@ export const CHUNK_UPLOADS_MAX = 8
 export const CHUNK_READS_MAX = 4
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
+
+// — Decompression —
+
+/** Bytes that come out for one that goes in, where nobody declared a size; what is not a bomb rarely reaches 100. */
+export const DECOMPRESSION_RATIO_MAX = 1_000
+/** The first bytes of output are not held against the ratio: a tree of empty files compresses well, too. */
+export const DECOMPRESSION_UNRATED_BYTES = 1 * MiB
+/** Window of a zstd frame as a power of two: 128 MiB, what every decoder takes unless told otherwise. */
+export const ZSTD_WINDOW_LOG_MAX = 27
+/** Memory of an xz decoder: `xz -9` needs 65 MiB. */
+export const XZ_MEMORY_BYTES_MAX = 128 * MiB
+/** What a decompressing program may say on its standard error. */
+export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 // — Object stores —
 
@@ -99,10 +120,18 @@ export const SMALL_BLOB_BUDGET_BYTES = 128 * MiB
 export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 /** Files of one import that are open at the same time. */
 export const INGEST_FILES_MAX = 50
+/** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
+export const NAR_PIECE_BYTES_MAX = 256 * KiB
+/** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
+export const NAR_TURN_MS_MAX = 4
+/** Blobs of one NAR that are uploaded at the same time. */
+export const NAR_UPLOADS_MAX = 64
 /** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
+/** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
+export const IMPORT_NARS_MAX = 10
 /** One read from a source file. */
 export const READ_BUFFER_BYTES = 256 * KiB
 
@@ -122,6 +151,29 @@ export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
 export const PATH_INFO_LIST_PAGE = 256
+
+// — Copying —
+
+/** Path infos, and directories of one tree, that are asked for at the same time (spec §4.1). */
+export const COPY_LOOKUPS_MAX = 50
+/** Store paths that are copied at the same time (spec §4.1). */
+export const COPY_PATHS_AT_ONCE_MAX = 10
+/** Store paths of one copy; of each the path info is held, 1 to 2 KiB. */
+export const COPY_PATHS_MAX = 1_000_000
+/** Blobs on their way from one store to another count with their size, but with this much at least … */
+export const COPY_BLOB_BYTES_MIN = 1 * MiB
+/** … and with this much at most: a blob is streamed, and no more of it is in memory … */
+export const COPY_BLOB_BYTES_MAX = 8 * MiB
+/** … and together with this much. */
+export const COPY_BLOB_BUDGET_BYTES = 64 * MiB
+/** Blobs of one tree that wait for their turn. */
+export const COPY_BLOBS_AHEAD = 128
+/** A document that names store paths; `nix path-info --json` writes about 500 bytes a path. */
+export const REFERENCE_GRAPH_BYTES_MAX = 512 * MiB
+/** Nothing moved for so long: the progress line says that the copy is stalled. */
+export const COPY_STALLED_MS = 10_000
+/** Symlinks on the way to a file (linux/namei.h MAXSYMLINKS). */
+export const SYMLINKS_FOLLOWED_MAX = 40
 
 // — gRPC —
 
@@ -190,6 +242,36 @@ export const HTTP_SILENCE_BYTES = 32 * KiB
 export const HTTP_RETRY_MS: readonly number[] = [200, 600, 1_500]
 /** A server that asks for a longer pause (Retry-After) counts as unavailable. */
 export const HTTP_RETRY_AFTER_MS_MAX = 5_000
+
+/** A download whose connection breaks goes on so often without having made any progress. */
+export const HTTP_RESUMPTIONS_MAX = 5
+/** A small document must be here after this long, retries included. */
+export const HTTP_DOCUMENT_MS_MAX = 30_000
+
+// — Binary caches —
+
+/** The document that a binary cache introduces itself with has three lines. */
+export const NIX_CACHE_INFO_BYTES_MAX = 64 * KiB
+/** A binary cache that could not be reached is not asked again for this long. */
+export const NIX_CACHE_DOWN_MS = 3_000
+/** The castore beside a binary cache that failed once is not asked again for this long: there are the NARs. */
+export const NIX_CASTORE_FORGONE_MS = 5 * 60_000
+/** A path that no binary cache had is asked for again after this long. */
+export const SUBSTITUTE_ABSENT_MS = 30_000
+/** Absent paths that are remembered for that long. */
+export const SUBSTITUTE_ABSENT_MAX = 100_000
+/** References and signatures of substituted paths that are kept in memory, about. */
+export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
+/** NARs that are downloaded at the same time; more wait for their turn. */
+export const SUBSTITUTE_NARS_MAX = 16
+/** Narinfo documents that are asked for at the same time; more wait for their turn. */
+export const SUBSTITUTE_NARINFOS_MAX = 64
+/** Paths that are being substituted, waiting ones included. */
+export const SUBSTITUTE_PATHS_MAX = 4_096
+/** A path goes on to be substituted for this long though nobody waits for it any more. */
+export const SUBSTITUTE_UNATTENDED_MS_MAX = 60 * 60_000
+/** How often the progress of a download is logged, for those who debug. */
+export const SUBSTITUTE_PROGRESS_MS = 5_000
 
 // — Listening —
 

@@ -31,9 +31,16 @@ export class BlobUploader {
 
   /** Stores `contents` unless it is there already. */
   async upload(contents: Uint8Array, call?: Call): Promise<Digest> {
-    const digest = Digest.of(contents)
-    await this.#uploads.run(digest.key, (flight) => this.#store(digest, contents, flight), call)
+    const { digest, stored } = this.start(contents, call)
+    await stored
     return digest
+  }
+
+  /** The same for who needs the digest before the contents are stored. */
+  start(contents: Uint8Array, call?: Call): { readonly digest: Digest; readonly stored: Promise<void> } {
+    const digest = Digest.of(contents)
+    const stored = this.#uploads.run(digest.key, (flight) => this.#store(digest, contents, flight), call)
+    return { digest, stored }
   }
 
   async #store(digest: Digest, contents: Uint8Array, call: Call): Promise<void> {

@@ -3,23 +3,17 @@
  * since one request after the other would cost a round trip a file; large ones are streamed when their turn comes.
  */
 import type { Digest } from '../model/castore/digest.ts'
-import type { Directory } from '../model/castore/directory.ts'
-import type { Entry, FileNode, Node } from '../model/castore/node.ts'
+import type { FileNode, Node } from '../model/castore/node.ts'
 import { ValidationError } from '../model/castore/validation-error.ts'
-import type { NarEvent } from '../model/nar/event.ts'
 import { NarWriter } from '../model/nar/writer.ts'
 import type { BlobService, BlobStream } from '../services/blobs/interface.ts'
 import { readBlob } from '../services/blobs/read-blob.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
-import { type Call, throwIfAborted } from '../support/call.ts'
+import type { Call } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
-import {
-  BLOB_BYTES_MAX,
-  NAR_PREFETCH_FILES_MAX,
-  SMALL_BLOB_BYTES_MAX,
-  TREE_DEPTH_MAX,
-} from '../support/limits.ts'
+import { NAR_PREFETCH_FILES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import { type NarStep, walkNar } from './nar-walk.ts'
 
 export interface Contents {
   readonly blobs: BlobService
@@ -33,7 +27,7 @@ export interface Contents {
 export async function* renderNar(services: Contents, root: Node, call?: Call): AsyncGenerator<Uint8Array> {
   const writer = new NarWriter()
   const steps = mapConcurrent(
-    walk(services.directories, root, call),
+    walkNar(services.directories, root, call),
     NAR_PREFETCH_FILES_MAX,
     (step, stepCall) => fetchAhead(services.blobs, step, stepCall),
     call,
@@ -47,62 +41,12 @@ export async function* renderNar(services: Contents, root: Node, call?: Call): A
   writer.finish()
 }
 
-/** Events in order, up to and including the next file, whose contents are still to come. */
-interface Step {
-  readonly events: readonly NarEvent[]
-  readonly file?: FileNode
-}
-
-interface Level {
-  readonly entries: readonly Entry[]
-  next: number
-}
-
-async function* walk(directories: DirectoryService, root: Node, call?: Call): AsyncGenerator<Step> {
-  const levels: Level[] = []
-  const enter = async (node: Node): Promise<Step> => {
-    if (node.kind === 'symlink') return { events: [{ type: 'symlink', target: node.target }] }
-    if (node.kind === 'file') return { events: [fileEvent(node)], file: node }
-    if (levels.length >= TREE_DEPTH_MAX)
-      throw new StoreError('exhausted', `the tree is nested deeper than ${TREE_DEPTH_MAX} directories`)
-    levels.push({ entries: (await getDirectory(directories, node.digest, call)).entries, next: 0 })
-    return { events: [{ type: 'directory' }] }
-  }
-  yield await enter(root)
-  for (let level = levels.at(-1); level; level = levels.at(-1)) {
-    throwIfAborted(call?.signal)
-    const entry = level.entries[level.next++]
-    if (entry) {
-      const { events, file } = await enter(entry.node)
-      yield { events: [{ type: 'entry', name: entry.name }, ...events], ...(file && { file }) }
-    } else {
-      levels.pop()
-      yield { events: [{ type: 'end-directory' }] }
-    }
-  }
-}
-
-function fileEvent(node: FileNode): NarEvent {
-  if (node.size > BigInt(BLOB_BYTES_MAX))
-    throw new StoreError(
-      'exhausted',
-      `blob ${node.digest} is said to have ${node.size} bytes: too large to render`,
-    )
-  return { type: 'file', executable: node.executable, size: Number(node.size) }
-}
-
-async function getDirectory(directories: DirectoryService, digest: Digest, call?: Call): Promise<Directory> {
-  const directory = await directories.get(digest, call)
-  if (!directory) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
-  return directory
-}
-
 /** The contents of a small file, held until their turn; of a large one, nothing yet. */
 async function fetchAhead(
   blobs: BlobService,
-  step: Step,
+  step: NarStep,
   call: Call,
-): Promise<Step & { contents?: Uint8Array | undefined }> {
+): Promise<NarStep & { contents?: Uint8Array | undefined }> {
   const { file } = step
   if (!file || file.size > BigInt(SMALL_BLOB_BYTES_MAX)) return step
   return { ...step, contents: await readBlob(blobs, file.digest, Number(file.size), call) }

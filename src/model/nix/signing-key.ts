@@ -1,4 +1,11 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto'
 import { equalBytes, view } from '../../support/bytes.ts'
 import { ValidationError } from '../castore/validation-error.ts'
 import { isStrictEncoding, isStrictPoint } from './ed25519-point.ts'
@@ -80,6 +87,17 @@ export class SigningKey {
         `secret key of "${name}": its public half is of another key`,
       )
     return new SigningKey(VerifyingKey.fromParts(name, publicBytes), key)
+  }
+
+  /**
+   * A new key, and its secret text, which nothing else gives away (spec §6.6). Throws ValidationError `InvalidName`.
+   */
+  static generate(name: string): { readonly secret: string; readonly key: SigningKey } {
+    const { privateKey } = generateKeyPairSync('ed25519')
+    const { d, x } = privateKey.export({ format: 'jwk' })
+    const halves = Buffer.concat([Buffer.from(d!, 'base64url'), Buffer.from(x!, 'base64url')])
+    const secret = printNamed(name, halves)
+    return { secret, key: SigningKey.parse(secret) }
   }
 
   sign(fingerprint: string): Signature {

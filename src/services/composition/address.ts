@@ -3,6 +3,7 @@ import { StoreError } from '../../support/errors.ts'
 import { type BigtableAddress, parseBigtableUrl } from '../bigtable-address.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
 import { BUCKET_SCHEMES, type BucketAddress, parseBucketUrl } from '../objects/bucket-address.ts'
+import { type NixHttpAddress, parseNixHttpAddress } from '../pathinfos/nix-http-address.ts'
 
 /** Which of the three services an address is for: each has backends of its own (spec §3.1). */
 export type Role = 'blobs' | 'directories' | 'pathInfos'
@@ -16,6 +17,15 @@ export type StoreAddress =
   | { readonly kind: 'bucket'; readonly bucket: BucketAddress }
   | { readonly kind: 'bigtable'; readonly bigtable: BigtableAddress }
   | { readonly kind: 'grpc'; readonly grpc: GrpcAddress }
+  | SubstitutingAddress
+
+/** Binary caches, and the service that keeps what came from them. */
+export interface SubstitutingAddress {
+  readonly kind: 'substituting'
+  readonly near: StoreAddress | undefined
+  /** At least one. */
+  readonly caches: readonly NixHttpAddress[]
+}
 
 const FORMS = {
   memory: 'memory:',
@@ -23,13 +33,14 @@ const FORMS = {
   objectstore:
     'objectstore+file:///path, objectstore+s3://bucket/prefix (or gs, az, abfs, http, https), objectstore+memory:',
   bigtable: 'bigtable://instance?project_id=…&table_name=…&family_name=…',
+  nix: 'nix+https://cache',
   grpc: 'grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
 } as const
 
 const SCHEMES: Readonly<Record<Role, readonly (keyof typeof FORMS)[]>> = {
   blobs: ['memory', 'objectstore', 'grpc'],
   directories: ['memory', 'lmdb', 'objectstore', 'bigtable', 'grpc'],
-  pathInfos: ['memory', 'lmdb', 'bigtable', 'grpc'],
+  pathInfos: ['memory', 'lmdb', 'bigtable', 'nix', 'grpc'],
 }
 
 const ROLE_NAMES: Readonly<Record<Role, string>> = {
@@ -39,7 +50,29 @@ const ROLE_NAMES: Readonly<Record<Role, string>> = {
 }
 
 /** Schemes of the Rust implementation (spec §3.2 to §3.7) that we do not have. */
-const UNSUPPORTED = new Set(['nix', 'cache', 'combined', 'priority', 'lru', 'keyfile-signing'])
+const UNSUPPORTED = new Set(['cache', 'combined', 'priority', 'lru', 'keyfile-signing'])
+
+/**
+ * Understands an address of path infos that may be several, with white space between them: binary caches, and before
+ * them the service that keeps what comes from them. Throws as `parseAddress` does.
+ */
+export function parsePathInfoAddress(text: string): StoreAddress {
+  const words = text.split(/\s+/).filter((word) => word !== '')
+  const first = words.findIndex(isNixAddress)
+  if (first < 0) return parseAddress('pathInfos', text)
+  if (first > 1 || !words.slice(first).every(isNixAddress))
+    throw invalid('pathInfos', text, 'of several, all but the first are binary caches (nix+https://…)')
+  const [near, caches] = [words.slice(0, first), words.slice(first)]
+  return {
+    kind: 'substituting',
+    near: near[0] === undefined ? undefined : parseAddress('pathInfos', near[0]),
+    caches: caches.map(parseNixHttpAddress),
+  }
+}
+
+function isNixAddress(word: string): boolean {
+  return /^nix\+/i.test(word)
+}
 
 /**
  * Understands an address, in the spellings of all three trees (spec §2.7, §3.2 to §3.7). Throws ValidationError
@@ -52,6 +85,7 @@ export function parseAddress(role: Role, text: string): StoreAddress {
   if (backend === 'redb') throw redbIsNotOurs(text)
   if (UNSUPPORTED.has(backend!)) throw unsupported(text)
   if (!SCHEMES[role].some((known) => known === backend)) throw invalid(role, text, `unknown scheme ${scheme}`)
+  if (backend === 'nix') return { kind: 'substituting', near: undefined, caches: [parseNixHttpAddress(text)] }
   if (backend === 'grpc') return { kind: 'grpc', grpc: parseGrpcAddress(text) }
   if (backend === 'objectstore')
     return parseObjectStore(role, text, scheme.slice('objectstore+'.length), rest)
@@ -134,7 +168,12 @@ function redbIsNotOurs(text: string): StoreError {
   )
 }
 
+/** An address as messages may show it. */
+export function shownAddress(text: string): string {
+  return /^objectstore\+/i.test(text) ? withoutSecrets(text) : text
+}
+
 /** Credentials of cloud addresses stand in the query or before the host; neither belongs on a terminal. */
-export function withoutSecrets(text: string): string {
+function withoutSecrets(text: string): string {
   return text.replace(/[?#].*$/s, '').replace(/\/\/[^/@]*@/, '//')
 }

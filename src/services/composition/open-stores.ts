@@ -1,6 +1,6 @@
 import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Call } from '../../support/call.ts'
-import { withContext } from '../../support/errors.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
 import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
@@ -29,7 +29,16 @@ import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
-import { parseAddress, type Role, type StoreAddress } from './address.ts'
+import {
+  parseAddress,
+  parsePathInfoAddress,
+  type Role,
+  type StoreAddress,
+  type SubstitutingAddress,
+  shownAddress,
+} from './address.ts'
+import type { Castore, NarTransfer } from './nar-transfer.ts'
+import { openSubstituter } from './open-substituter.ts'
 
 export interface StoreAddresses {
   readonly blobs: string
@@ -52,6 +61,8 @@ export interface Stores extends AsyncDisposable {
 
 /** What the services need that the rooms above them have. */
 export interface StoreSettings {
+  /** Needed for addresses of binary caches, whose NARs become blobs and directories of the other two addresses. */
+  readonly nars?: NarTransfer
   /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
   readonly logger?: Logger
 }
@@ -60,24 +71,33 @@ export interface StoreSettings {
  * Opens what three addresses stand for. All of them are understood before any is opened. Throws as `parseAddress`
  * does, or with the address in front of what opening it said; what was opened by then is closed again.
  */
-export async function openStores(addresses: StoreAddresses, _settings: StoreSettings = {}): Promise<Stores> {
+export async function openStores(addresses: StoreAddresses, settings: StoreSettings = {}): Promise<Stores> {
   const parsed = {
     blobs: parseAddress('blobs', addresses.blobs),
     directories: parseAddress('directories', addresses.directories),
-    pathInfos: parseAddress('pathInfos', addresses.pathInfos),
+    pathInfos: parsePathInfoAddress(addresses.pathInfos),
   }
   await using opening = new Opening()
-  const blobs = await named('blobs', addresses, () => opening.blobs(parsed.blobs))
-  const directories = await named('directories', addresses, () => opening.directories(parsed.directories))
+  // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
+  // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
+  // sees it. Local backends too: disks rot, and buckets are written by others.
+  const castore = {
+    blobs: verifyingBlobService(
+      await named('blobs', addresses, () => opening.blobs(parsed.blobs)),
+      addresses.blobs,
+    ),
+    directories: verifyingDirectoryService(
+      await named('directories', addresses, () => opening.directories(parsed.directories)),
+      addresses.directories,
+    ),
+  }
   const askSizeFormula = await opening.sizeFormula(parsed.directories)
-  const remote = await named('pathInfos', addresses, () => opening.pathInfos(parsed.pathInfos))
+  const remote = await named('pathInfos', addresses, () =>
+    opening.pathInfos(parsed.pathInfos, { ...settings, castore, askSizeFormula }),
+  )
   const opened = opening.keep()
   return {
-    // Verifying stands directly on the backend, below anything that may come to be stacked here: whatever a disk
-    // or a peer hands out is compared with the digest that was asked for before a cache keeps it or a reader
-    // sees it. Local backends too: disks rot, and buckets are written by others.
-    blobs: verifyingBlobService(blobs, addresses.blobs),
-    directories: verifyingDirectoryService(directories, addresses.directories),
+    ...castore,
     // Path infos have no digest to be compared with; this makes sure that the answer fits the question.
     pathInfos: verifyingPathInfoService(remote.pathInfos, addresses.pathInfos),
     ...(remote.narCalculation && { narCalculation: remote.narCalculation }),
@@ -85,6 +105,12 @@ export async function openStores(addresses: StoreAddresses, _settings: StoreSett
     describe: describe(addresses),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
+}
+
+/** What a service of path infos that fetches contents needs besides its address. */
+interface Surroundings extends StoreSettings {
+  readonly castore: Castore
+  readonly askSizeFormula: Stores['askSizeFormula']
 }
 
 interface OpenPathInfos {
@@ -117,7 +143,8 @@ class Opening implements AsyncDisposable {
     return (call) => askSizeFormula(channel, call)
   }
 
-  async pathInfos(address: StoreAddress): Promise<OpenPathInfos> {
+  async pathInfos(address: StoreAddress, around: Surroundings): Promise<OpenPathInfos> {
+    if (address.kind === 'substituting') return await this.#substituting(address, around)
     if (address.kind === 'grpc') {
       const remote = grpcPathInfoService(await this.#channel(address.grpc))
       return { pathInfos: remote, narCalculation: remote }
@@ -147,6 +174,14 @@ class Opening implements AsyncDisposable {
     return this.#opened.use(await openBigtableTable(address))
   }
 
+  async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
+    const { nars } = around
+    if (!nars) throw new StoreError('unimplemented', 'binary caches cannot be used here')
+    const near = address.near && (await this.pathInfos(address.near, around))
+    const settings = { ...around, nars, near: near?.pathInfos, opened: this.#opened }
+    return { ...near, pathInfos: openSubstituter(address, settings) }
+  }
+
   /** Services at one address share a connection. */
   async #channel({ text }: GrpcAddress): Promise<GrpcChannel> {
     const open = this.#channels.get(text)
@@ -162,11 +197,14 @@ async function named<T>(role: Role, addresses: StoreAddresses, open: () => Promi
   try {
     return await open()
   } catch (error) {
-    throw withContext(addresses[role], error)
+    throw withContext(shownAddress(addresses[role]), error)
   }
 }
 
-function describe({ blobs, directories, pathInfos }: StoreAddresses): string {
-  if (blobs === directories && blobs === pathInfos) return blobs
+function describe(addresses: StoreAddresses): string {
+  const [blobs, directories, pathInfos] = [addresses.blobs, addresses.directories, addresses.pathInfos].map(
+    shownAddress,
+  )
+  if (blobs === directories && blobs === pathInfos) return blobs!
   return `blobs at ${blobs}, directories at ${directories}, path infos at ${pathInfos}`
 }

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { parseAddress, type Role } from '../../../../src/services/composition/address.ts'
+import {
+  parseAddress,
+  parsePathInfoAddress,
+  type Role,
+} from '../../../../src/services/composition/address.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import { vectors } from '../../../support/vectors.ts'
 
@@ -14,7 +18,7 @@ const ACCEPTED_FOR_THE_OTHER_TREE: Readonly<Record<string, string>> = {
 }
 
 /** What these name exists in the Rust implementation, but not in this build; they are refused as such. */
-const NOT_IN_THIS_BUILD = /^(redb|bigtable:|cache:|nix\+|objectstore\+(https|s3|gs):)/
+const NOT_IN_THIS_BUILD = /^(redb|bigtable:|cache:|objectstore\+(https|s3|gs):)/
 
 function outcome(role: Role, url: string): 'ok' | 'malformed' | 'not in this build' {
   try {
@@ -109,8 +113,35 @@ describe('addresses', () => {
 
   it('names the address and the forms that are expected', () => {
     expect(() => parseAddress('pathInfos', 'http://foo.example/test')).toThrow(
-      'http://foo.example/test is no address for path infos: unknown scheme http; expected memory:, lmdb:///path, grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
+      'http://foo.example/test is no address for path infos: unknown scheme http; expected memory:, lmdb:///path, nix+https://cache, grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
     )
+  })
+
+  const ATTIC = 'nix+http://attic.example/team'
+  const NIXOS = 'nix+https://cache.nixos.org'
+  const urls = ({ caches }: { caches: readonly { url: URL }[] }) => caches.map(({ url }) => url.href)
+
+  it.each([NIXOS, `${NIXOS} ${ATTIC}`, ` ${NIXOS}\n ${ATTIC}`])('%s are binary caches', (text) => {
+    const address = parsePathInfoAddress(text)
+    if (address.kind !== 'substituting') throw new Error(address.kind)
+    expect(address.near).toBeUndefined()
+    expect(urls(address)).toEqual(
+      ['https://cache.nixos.org/', 'http://attic.example/team/'].slice(0, address.caches.length),
+    )
+  })
+
+  it('take a service before binary caches that keeps what comes from them', () => {
+    const address = parsePathInfoAddress(`lmdb:///srv/near.lmdb ${NIXOS} ${ATTIC}`)
+    expect(address).toMatchObject({ kind: 'substituting', near: { kind: 'lmdb', path: '/srv/near.lmdb' } })
+  })
+
+  it.each([`${NIXOS} memory:`, `memory: memory: ${NIXOS}`, `memory: ${NIXOS} memory:`, `redb:///x ${NIXOS}`])(
+    'are no such list: %s',
+    (text) => expect(() => parsePathInfoAddress(text)).toThrow(StoreError),
+  )
+
+  it('may be paths with blanks', () => {
+    expect(parsePathInfoAddress('lmdb:///a b')).toEqual({ kind: 'lmdb', path: '/a b' })
   })
 
   it('tells those who come with redb what to do', () => {

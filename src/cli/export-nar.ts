@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto'
+import type { Command } from 'commander'
+import type { PathInfo } from '../model/nix/path-info.ts'
+import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { equalBytes, hex } from '../support/bytes.ts'
+import { StoreError } from '../support/errors.ts'
+import { requirePath } from '../transfer/open-path.ts'
+import { type Contents, renderNar } from '../transfer/render-nar.ts'
+import { refuseTerminal, writeFileWhole, writeOutput } from './output.ts'
+import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { parseStorePath } from './store-path-argument.ts'
+
+interface ExportNarOptions extends StoreOptions {
+  readonly output?: string
+}
+
+const HELP = `
+The same bytes as \`nix-store --dump\`. They are compared with the hash that the store has of them;
+a file is there only when they were right.
+
+Examples:
+  $ tvix-store export-nar /nix/store/<hash>-<name> | nix-store --restore ./copy
+  $ tvix-store export-nar /nix/store/<hash>-<name> | xz > name.nar.xz`
+
+export function addExportNarCommand(program: Command): void {
+  const command = program
+    .command('export-nar')
+    .argument('<store-path>', 'a whole store path')
+    .description('Write a store path as a NAR.')
+    .option('-o, --output <file>', 'a file instead of standard output')
+    .addHelpText('after', HELP)
+    .action(runExportNar)
+  addStoreOptions(command, CLIENT_ADDRESSES)
+}
+
+async function runExportNar(argument: string, options: ExportNarOptions, command: Command): Promise<void> {
+  const storePath = parseStorePath(argument)
+  if (options.output === undefined) refuseTerminal('a NAR')
+  await using stores = await openCommandStores(command, storeAddresses(options))
+  const nar = checkedNar(stores, await requirePath(stores, storePath))
+  if (options.output === undefined) await writeOutput(nar)
+  else await writeFileWhole(options.output, nar)
+}
+
+/** Throws `corrupt` at the end when it was not the NAR that the path info tells of. */
+async function* checkedNar(services: Contents, pathInfo: PathInfo): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  for await (const piece of renderNar(services, pathInfo.node)) {
+    hash.update(piece)
+    yield piece
+  }
+  const found = hash.digest()
+  if (equalBytes(found, pathInfo.narSha256)) return
+  const what = `the NAR of ${pathInfo.storePath.absolutePath} has sha256 ${hex(found)}`
+  throw new StoreError('corrupt', `${what}, but its path info says ${hex(pathInfo.narSha256)}`)
+}

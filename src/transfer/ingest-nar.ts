@@ -1,0 +1,344 @@
+/**
+ * A NAR becomes blobs and directories in one pass (spec §6.2), hashed as it goes by. Small blobs are uploaded side by
+ * side within the budget of the process; large ones are streamed. A digest is known before its contents are stored, so
+ * directories are made as they end and need to wait for nothing but, as a whole, for the blobs.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { Directory, type SizeFormula } from '../model/castore/directory.ts'
+import type { Entry, Node } from '../model/castore/node.ts'
+import type { PathComponent } from '../model/castore/path-component.ts'
+import { ValidationError } from '../model/castore/validation-error.ts'
+import type { NarEvent } from '../model/nar/event.ts'
+import { NarParser } from '../model/nar/parser.ts'
+import type { ContentAddress } from '../model/nix/content-address.ts'
+import type { BlobService, BlobWriter } from '../services/blobs/interface.ts'
+import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
+import type { IngestedNar, IngestNarOptions, NarProgress } from '../services/pathinfos/interface.ts'
+import { concatBytes, printable, utf8 } from '../support/bytes.ts'
+import { type Call, throwIfAborted } from '../support/call.ts'
+import { Semaphore } from '../support/concurrency.ts'
+import { StoreError } from '../support/errors.ts'
+import {
+  NAR_OPEN_ENTRIES_BYTES_MAX,
+  NAR_OPEN_ENTRY_BYTES,
+  NAR_PIECE_BYTES_MAX,
+  NAR_TURN_MS_MAX,
+  NAR_UPLOADS_MAX,
+  SMALL_BLOB_BYTES_MAX,
+} from '../support/limits.ts'
+import { Turn } from '../support/turn.ts'
+import { BlobUploader } from './blob-uploader.ts'
+
+/**
+ * Stores what the NAR contains and tells its root node, size and SHA-256. The pieces must stay as they are once they
+ * were handed over. Throws ValidationError, naming the byte and the place in the tree, for what is no NAR, goes on
+ * after its end or ends early; `exhausted` for open directories that need too much memory. What was uploaded before a
+ * failure is garbage, never a lie: directories are stored last, when every blob is.
+ */
+export async function ingestNar(
+  services: { readonly blobs: BlobService; readonly directories: DirectoryService },
+  nar: AsyncIterable<Uint8Array>,
+  options: IngestNarOptions = {},
+): Promise<IngestedNar> {
+  const controller = new AbortController()
+  const forward = () => controller.abort(options.signal?.reason)
+  options.signal?.addEventListener('abort', forward, { once: true })
+  if (options.signal?.aborted) forward()
+  const uploads = new Uploads(services.blobs, controller, options.progress)
+  const ingest = new NarIngest(uploads, services.directories, controller.signal, options)
+  try {
+    return await ingest.run(nar)
+  } catch (error) {
+    controller.abort(StoreError.from(error))
+    await ingest.abandon()
+    // An upload that failed aborts everything else, which then only says so.
+    throw uploads.failure ?? error
+  } finally {
+    options.signal?.removeEventListener('abort', forward)
+  }
+}
+
+interface OpenDirectory {
+  readonly entries: Entry[]
+  /** Of the entry that is being read. */
+  name: PathComponent | undefined
+  bytes: number
+}
+
+class NarIngest {
+  readonly #parser = new NarParser()
+  readonly #sha256 = createHash('sha256')
+  readonly #content: ContentHash | undefined
+  readonly #uploads: Uploads
+  readonly #directories: DirectoryService
+  readonly #signal: AbortSignal
+  readonly #sizeFormula: SizeFormula
+  readonly #progress: NarProgress | undefined
+  readonly #open: OpenDirectory[] = []
+  readonly #turn = new Turn(NAR_TURN_MS_MAX)
+  #openBytes = 0
+  #file: { readonly size: number; readonly executable: boolean } | undefined
+  /** One of the two takes the contents of the file that is open. */
+  #small: { readonly contents: Buffer; filled: number } | undefined
+  #large: BlobWriter | undefined
+  #root: Node | undefined
+  #putter: DirectoryPutter | undefined
+
+  constructor(
+    uploads: Uploads,
+    directories: DirectoryService,
+    signal: AbortSignal,
+    { sizeFormula = 'rust', progress, contentAddress }: IngestNarOptions,
+  ) {
+    this.#uploads = uploads
+    this.#directories = directories
+    this.#signal = signal
+    this.#sizeFormula = sizeFormula
+    this.#progress = progress
+    this.#content = contentAddress && new ContentHash(contentAddress)
+  }
+
+  async run(nar: AsyncIterable<Uint8Array>): Promise<IngestedNar> {
+    for await (const bytes of nar)
+      for (let start = 0; start < bytes.length; start += NAR_PIECE_BYTES_MAX)
+        await this.#take(bytes.subarray(start, start + NAR_PIECE_BYTES_MAX))
+    this.#located(() => this.#parser.finish())
+    await this.#uploads.settle()
+    // Only now: a directory must not be there before what it refers to.
+    if (this.#putter) await this.#putter.close()
+    const contentDigest = this.#content?.digest()
+    return {
+      node: this.#root!,
+      narSize: BigInt(this.#parser.consumed),
+      narSha256: this.#sha256.digest(),
+      ...(contentDigest && { contentDigest }),
+    }
+  }
+
+  /** After a failure: nothing goes on behind the caller's back. */
+  async abandon(): Promise<void> {
+    await this.#large?.abort()
+    await this.#uploads.abandon()
+  }
+
+  async #take(piece: Uint8Array): Promise<void> {
+    throwIfAborted(this.#signal)
+    if (this.#turn.isLong) await new Promise(setImmediate)
+    this.#sha256.update(piece)
+    this.#content?.nar(piece)
+    const events = this.#parser.push(piece)
+    for (;;) {
+      const { done, value } = this.#located(() => events.next())
+      if (done) break
+      const busy = this.#handle(value)
+      if (busy) await busy
+    }
+    if (this.#parser.unconsumed > 0)
+      throw new ValidationError(
+        'TrailingData',
+        `the NAR ends at byte ${this.#parser.consumed}, but more follows`,
+      )
+    this.#progress?.read(piece.length)
+  }
+
+  /** A promise only where there is something to wait for: most events are framing. */
+  #handle(event: NarEvent): Promise<void> | undefined {
+    switch (event.type) {
+      case 'directory':
+        this.#open.push({ entries: [], name: undefined, bytes: 0 })
+        return undefined
+      case 'entry':
+        this.#open.at(-1)!.name = event.name
+        return undefined
+      case 'end-directory':
+        return this.#endDirectory()
+      case 'symlink':
+        this.#place({ kind: 'symlink', target: event.target }, event.target.length)
+        return undefined
+      case 'file':
+        return this.#beginFile(event.size, event.executable)
+      case 'contents':
+        return this.#contents(event.bytes)
+      case 'end-file':
+        return this.#endFile()
+    }
+  }
+
+  async #beginFile(size: number, executable: boolean): Promise<void> {
+    this.#file = { size, executable }
+    this.#content?.beginFile(this.#open.length === 0 && !executable)
+    if (size > SMALL_BLOB_BYTES_MAX) {
+      this.#large = this.#uploads.openWrite()
+    } else {
+      await this.#uploads.reserve(size)
+      this.#small = { contents: Buffer.allocUnsafeSlow(size), filled: 0 }
+    }
+  }
+
+  #contents(bytes: Uint8Array): Promise<void> | undefined {
+    this.#content?.contents(bytes)
+    if (!this.#small) return this.#large!.write(bytes)
+    this.#small.contents.set(bytes, this.#small.filled)
+    this.#small.filled += bytes.length
+    return undefined
+  }
+
+  #endFile(): Promise<void> | undefined {
+    if (!this.#small) return this.#endLargeFile()
+    const digest = this.#uploads.start(this.#small.contents)
+    this.#small = undefined
+    this.#place({ kind: 'file', digest, size: BigInt(this.#file!.size), executable: this.#file!.executable })
+    return undefined
+  }
+
+  async #endLargeFile(): Promise<void> {
+    const digest = await this.#large!.close()
+    this.#large = undefined
+    this.#progress?.file()
+    this.#place({ kind: 'file', digest, size: BigInt(this.#file!.size), executable: this.#file!.executable })
+  }
+
+  async #endDirectory(): Promise<void> {
+    const { entries, bytes } = this.#open.pop()!
+    this.#openBytes -= bytes
+    const directory = Directory.from(entries)
+    this.#putter ??= this.#directories.startPutter({ signal: this.#signal })
+    await this.#putter.put(directory)
+    this.#place({ kind: 'directory', digest: directory.digest, size: directory.size(this.#sizeFormula) })
+  }
+
+  #place(node: Node, targetBytes = 0): void {
+    const parent = this.#open.at(-1)
+    if (!parent) {
+      this.#root = node
+      return
+    }
+    const bytes = NAR_OPEN_ENTRY_BYTES + parent.name!.length + targetBytes
+    parent.bytes += bytes
+    this.#openBytes += bytes
+    if (this.#openBytes > NAR_OPEN_ENTRIES_BYTES_MAX)
+      throw new StoreError(
+        'exhausted',
+        `NAR: the directories around ${this.#path()} take more than ${NAR_OPEN_ENTRIES_BYTES_MAX} bytes of memory`,
+      )
+    parent.entries.push({ name: parent.name!, node })
+  }
+
+  /** The parser knows the byte; the place in the tree is known here. */
+  #located<T>(step: () => T): T {
+    try {
+      return step()
+    } catch (error) {
+      if (!(error instanceof ValidationError) || this.#open.length === 0) throw error
+      throw new ValidationError(error.variant, `${error.message} (in or after ${this.#path()})`, {
+        cause: error,
+      })
+    }
+  }
+
+  #path(): string {
+    const names = this.#open.flatMap(({ name }) => (name ? [SLASH, name] : []))
+    return `"${printable(concatBytes(names)) || '/'}"`
+  }
+}
+
+const SLASH = utf8('/')
+
+/** The blobs of one NAR on their way, bounded by number and by the budget of bytes. */
+class Uploads {
+  readonly #uploader: BlobUploader
+  readonly #controller: AbortController
+  readonly #progress: NarProgress | undefined
+  readonly #places = new Semaphore(NAR_UPLOADS_MAX)
+  readonly #running = new Set<Promise<void>>()
+  /** Gives back what was reserved for the blob that is being read. */
+  #release: (() => void) | undefined
+  failure: StoreError | undefined
+
+  constructor(blobs: BlobService, controller: AbortController, progress: NarProgress | undefined) {
+    this.#uploader = new BlobUploader(blobs)
+    this.#controller = controller
+    this.#progress = progress
+  }
+
+  get #call(): Call {
+    return { signal: this.#controller.signal }
+  }
+
+  openWrite(): BlobWriter {
+    return this.#uploader.blobs.openWrite(this.#call)
+  }
+
+  async reserve(bytes: number): Promise<void> {
+    const place = await this.#places.acquire(1, this.#controller.signal)
+    this.#release = place
+    const memory = await this.#uploader.reserve(bytes, this.#call)
+    this.#release = () => {
+      memory()
+      place()
+    }
+  }
+
+  /** Begins to store the blob that was reserved for. */
+  start(contents: Uint8Array) {
+    const release = this.#release
+    this.#release = undefined
+    const { digest, stored } = this.#uploader.start(contents, this.#call)
+    const running = this.#finish(stored, release)
+    this.#running.add(running)
+    void running.finally(() => this.#running.delete(running))
+    return digest
+  }
+
+  /** Throws the first failure, when nothing runs any more. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#running)
+    if (this.failure) throw this.failure
+  }
+
+  async abandon(): Promise<void> {
+    this.#release?.()
+    await Promise.all(this.#running)
+  }
+
+  async #finish(stored: Promise<void>, release: (() => void) | undefined): Promise<void> {
+    try {
+      await stored
+      this.#progress?.file()
+    } catch (error) {
+      this.failure ??= StoreError.from(error)
+      this.#controller.abort(this.failure)
+    } finally {
+      release?.()
+    }
+  }
+}
+
+/** What the content address is to be compared with: the NAR, or the contents of the file that it is. */
+class ContentHash {
+  readonly #ofNar: boolean
+  readonly #hash: Hash
+  #isFile = false
+
+  constructor({ kind, algorithm }: ContentAddress) {
+    this.#ofNar = kind === 'nar'
+    this.#hash = createHash(algorithm)
+  }
+
+  nar(piece: Uint8Array): void {
+    if (this.#ofNar) this.#hash.update(piece)
+  }
+
+  /** `isWhole`: the NAR is this file and nothing else, and not executable (which contents do not tell). */
+  beginFile(isWhole: boolean): void {
+    this.#isFile = isWhole
+  }
+
+  contents(bytes: Uint8Array): void {
+    if (!this.#ofNar && this.#isFile) this.#hash.update(bytes)
+  }
+
+  digest(): Uint8Array | undefined {
+    return this.#ofNar || this.#isFile ? this.#hash.digest() : undefined
+  }
+}
