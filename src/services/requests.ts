@@ -95,8 +95,14 @@ export class Requests {
   async #once<T>(work: (request: Request) => Promise<T>, options: RequestOptions): Promise<T> {
     const sendMs = ((options.sends ?? 0) / BUCKET_UPLOAD_BYTES_PER_SECOND_MIN) * 1000
     using request = new OpenRequest(options.signal, this.#policy.silenceMsMax + sendMs)
-    // Not every SDK heeds a signal wherever it waits.
-    return await Promise.race([work(request), request.ended])
+    try {
+      // Not every SDK heeds a signal wherever it waits.
+      return await Promise.race([work(request), request.ended])
+    } catch (error) {
+      // Those that do have words of their own for the reason.
+      throwIfAborted(request.signal)
+      throw error
+    }
   }
 
   /** How long to wait before the next try; `undefined` when there should be none. */

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../src/support/errors.ts'
 import {
   azureServer,
   gcsServer,
@@ -16,6 +17,10 @@ export interface Cloud {
   readonly prepare: (port: number) => Promise<void>
   /** The address, less `objectstore+`, of an empty place. */
   readonly url: (port: number, prefix: string) => string
+  /** Addresses that must be refused. */
+  readonly wrong: Readonly<
+    Record<string, { readonly url: (port: number) => string; readonly code: ErrorCode }>
+  >
 }
 
 const CONTAINER = 'container'
@@ -24,13 +29,31 @@ const AZURE = (port: number) =>
 const GCS = (port: number) =>
   `google_base_url=http://127.0.0.1:${port}&allow_http=true&google_skip_signature=true`
 
+function s3Url(port: number, prefix: string): string {
+  return `s3://${S3_BUCKET}/${prefix}?aws_endpoint_url=http://127.0.0.1:${port}&aws_allow_http=true&aws_access_key_id=${S3_KEYS.access}&aws_secret_access_key=${S3_KEYS.secret}`
+}
+
 export const CLOUDS = {
   s3: {
     name: 'S3',
     server: s3Server,
     prepare: async () => {},
-    url: (port, prefix) =>
-      `s3://${S3_BUCKET}/${prefix}?aws_endpoint_url=http://127.0.0.1:${port}&aws_allow_http=true&aws_access_key_id=${S3_KEYS.access}&aws_secret_access_key=${S3_KEYS.secret}`,
+    url: s3Url,
+    wrong: {
+      'a bucket that does not exist': {
+        url: (port) => s3Url(port, 'x').replace(S3_BUCKET, 'no-such-bucket'),
+        code: 'not-found',
+      },
+      'a wrong key': { url: (port) => s3Url(port, 'x').replace(S3_KEYS.secret, 'wrong'), code: 'denied' },
+      'a key nobody has': {
+        url: (port) => s3Url(port, 'x').replace(S3_KEYS.access, 'NOBODY'),
+        code: 'denied',
+      },
+      'no signature': {
+        url: (port) => `${s3Url(port, 'x').replace(/aws_access.*/, '')}aws_skip_signature=true`,
+        code: 'denied',
+      },
+    },
   },
   azure: {
     name: 'Azure',
@@ -41,6 +64,16 @@ export const CLOUDS = {
       await BlobServiceClient.fromConnectionString(connection).createContainer(CONTAINER)
     },
     url: (port, prefix) => `az://${CONTAINER}/${prefix}?${AZURE(port)}`,
+    wrong: {
+      'a container that does not exist': {
+        url: (port) => `az://no-such/x?${AZURE(port)}`,
+        code: 'not-found',
+      },
+      'a wrong key': {
+        url: (port) => `az://${CONTAINER}/x?${AZURE(port)}&azure_storage_account_key=d3Jvbmc=`,
+        code: 'denied',
+      },
+    },
   },
   gcs: {
     name: 'Google Cloud Storage',
@@ -53,11 +86,15 @@ export const CLOUDS = {
       if (!ok) throw new Error(`the bucket could not be made: ${status}`)
     },
     url: (port, prefix) => `gs://${CONTAINER}/${prefix}?${GCS(port)}`,
+    wrong: {
+      'a bucket that does not exist': { url: (port) => `gs://no-such/x?${GCS(port)}`, code: 'not-found' },
+    },
   },
   webdav: {
     name: 'WebDAV',
     server: webdavServer,
     prepare: async () => {},
     url: (port, prefix) => `http://127.0.0.1:${port}/${prefix}/`,
+    wrong: {}, // its folders come into being, and nobody is asked for a name
   },
 } as const satisfies Record<string, Cloud>

@@ -162,7 +162,7 @@ class AzureBucket implements Bucket {
     const blob = this.#container.getBlockBlobClient(key)
     // The SDK would send the whole buffer that a view lies in.
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
-    await unlessPresent(() =>
+    await unlessPresent(ifAbsent, () =>
       blob.upload(bytes, bytes.length, { abortSignal: signal, ...HEADERS, ...condition(ifAbsent) }),
     )
   }
@@ -178,7 +178,7 @@ class AzureBucket implements Bucket {
     },
     complete: async ({ key }, ids, ifAbsent, { signal }) => {
       const blob = this.#container.getBlockBlobClient(key)
-      await unlessPresent(() =>
+      await unlessPresent(ifAbsent, () =>
         blob.commitBlockList([...ids], { abortSignal: signal, ...HEADERS, ...condition(ifAbsent) }),
       )
     },
@@ -242,12 +242,12 @@ function condition(ifAbsent: boolean): { conditions?: { ifNoneMatch: string } } 
   return ifAbsent ? { conditions: { ifNoneMatch: '*' } } : {}
 }
 
-async function unlessPresent(put: () => Promise<unknown>): Promise<void> {
+async function unlessPresent(ifAbsent: boolean, put: () => Promise<unknown>): Promise<void> {
   try {
     await put()
   } catch (error) {
     const { code, statusCode } = error as RestError
-    if (code !== 'BlobAlreadyExists' && statusCode !== 412) throw error
+    if (!ifAbsent || (code !== 'BlobAlreadyExists' && statusCode !== 412)) throw error
   }
 }
 

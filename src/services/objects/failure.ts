@@ -48,6 +48,8 @@ export function refusalError(refusal: Refusal): StoreError {
 export function connectionError(error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const known = StoreError.from(error)
+  // We aborted nothing (see Requests): it is what some SDKs say of a connection that broke.
+  if (known.code === 'cancelled') return new StoreError('unavailable', 'the connection broke')
   if (known.code !== 'internal') return known
   const cause = (error as { cause?: unknown }).cause
   const code = systemCode(error) ?? systemCode(cause)

@@ -1,7 +1,7 @@
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_OBJECT_BYTES_MAX, WEBDAV_LISTING_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
-import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
+import { BusyError as HttpBusyError, type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import { shownUrl } from '../http-error.ts'
 import { BusyError, type Request, type RequestPolicy } from '../requests.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
@@ -25,8 +25,6 @@ export function openHttpObjectStore(
 }
 
 type Method = 'GET' | 'HEAD' | 'PUT' | 'DELETE' | 'MKCOL' | 'PROPFIND'
-
-const READ_ONLY = new Set([405, 501])
 
 class HttpBucket implements Bucket {
   readonly name: string
@@ -90,7 +88,7 @@ class HttpBucket implements Bucket {
       answer = await this.#request('PUT', key, request, headers, body)
     }
     if (ifAbsent && answer.status === 412) return answer.body.discard()
-    if (READ_ONLY.has(answer.status)) throw readOnly(answer)
+    if (answer.status === 405) throw readOnly(answer)
     if (answer.status >= 300) throw refused(answer)
     answer.body.discard()
   }
@@ -112,7 +110,7 @@ class HttpBucket implements Bucket {
   async delete(key: string, request: Request): Promise<void> {
     const answer = await this.#request('DELETE', key, request)
     if (isAbsent(answer)) return
-    if (READ_ONLY.has(answer.status)) throw readOnly(answer)
+    if (answer.status === 405) throw readOnly(answer)
     if (answer.status >= 300) throw refused(answer)
     answer.body.discard()
   }
@@ -120,9 +118,10 @@ class HttpBucket implements Bucket {
   async checkExists(): Promise<void> {}
 
   explain(error: unknown): StoreError {
-    const known = connectionError(error)
-    const { retryAfterMs } = known as { retryAfterMs?: number | undefined }
-    return retryAfterMs === undefined ? known : new BusyError(known.message, retryAfterMs)
+    if (!(error instanceof HttpBusyError)) return connectionError(error)
+    // 501 and 505 are no business of the server's health; static servers answer so to whatever they do not know.
+    if (!error.isWorthATry) return new StoreError('precondition', `${READ_ONLY_REASON}: ${error.message}`)
+    return error.retryAfterMs === undefined ? error : new BusyError(error.message, error.retryAfterMs)
   }
 
   [Symbol.dispose](): void {
@@ -135,9 +134,9 @@ class HttpBucket implements Bucket {
       answer.body.discard()
       return []
     }
-    if (READ_ONLY.has(answer.status)) {
+    if (answer.status === 405) {
       answer.body.discard()
-      throw new StoreError('unimplemented', 'the server does not list: it speaks no WebDAV')
+      throw new StoreError('unimplemented', 'the server does not list, it speaks no WebDAV (HTTP status 405)')
     }
     if (answer.status !== 207) throw refused(answer)
     const text = Buffer.from(await answer.body.bytes(WEBDAV_LISTING_BYTES_MAX)).toString('utf8')
@@ -201,10 +200,9 @@ function refused(answer: HttpResponse): StoreError {
   return refusalError({ status: answer.status })
 }
 
+const READ_ONLY_REASON = 'the server is read-only, it speaks no WebDAV'
+
 function readOnly(answer: HttpResponse): StoreError {
   answer.body.discard()
-  return new StoreError(
-    'precondition',
-    `the server is read-only (HTTP status ${answer.status}): it speaks no WebDAV`,
-  )
+  return new StoreError('precondition', `${READ_ONLY_REASON} (HTTP status ${answer.status})`)
 }

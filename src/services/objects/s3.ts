@@ -133,7 +133,7 @@ class S3Bucket implements Bucket {
       ContentLength: body.length,
       ContentType: CONTENT_TYPE,
     })
-    await this.#unlessPresent(() => this.#client.send(command, { abortSignal: request.signal }))
+    await this.#unlessPresent(ifAbsent, () => this.#client.send(command, { abortSignal: request.signal }))
   }
 
   readonly parts: PartedUploads<S3Upload, S3Part> = {
@@ -165,7 +165,7 @@ class S3Bucket implements Bucket {
         UploadId: id,
         MultipartUpload: { Parts: [...parts] },
       })
-      await this.#unlessPresent(() => this.#client.send(command, { abortSignal: request.signal }))
+      await this.#unlessPresent(ifAbsent, () => this.#client.send(command, { abortSignal: request.signal }))
     },
     abandon: async ({ key, id }, { signal }) => {
       const command = new this.#sdk.AbortMultipartUploadCommand({ ...this.#at(key), UploadId: id })
@@ -258,10 +258,11 @@ class S3Bucket implements Bucket {
     return (await this.head(key, request)) === undefined ? {} : 'exists'
   }
 
-  async #unlessPresent(put: () => Promise<unknown>): Promise<void> {
+  async #unlessPresent(ifAbsent: boolean, put: () => Promise<unknown>): Promise<void> {
     try {
       await put()
     } catch (error) {
+      if (!ifAbsent) throw error
       if (statusOf(error) === 412) return
       if (statusOf(error) === 501 && this.#isConditional) {
         this.#isConditional = false
