@@ -41,6 +41,42 @@ export async function cloudSuites(cloud: Cloud): Promise<void> {
       'object store',
       on((objects) => objects),
     )
+
+    describe('object store', () => {
+      const open = (prefix: string) => openBucket(parseBucketUrl(cloud.url(running.port, prefix)))
+
+      it('gives back an object that takes several requests, which nobody sees before it is whole', async () => {
+        using objects = await open(randomUUID())
+        const body = pseudoRandom(BUCKET_PUT_BYTES_MAX + 1, 1)
+        const put = objects.put('large', body, { ifAbsent: true })
+        expect([undefined, body.length]).toContain(await objects.head('large'))
+        await put
+        expect(Buffer.compare((await objects.get('large')) ?? Buffer.of(), body)).toBe(0)
+        await objects.put('large', Buffer.alloc(body.length), { ifAbsent: true })
+        const range = { start: body.length - 9, end: body.length }
+        expect(await objects.get('large', { range })).toEqual(new Uint8Array(body.subarray(-9)))
+        await objects.put('large', Buffer.of(1))
+        expect(await objects.get('large')).toEqual(Uint8Array.of(1))
+      })
+
+      it('lists more objects than fit on one page', async () => {
+        using objects = await open(randomUUID())
+        const keys = Array.from({ length: 1_100 }, (_, index) => `a/${index % 3}/${index}`)
+        await Promise.all(keys.map((key) => objects.put(key, Buffer.of(1))))
+        expect((await collect(objects.list('a/'))).sort()).toEqual(keys.sort())
+      })
+
+      for (const [title, wrong] of Object.entries(cloud.wrong))
+        it(`refuses ${title}, and does not call it empty`, async () => {
+          using objects = await openBucket(parseBucketUrl(wrong.url(running.port)))
+          const failure = { code: wrong.code, message: expect.stringContaining(objects.name) }
+          await expect(objects.get('k')).rejects.toMatchObject(failure)
+          await expect(objects.head('k')).rejects.toMatchObject(failure)
+          await expect(objects.put('k', Buffer.of(1))).rejects.toMatchObject(failure)
+          await expect(collect(objects.list(''))).rejects.toMatchObject(failure)
+        })
+    })
+
     blobServiceSuite(
       'blob service: verifying over an object store',
       on((objects) => verifyingBlobService(objectStoreBlobService(objects), objects.name)),

@@ -45,10 +45,6 @@ export const CLOUDS = {
         code: 'not-found',
       },
       'a wrong key': { url: (port) => s3Url(port, 'x').replace(S3_KEYS.secret, 'wrong'), code: 'denied' },
-      'a key nobody has': {
-        url: (port) => s3Url(port, 'x').replace(S3_KEYS.access, 'NOBODY'),
-        code: 'denied',
-      },
       'no signature': {
         url: (port) => `${s3Url(port, 'x').replace(/aws_access.*/, '')}aws_skip_signature=true`,
         code: 'denied',

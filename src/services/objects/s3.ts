@@ -219,7 +219,7 @@ class S3Bucket implements Bucket {
       // A clock that is wrong is set right by the SDK, for the next try.
       const isSkew = name === 'RequestTimeTooSkewed' || name === 'RequestTimeout'
       return refusalError({
-        status: isSkew ? 408 : status,
+        status: isSkew ? 408 : NOT_ACCEPTED.has(name) ? 401 : status,
         reason: name,
         message,
         requestId: $metadata.requestId,
@@ -272,6 +272,11 @@ class S3Bucket implements Bucket {
     }
   }
 }
+
+/** Servers send these with several statuses. */
+const NOT_ACCEPTED = new Set([
+  ...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired'],
+])
 
 /** What is stored is for others to know. */
 const CONTENT_TYPE = 'application/octet-stream'
