@@ -6,6 +6,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Digest } from '../../src/model/castore/digest.ts'
 import type { Directory } from '../../src/model/castore/directory.ts'
@@ -25,7 +26,7 @@ import { TreeCopier } from '../../src/transfer/copy-tree.ts'
 import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { until } from '../support/cli.ts'
 import { collect } from '../support/collect.ts'
-import { type Effect, FaultyObjectStore } from '../support/faulty-object-store.ts'
+import { type Effect, FaultyObjectStore, type Plan } from '../support/faulty-object-store.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -223,18 +224,61 @@ describe.each(Object.entries(scenarios))('%s', (title, scenario) => {
   )
 })
 
+/** Stacks with one promise broken, and the effect by which it shows. */
+const broken: Readonly<Record<string, { readonly effect: Effect; readonly stack: typeof castoreOf }>> = {
+  'calls a failure absence': {
+    effect: 'fail',
+    stack: (objects) =>
+      castoreOf({ ...wrapper(objects), get: (key, call) => objects.get(key, call).catch(() => undefined) }),
+  },
+  'does not verify': {
+    effect: 'flip',
+    stack: (objects) => ({
+      blobs: objectStoreBlobService(withoutZstdErrors(objects)),
+      directories: objectStoreDirectoryService(objects),
+    }),
+  },
+}
+
+/** Bytes that are damaged after they were decompressed, as on a disk below a store that does not compress. */
+function withoutZstdErrors(objects: ObjectStore): ObjectStore {
+  return {
+    ...wrapper(objects),
+    async get(key, call) {
+      const found = await objects.get(key, call)
+      const right = await whole.get(key)
+      if (!found || !right || !key.startsWith('chunks/') || Buffer.compare(found, right) === 0) return found
+      const contents = zstdDecompressSync(right)
+      contents[0]! ^= 1
+      return zstdCompressSync(contents)
+    },
+  }
+}
+
+describe('the loop finds a stack that', () => {
+  it.each(Object.entries(broken))('%s', async (_, { effect, stack }) => {
+    const { read } = scenarios
+    const right = await read!.run(castoreOf(whole), {})
+    const untouched = async () => {
+      for (let nth = 1; await goesWrong(read!, { nth, effect }, right, stack); nth++);
+    }
+    await expect(untouched()).rejects.toThrow()
+  })
+})
+
 /** Runs a scenario with a fault, and checks all promises. False when the fault was never reached. */
 async function goesWrong(
   scenario: Scenario,
-  plan: { readonly nth: number; readonly effect: Effect },
+  plan: Plan,
   right: unknown,
+  stack = castoreOf,
 ): Promise<boolean> {
   const objects = scenario.stored()
   const deadline = new AbortController()
   const faulty = new FaultyObjectStore(objects, plan, deadline)
   const where = `k = ${plan.nth}, ${plan.effect}`
   try {
-    const result = await scenario.run(castoreOf(faulty), { signal: deadline.signal })
+    const result = await scenario.run(stack(faulty), { signal: deadline.signal })
     // It may have come out right all the same: nobody needed the answer, or the damage was done to nothing.
     expect(result, where).toEqual(right)
   } catch (error) {
