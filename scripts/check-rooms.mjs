@@ -25,7 +25,7 @@ const MAY_IMPORT = {
   'src/model/wire': ['src/model/castore', 'src/model/nix', 'src/support'],
   'src/model/wire/generated': [],
   'src/services': MODEL,
-  'src/services/objects': ['src/support'],
+  'src/services/objects': ['src/services', 'src/support'],
   'src/services/blobs': ['src/services', 'src/services/objects', ...MODEL],
   'src/services/directories': ['src/services', 'src/services/objects', ...MODEL],
   'src/services/pathinfos': ['src/services', ...MODEL],

@@ -33,12 +33,16 @@ need_node() {
   [ "$major" -ge 18 ] || die "Node 18 or newer is needed to install; this is $(node --version)"
 }
 
+run_npm() { npm install --no-save --no-audit --no-fund --loglevel=error >&2; }
+
 # The npm packages, among them the Node 24 that everything runs on. `npm ci` would insist on lock entries for
 # operating systems that we do not support.
 install_packages() {
   if [ node_modules/.package-lock.json -nt package-lock.json ] && [ -x node_modules/.bin/node ]; then return 0; fi
   say "installing npm packages into ./node_modules"
-  npm install --no-save --no-audit --no-fund --loglevel=error >&2 || die "npm could not install the packages"
+  run_npm || die "npm could not install the packages"
+  # npm leaves out optional packages (those of the clouds) that want a newer Node than its own. The first run has brought one.
+  PATH="$PWD/node_modules/.bin:$PATH" run_npm || die "npm could not install the optional packages"
   touch node_modules/.package-lock.json
 }
 

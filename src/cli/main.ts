@@ -2,6 +2,7 @@
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
+import { VERSION } from '../support/version.ts'
 import { addCatCommand } from './cat.ts'
 import { addConfigCommand } from './config.ts'
 import { addCopyCommand } from './copy.ts'
@@ -15,7 +16,6 @@ import { addLsCommand } from './ls.ts'
 import { addMountCommand } from './mount.ts'
 import { addNarBridgeCommand } from './nar-bridge.ts'
 import { addPathInfoCommand } from './path-info.ts'
-import { VERSION } from './version.ts'
 
 const program = new Command('tvix-store')
   .description('A content-addressed store for Nix store paths.')

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
@@ -9,6 +10,7 @@ import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
+import { DISK_CACHE_BYTES } from '../support/limits.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { readProfile, writeProfile } from './profile-file.ts'
@@ -31,6 +33,8 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly record?: string
   readonly prefetch?: string
   readonly metrics?: string
+  readonly cacheDir?: string
+  readonly cacheSize?: number
 }
 
 export function addMountCommand(program: Command): void {
@@ -68,6 +72,17 @@ export function addMountCommand(program: Command): void {
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
+    .addOption(
+      new Option('--cache-dir <folder>', 'keep what is read there, for this and other mounts').env(
+        'TVIX_STORE_CACHE_DIR',
+      ),
+    )
+    .addOption(
+      new Option('--cache-size <bytes>', 'what the folder may take, such as 500M or 2T')
+        .env('TVIX_STORE_CACHE_SIZE')
+        .default(DISK_CACHE_BYTES, '10G')
+        .argParser(parseBytes),
+    )
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
@@ -82,7 +97,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  await using stores = await openCommandStores(command, storeAddresses(options), layerMetrics)
+  const addresses = { ...storeAddresses(options), cache: cacheOf(options) }
+  await using stores = await openCommandStores(command, addresses, layerMetrics)
   const rootNodes = pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -115,6 +131,22 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
+}
+
+/** The folder as a full path: the mount may change where the process is. */
+function cacheOf({ cacheDir, cacheSize }: MountOptions) {
+  return cacheDir === undefined ? undefined : { path: resolve(cacheDir), size: cacheSize }
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
+
+/** `500M`, `10 GiB` or a number of bytes; the units are powers of 1024. */
+function parseBytes(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,15})\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
+  const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? 1)
+  if (!Number.isSafeInteger(bytes) || bytes < 1)
+    throw new InvalidArgumentError('it is a number above 0 with K, M, G or T behind it.')
+  return bytes
 }
 
 async function untilUnmounted(mount: Mount, stopRequested: Promise<unknown>): Promise<void> {

@@ -171,7 +171,7 @@ class AnswerDeadline implements Disposable {
 }
 
 /** An answer that says: not now. */
-class BusyError extends StoreError {
+export class BusyError extends StoreError {
   /** As the server asks for it. */
   readonly retryAfterMs: number | undefined
   readonly isWorthATry: boolean

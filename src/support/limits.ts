@@ -89,6 +89,33 @@ export const READ_ON_SPOT_REST_MAX = 640
 export const READ_ON_SPOT_TURN_MS_MAX = 2
 /** A temp file this old belongs to a process that died: a put writes its file in one go, in seconds at worst. */
 export const TEMP_FILE_STALE_MS = 10 * 60_000
+/** Requests that one bucket gets at the same time; more wait for their turn. The Rust implementation sends as many. */
+export const BUCKET_REQUESTS_MAX = 64
+/** A bucket's server may be silent for this long before a request is given up. */
+export const BUCKET_SILENCE_MS_MAX = 30_000
+/** What is sent must get through at least this fast: uploads tell of no progress, so their deadline counts it. */
+export const BUCKET_UPLOAD_BYTES_PER_SECOND_MIN = 64 * KiB
+/** Pauses before a request that failed is made again; jitter takes up to half of each. */
+export const BUCKET_RETRY_MS: readonly number[] = [100, 400, 1_000, 2_500]
+/** A server that asks for a longer pause than this is told of as unavailable. */
+export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
+/** Objects up to this size are sent in one request, larger ones in parts of half of it (S3 wants 5 MiB at least). */
+export const BUCKET_PUT_BYTES_MAX = 16 * MiB
+/** Parts of one object that are sent at the same time. */
+export const BUCKET_PARTS_AT_ONCE = 4
+/** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
+export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
+/** What Google's storage says about objects: a page of a listing has 1,000 names. */
+export const GCS_ANSWER_BYTES_MAX = 8 * MiB
+/** Objects of one page of a WebDAV listing: a folder, which with our layout has few hundred entries. */
+export const WEBDAV_LISTING_BYTES_MAX = 64 * MiB
+
+// — Bigtable —
+
+/** The Rust implementation neither writes nor reads a larger cell (spec §3.5). */
+export const BIGTABLE_CELL_BYTES_MAX = 10 * MiB
+/** Directories of one upload that are written to a table at the same time. */
+export const BIGTABLE_WRITES_MAX = 64
 
 // — Ingestion (spec §6.2, Appendix B) —
 
@@ -181,6 +208,30 @@ export const CACHE_CHUNK_LISTS_MAX = 200_000
 export const COMPOSITION_INSTANCES_MAX = 1_000
 /** A composition file is written by hand. */
 export const COMPOSITION_FILE_BYTES_MAX = 1 * MiB
+/** Writes of a queue that are sent to far at the same time. */
+export const WRITE_BACK_UPLOADS_MAX = 8
+/** Pauses between attempts to empty a queue whose far side fails … */
+export const WRITE_BACK_RETRY_MS_MIN = 1_000
+/** … up to this. */
+export const WRITE_BACK_RETRY_MS_MAX = 30_000
+/** What a blob cache on disk may take unless told otherwise. */
+export const DISK_CACHE_BYTES = 10 * 1024 * MiB
+/** Eviction goes on until this share of the limit is left. */
+export const DISK_CACHE_KEPT_SHARE = 0.9
+/** A cache looks at its folder again after it has written this share of the limit: others write there, too. */
+export const DISK_CACHE_RESCAN_SHARE = 1 / 16
+/** Files of a cache folder that are looked at at the same time. */
+export const DISK_CACHE_SCANS_MAX = 16
+/** That a blob was used is written down once in so long. */
+export const DISK_CACHE_TOUCH_MS = 10 * 60_000
+/** Blobs of which it is remembered that their use is written down. */
+export const DISK_CACHE_TOUCHED_MAX = 50_000
+/** An eviction that is older than this belongs to a process that died. */
+export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
+/** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
+export const DISK_CACHE_CHUNKS_MAX = 1_000_000
+/** Blobs to be remembered as being put together from chunks that are not theirs. */
+export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
 export const CACHE_CORRUPT_MAX = 10_000
 

@@ -1,4 +1,4 @@
-/** One buffer, one zstd frame (RFC 8878), at level 3 as every writer of the bucket layout uses (spec §3.3). */
+/** Buffers as zstd frames (RFC 8878), at level 3 as every writer of the bucket layout uses (spec §3.3). */
 import { promisify } from 'node:util'
 import {
   constants,
@@ -8,7 +8,7 @@ import {
   zstdDecompress,
   zstdDecompressSync,
 } from 'node:zlib'
-import { view } from './bytes.ts'
+import { concatBytes, view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
 import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limits.ts'
 import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
@@ -19,7 +19,17 @@ const MAGIC = 0xfd2fb528
 const SPARE_BYTES = 1024
 
 const compressInPool = promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdCompress)
-const decompressInPool = promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdDecompress)
+/** What `info: true` makes of the result; Node's types do not know it. */
+interface Unfolded {
+  readonly buffer: Uint8Array
+  /** Its `bytesWritten` is how much of the input it read. */
+  readonly engine: { readonly bytesWritten: number }
+}
+const decompressInPool = promisify<Uint8Array, ZstdOptions, Unfolded>(zstdDecompress as never)
+const decompressOnSpot = zstdDecompressSync as unknown as (
+  frame: Uint8Array,
+  options: ZstdOptions,
+) => Unfolded
 
 export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
   if (bytes.length > ZSTD_INLINE_BYTES_MAX && looksLikeNoise(bytes)) return storedFrame(bytes)
@@ -32,18 +42,39 @@ export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
   return compressInPool(bytes, options)
 }
 
-/** Throws `corrupt` for what is no zstd frame or holds more than `maxBytes`, whatever its header says. */
-export async function decompress(frame: Uint8Array, maxBytes: number, source: string): Promise<Uint8Array> {
-  const size = declaredSize(frame) ?? frame.length * 4
-  const chunkSize = Math.min(size, maxBytes) + SPARE_BYTES
-  const options = { chunkSize, maxOutputLength: maxBytes }
+/**
+ * All frames of an object, one after the other: writers may use several. Throws `corrupt` for what is no zstd frame or
+ * holds more than `maxBytes`, whatever its header says.
+ */
+export async function decompress(frames: Uint8Array, maxBytes: number, source: string): Promise<Uint8Array> {
+  const contents: Uint8Array[] = []
+  let rest = frames
+  let size = 0
   try {
-    if (Math.max(size, frame.length) <= ZSTD_DECOMPRESS_INLINE_BYTES_MAX)
-      return zstdDecompressSync(frame, options)
-    return await decompressInPool(frame, options)
+    do {
+      const { buffer, engine } = await decompressFrame(rest, maxBytes - size)
+      contents.push(buffer)
+      size += buffer.length
+      // Node stops at the end of a frame, and drops what follows.
+      rest = rest.subarray(engine.bytesWritten)
+    } while (rest.length > 0)
   } catch (error) {
     throw decompressionError(error, maxBytes, source)
   }
+  return contents.length === 1 ? contents[0]! : concatBytes(contents, size)
+}
+
+async function decompressFrame(frame: Uint8Array, maxBytes: number): Promise<Unfolded> {
+  const size = declaredSize(frame) ?? frame.length * 4
+  // Node takes no limit of 0, and a frame may be empty.
+  const options = {
+    chunkSize: Math.min(size, maxBytes) + SPARE_BYTES,
+    maxOutputLength: Math.max(1, maxBytes),
+    info: true,
+  }
+  if (Math.max(size, frame.length) <= ZSTD_DECOMPRESS_INLINE_BYTES_MAX)
+    return decompressOnSpot(frame, options)
+  return await decompressInPool(frame, options)
 }
 
 /** What a decompressor threw, as a StoreError; any other error as it is. */

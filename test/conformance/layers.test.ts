@@ -1,14 +1,17 @@
 /** The suites of the three services on every layer, and what the layers promise beyond them when a side fails. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { cacheBlobService } from '../../src/services/blobs/cache.ts'
 import { combinedBlobService } from '../../src/services/blobs/combined.ts'
+import { openDiskCache } from '../../src/services/blobs/disk-cache.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
 import { priorityBlobService } from '../../src/services/blobs/priority.ts'
 import { readOnlyBlobService } from '../../src/services/blobs/read-only.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
+import { writeBackBlobService } from '../../src/services/blobs/write-back.ts'
 import { writeThroughBlobService } from '../../src/services/blobs/write-through.ts'
 import { cacheDirectoryService } from '../../src/services/directories/cache.ts'
 import type { DirectoryService } from '../../src/services/directories/interface.ts'
@@ -17,6 +20,7 @@ import { memoryDirectoryService } from '../../src/services/directories/memory.ts
 import { priorityDirectoryService } from '../../src/services/directories/priority.ts'
 import { readOnlyDirectoryService } from '../../src/services/directories/read-only.ts'
 import { verifyingDirectoryService } from '../../src/services/directories/verifying.ts'
+import { writeBackDirectoryService } from '../../src/services/directories/write-back.ts'
 import { writeThroughDirectoryService } from '../../src/services/directories/write-through.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import { cachePathInfoService } from '../../src/services/pathinfos/cache.ts'
@@ -25,9 +29,12 @@ import { lruPathInfoService } from '../../src/services/pathinfos/lru.ts'
 import { memoryPathInfoService } from '../../src/services/pathinfos/memory.ts'
 import { priorityPathInfoService } from '../../src/services/pathinfos/priority.ts'
 import { readOnlyPathInfoService } from '../../src/services/pathinfos/read-only.ts'
+import { writeBackPathInfoService } from '../../src/services/pathinfos/write-back.ts'
 import { writeThroughPathInfoService } from '../../src/services/pathinfos/write-through.ts'
 import { type Source, SourceSet } from '../../src/services/source-set.ts'
+import { openWriteQueue, type WriteQueue } from '../../src/services/write-queue.ts'
 import { makePathInfo } from '../support/path-infos.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { blobServiceSuite } from './blob-service.ts'
 import { directoryServiceSuite } from './directory-service.ts'
 import { pathInfoServiceSuite } from './path-info-service.ts'
@@ -87,6 +94,71 @@ for (const [name, layer] of Object.entries(blobLayers))
       nothingToClean(() => verifyingBlobService(layer(two(verified(make))), name)),
       { chunks },
     )
+
+for (const [below, make, chunks] of [
+  ['memory', memoryBlobService, 'whole'],
+  ['object stores', chunked, 'content-defined'],
+] as const)
+  blobServiceSuite(
+    `blob service: cache folder, over ${below}`,
+    async () => {
+      const dir = await tempDir()
+      const { far, set } = two(verified(make))
+      const cache = await openDiskCache(far, { path: dir.path, bytesMax: 1e9, faults: set })
+      return {
+        subject: verifyingBlobService(cache, 'cache'),
+        async [Symbol.asyncDispose]() {
+          await cache[Symbol.asyncDispose]()
+          await dir[Symbol.asyncDispose]()
+        },
+      }
+    },
+    { chunks },
+  )
+
+/** A queue in a folder of its own, and what is made with it. */
+async function withQueue<S>(make: (queue: WriteQueue) => S) {
+  const dir = await tempDir()
+  const queue = await openWriteQueue(join(dir.path, 'queue.lmdb'))
+  return {
+    subject: make(queue),
+    async [Symbol.asyncDispose]() {
+      await queue[Symbol.asyncDispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+for (const [below, make, chunks] of [
+  ['memory', memoryBlobService, 'whole'],
+  ['object stores', chunked, 'content-defined'],
+] as const)
+  blobServiceSuite(
+    `blob service: write-back, over ${below}`,
+    () =>
+      withQueue((queue) => {
+        const { near, far, set } = two(verified(make))
+        return verifyingBlobService(writeBackBlobService(priorityBlobService(set), near, far, queue), 'both')
+      }),
+    { chunks },
+  )
+
+directoryServiceSuite(
+  'directory service: write-back',
+  () =>
+    withQueue((queue) => {
+      const { near, far, set } = two(() => verifyingDirectoryService(memoryDirectoryService(), 'a side'))
+      return writeBackDirectoryService(priorityDirectoryService(set), near, far, queue)
+    }),
+  { singlePuts: 'any' },
+)
+
+pathInfoServiceSuite('path info service: write-back', () =>
+  withQueue((queue) => {
+    const { near, far, set } = two(memoryPathInfoService)
+    return writeBackPathInfoService(priorityPathInfoService(set), near, far, queue)
+  }),
+)
 
 // — Directories —
 

@@ -13,8 +13,18 @@ import { makePathInfo } from '../support/path-infos.ts'
 import { vectors } from '../support/vectors.ts'
 import { type Case, type Make, runCases } from './suite.ts'
 
-export function pathInfoServiceSuite(name: string, make: Make<PathInfoService>): void {
-  runCases(name, pathInfoServiceCases, make)
+/** What differs from one implementation to another. */
+export interface PathInfoServiceProperties {
+  /** Which of two path infos of one path stays. */
+  readonly keeps: 'last' | 'first'
+}
+
+export function pathInfoServiceSuite(
+  name: string,
+  make: Make<PathInfoService>,
+  { keeps }: PathInfoServiceProperties = { keeps: 'last' },
+): void {
+  runCases(name, [...pathInfoServiceCases, ...secondPutCases[keeps]], make)
 }
 
 const ONE = makePathInfo('one')
@@ -159,16 +169,6 @@ const readingCases: readonly Case<PathInfoService>[] = [
 
 const writingCases: readonly Case<PathInfoService>[] = [
   {
-    title: 'shows what replaced an earlier path info',
-    async run(pathInfos) {
-      await pathInfos.put(ONE)
-      const signed = makePathInfo('one', { signatures: [SIGNATURE] })
-      assertSame(await pathInfos.put(signed), signed)
-      await assertHolds(pathInfos, signed)
-      assert.deepEqual(await listed(pathInfos), encodingsOf([signed]))
-    },
-  },
-  {
     title: 'leaves other paths alone',
     async run(pathInfos) {
       await pathInfos.put(ONE)
@@ -280,6 +280,35 @@ const abortCases: readonly Case<PathInfoService>[] = [
     },
   },
 ]
+
+const SIGNED = makePathInfo('one', { signatures: [SIGNATURE] })
+
+export const secondPutCases: Readonly<
+  Record<PathInfoServiceProperties['keeps'], readonly Case<PathInfoService>[]>
+> = {
+  last: [
+    {
+      title: 'shows what replaced an earlier path info',
+      async run(pathInfos) {
+        await pathInfos.put(ONE)
+        assertSame(await pathInfos.put(SIGNED), SIGNED)
+        await assertHolds(pathInfos, SIGNED)
+        assert.deepEqual(await listed(pathInfos), encodingsOf([SIGNED]))
+      },
+    },
+  ],
+  first: [
+    {
+      title: 'keeps the first path info of a path, and answers with it',
+      async run(pathInfos) {
+        await pathInfos.put(ONE)
+        assertSame(await pathInfos.put(SIGNED), ONE)
+        await assertHolds(pathInfos, ONE)
+        assert.deepEqual(await listed(pathInfos), encodingsOf([ONE]))
+      },
+    },
+  ],
+}
 
 export const pathInfoServiceCases: readonly Case<PathInfoService>[] = [
   ...roundTrips,

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FAMILIES } from '../../src/model/wire/rpc.ts'
 import { runOk } from '../support/cli.ts'
-import { type GoProgram, goProgram } from '../support/go-program.ts'
+import { goProgram, type TestProgram } from '../support/go-program.ts'
 import { startTestServer, type TestServer } from '../support/grpc-server.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { vectors } from '../support/vectors.ts'
@@ -18,7 +18,7 @@ const grpcurl = await goProgram('grpcurl', 'github.com/fullstorydev/grpcurl/cmd/
 const evans = await goProgram('evans', 'github.com/ktr0731/evans@v0.10.11')
 
 /** A suite that needs a program, or a skipped one that tells why it cannot run. */
-function describeWith(name: string, program: GoProgram, suite: (path: string) => void): void {
+function describeWith(name: string, program: TestProgram, suite: (path: string) => void): void {
   if ('path' in program) describe(name, () => suite(program.path))
   else describe.skip(`${name} (${program.missing})`, () => test('skipped', () => {}))
 }

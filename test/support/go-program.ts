@@ -5,12 +5,13 @@ import { run } from './cli.ts'
 import { hasProgram } from './requirements.ts'
 
 /** Where programs built for tests stay from run to run. */
-const BIN = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tvix-store-test', 'bin')
+export const TEST_CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tvix-store-test')
+const BIN = join(TEST_CACHE, 'bin')
 
-export type GoProgram = { readonly path: string } | { readonly missing: string }
+export type TestProgram = { readonly path: string } | { readonly missing: string }
 
 /** Builds a Go program unless it was built before; says why where that cannot be. */
-export async function goProgram(name: string, module: string): Promise<GoProgram> {
+export async function goProgram(name: string, module: string): Promise<TestProgram> {
   const path = join(BIN, name)
   if (existsSync(path)) return { path }
   if (!hasProgram('go')) return { missing: `${name} needs go, which is not installed` }

@@ -1,6 +1,8 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { StoreError } from '../../support/errors.ts'
+import { type BigtableAddress, parseBigtableUrl } from '../bigtable-address.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
+import { BUCKET_SCHEMES, type BucketAddress, parseBucketUrl } from '../objects/bucket-address.ts'
 import { type NixHttpAddress, parseNixHttpAddress } from '../pathinfos/nix-http-address.ts'
 import { withoutSecrets } from './secrets.ts'
 
@@ -13,6 +15,8 @@ export type StoreAddress =
   | { readonly kind: 'lmdb'; readonly path: string }
   | { readonly kind: 'object-memory' }
   | { readonly kind: 'object-file'; readonly path: string }
+  | { readonly kind: 'bucket'; readonly bucket: BucketAddress }
+  | { readonly kind: 'bigtable'; readonly bigtable: BigtableAddress }
   | { readonly kind: 'grpc'; readonly grpc: GrpcAddress }
   | SubstitutingAddress
 
@@ -27,15 +31,17 @@ export interface SubstitutingAddress {
 const FORMS = {
   memory: 'memory:',
   lmdb: 'lmdb:///path',
-  objectstore: 'objectstore+file:///path or objectstore+memory:',
+  objectstore:
+    'objectstore+file:///path, objectstore+s3://bucket/prefix (or gs, az, abfs, http, https), objectstore+memory:',
+  bigtable: 'bigtable://instance?project_id=…&table_name=…&family_name=…',
   nix: 'nix+https://cache',
   grpc: 'grpc+http://host:port, grpc+https://host:port or grpc+unix:///path',
 } as const
 
 const SCHEMES: Readonly<Record<Role, readonly (keyof typeof FORMS)[]>> = {
   blobs: ['memory', 'objectstore', 'grpc'],
-  directories: ['memory', 'lmdb', 'objectstore', 'grpc'],
-  pathInfos: ['memory', 'lmdb', 'nix', 'grpc'],
+  directories: ['memory', 'lmdb', 'objectstore', 'bigtable', 'grpc'],
+  pathInfos: ['memory', 'lmdb', 'bigtable', 'nix', 'grpc'],
 }
 
 const ROLE_NAMES: Readonly<Record<Role, string>> = {
@@ -45,10 +51,7 @@ const ROLE_NAMES: Readonly<Record<Role, string>> = {
 }
 
 /** Schemes of the Rust implementation (spec §3.2 to §3.7) that we do not have. */
-const UNSUPPORTED = new Set(['bigtable', 'cache', 'combined', 'priority', 'lru', 'keyfile-signing'])
-const UNSUPPORTED_OBJECT_STORES = new Set([
-  ...['http', 'https', 's3', 's3a', 'gs', 'az', 'azure', 'abfs', 'abfss', 'adl'],
-])
+const UNSUPPORTED = new Set(['cache', 'combined', 'priority', 'lru', 'keyfile-signing'])
 
 /**
  * Understands an address of path infos that may be several, with white space between them: binary caches, and before
@@ -88,18 +91,30 @@ export function parseAddress(role: Role, text: string): StoreAddress {
   if (backend === 'objectstore')
     return parseObjectStore(role, text, scheme.slice('objectstore+'.length), rest)
   if (scheme !== backend) throw invalid(role, text, `unknown scheme ${scheme}`)
+  if (scheme === 'bigtable')
+    return { kind: 'bigtable', bigtable: understood(role, text, () => parseBigtableUrl(`${scheme}:${rest}`)) }
   if (scheme === 'lmdb') return { kind: 'lmdb', path: absolutePath(role, text, rest) }
   if (rest !== '' && rest !== '//') throw invalid(role, text, 'memory has no host and no path')
   return { kind: 'memory' }
 }
 
 function parseObjectStore(role: Role, text: string, inner: string, rest: string): StoreAddress {
-  if (UNSUPPORTED_OBJECT_STORES.has(inner)) throw unsupported(text)
+  if (BUCKET_SCHEMES.has(inner))
+    return { kind: 'bucket', bucket: understood(role, text, () => parseBucketUrl(`${inner}:${rest}`)) }
   if (inner === 'file') return { kind: 'object-file', path: absolutePath(role, text, rest) }
   if (inner !== 'memory') throw invalid(role, text, `unknown object store ${inner || '(none)'}`)
   // The path of a memory store says where in it the objects are; as every one is private, that changes nothing.
   if (splitPath(role, text, rest).host !== '') throw invalid(role, text, 'memory has no host')
   return { kind: 'object-memory' }
+}
+
+/** What a parser of its own found wrong, with the address, less its secrets, in front. */
+function understood<T>(role: Role, text: string, parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    throw invalid(role, withoutSecrets(text), StoreError.from(error).message)
+  }
 }
 
 function splitScheme(role: Role, text: string): { scheme: string; rest: string } {

@@ -1,8 +1,11 @@
 import { StoreError } from '../../support/errors.ts'
+import type { BigtableAddress } from '../bigtable-address.ts'
+import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
+import { bigtableDirectoryService } from '../directories/bigtable.ts'
 import { grpcDirectoryService } from '../directories/grpc.ts'
 import { askSizeFormula } from '../directories/grpc-size-formula.ts'
 import type { DirectoryService } from '../directories/interface.ts'
@@ -14,6 +17,8 @@ import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
+import { openBucket } from '../objects/open.ts'
+import { bigtablePathInfoService } from '../pathinfos/bigtable.ts'
 import { grpcPathInfoService } from '../pathinfos/grpc.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
@@ -42,14 +47,15 @@ export class Backends implements AsyncDisposable {
   async blobs(address: StoreAddress, averageChunkBytes?: number): Promise<BlobService> {
     if (address.kind === 'memory') return memoryBlobService()
     if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
-    return objectStoreBlobService(await openObjects(address), averageChunkBytes)
+    return objectStoreBlobService(await this.#objects(address), averageChunkBytes)
   }
 
   async directories(address: StoreAddress): Promise<DirectoryService> {
     if (address.kind === 'memory') return memoryDirectoryService()
     if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
     if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
-    return objectStoreDirectoryService(await openObjects(address))
+    if (address.kind === 'bigtable') return bigtableDirectoryService(await this.#table(address.bigtable))
+    return objectStoreDirectoryService(await this.#objects(address))
   }
 
   async sizeFormula(address: StoreAddress): Promise<Stores['askSizeFormula']> {
@@ -66,6 +72,8 @@ export class Backends implements AsyncDisposable {
     }
     if (address.kind === 'lmdb')
       return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+    if (address.kind === 'bigtable')
+      return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
     return { pathInfos: memoryPathInfoService() }
   }
 
@@ -81,6 +89,15 @@ export class Backends implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opened.disposeAsync()
+  }
+
+  async #objects(address: StoreAddress): Promise<ObjectStore> {
+    if (address.kind === 'bucket') return this.#opened.use(await openBucket(address.bucket))
+    return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
+  }
+
+  async #table(address: BigtableAddress): Promise<BigtableTable> {
+    return this.#opened.use(await openBigtableTable(address))
   }
 
   async #substituting(address: SubstitutingAddress, around: Surroundings): Promise<OpenPathInfos> {
@@ -100,8 +117,4 @@ export class Backends implements AsyncDisposable {
     this.#channels.set(text, channel)
     return channel
   }
-}
-
-async function openObjects(address: StoreAddress): Promise<ObjectStore> {
-  return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
 }

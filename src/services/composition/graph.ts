@@ -11,7 +11,7 @@ import {
 import { checkFields, type FieldValues, readQuery, type Setting } from './fields.ts'
 import { KINDS, type Kind, rolesOf } from './kinds.ts'
 import { withoutSecrets } from './secrets.ts'
-import type { StoreAddresses } from './stores.ts'
+import type { BlobCacheFolder, StoreAddresses } from './stores.ts'
 
 /** Who said so. */
 export type Origin =
@@ -79,6 +79,24 @@ function describeAddresses(addresses: StoreAddresses): string {
 
 /** How the three trees call the instance where reading begins; the first that exists is it. */
 const ENTRY_POINTS = ['root', 'default'] as const
+
+/** The graph with a blob cache of this machine in front of everything (`mount --cache-dir`). */
+export function withCacheFolder(graph: Graph, cache: BlobCacheFolder, origin: Origin): Graph {
+  const place: Place = { file: 'cache-dir', line: undefined }
+  const fields = new Map<string, Setting>([['path', { value: cache.path, place }]])
+  if (cache.size !== undefined) fields.set('size', { value: cache.size, place })
+  const blobs: GraphNode = {
+    role: 'blobs',
+    name: undefined,
+    kind: 'cache-dir',
+    origin,
+    label: cache.path,
+    fields,
+    references: new Map([['far', [graph.blobs]]]),
+    address: undefined,
+  }
+  return { ...graph, blobs }
+}
 
 class GraphBuilder {
   readonly #written: WrittenComposition

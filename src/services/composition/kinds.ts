@@ -1,18 +1,22 @@
 import { readFile } from 'node:fs/promises'
 import { SigningKey } from '../../model/nix/signing-key.ts'
 import { StoreError } from '../../support/errors.ts'
+import { DISK_CACHE_BYTES } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { cacheBlobService } from '../blobs/cache.ts'
 import { combinedBlobService } from '../blobs/combined.ts'
+import { openDiskCache } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { priorityBlobService } from '../blobs/priority.ts'
 import { readOnlyBlobService } from '../blobs/read-only.ts'
+import { writeBackBlobService } from '../blobs/write-back.ts'
 import { writeThroughBlobService } from '../blobs/write-through.ts'
 import { cacheDirectoryService } from '../directories/cache.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import { lruDirectoryService } from '../directories/lru.ts'
 import { priorityDirectoryService } from '../directories/priority.ts'
 import { readOnlyDirectoryService } from '../directories/read-only.ts'
+import { writeBackDirectoryService } from '../directories/write-back.ts'
 import { writeThroughDirectoryService } from '../directories/write-through.ts'
 import { cachePathInfoService } from '../pathinfos/cache.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
@@ -20,9 +24,12 @@ import { lruPathInfoService } from '../pathinfos/lru.ts'
 import { priorityPathInfoService } from '../pathinfos/priority.ts'
 import { readOnlyPathInfoService } from '../pathinfos/read-only.ts'
 import { signingPathInfoService } from '../pathinfos/signing.ts'
+import { writeBackPathInfoService } from '../pathinfos/write-back.ts'
 import { writeThroughPathInfoService } from '../pathinfos/write-through.ts'
 import type { Source, SourceSet } from '../source-set.ts'
+import type { WriteQueue } from '../write-queue.ts'
 import type { Role } from './address.ts'
+import type { OpenLocalFile } from './stores.ts'
 
 /**
  * What a field may hold. `reference`: another instance of the same section, or an address; `references`: several
@@ -52,7 +59,13 @@ export interface Parts<S> {
   /** A set of sources with the settings of this instance. */
   set(sources: readonly Source<S>[]): SourceSet<S>
   text(field: string): string
-  count(field: string): number
+  count(field: string): number | undefined
+  /** The queue at the path in the field `queue`; all layers that name the same share it. */
+  queue(): Promise<WriteQueue>
+  /** To be closed with the stores. */
+  use<T extends AsyncDisposable>(opened: T): T
+  /** Of the service at the root only: whole blobs as files, for who can make use of them. */
+  offerLocalFiles(open: OpenLocalFile): void
   /** What this instance is called in messages. */
   readonly name: string
   readonly logger: Logger
@@ -191,6 +204,22 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       return writeThroughPathInfoService(cachePathInfoService(near, far, both), near, far, both)
     },
   },
+  'write-back': {
+    fields: { near: REFERENCE, far: REFERENCE, queue: REQUIRED, ...TIMEOUT },
+    writesTo: 'far',
+    blobs: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackBlobService(priorityBlobService(set([near, far])), near, far, await queue())
+    },
+    directories: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackDirectoryService(priorityDirectoryService(set([near, far])), near, far, await queue())
+    },
+    pathInfos: async ({ source, set, queue }) => {
+      const [near, far] = [source('near'), source('far')]
+      return writeBackPathInfoService(priorityPathInfoService(set([near, far])), near, far, await queue())
+    },
+  },
   priority: {
     fields: { services: { type: 'references', required: true }, ...TIMEOUT },
     blobs: ({ sources, set }) => priorityBlobService(set(sources('services'))),
@@ -203,10 +232,21 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     directories: ({ source }) => readOnlyDirectoryService(source('inner').service, source('inner').name),
     pathInfos: ({ source }) => readOnlyPathInfoService(source('inner').service, source('inner').name),
   },
+  'cache-dir': {
+    fields: { far: REFERENCE, path: REQUIRED, size: { type: 'count' } },
+    writesTo: 'far',
+    blobs: async ({ source, set, text, count, logger, use, offerLocalFiles }) => {
+      const far = source('far')
+      const bytesMax = count('size') ?? DISK_CACHE_BYTES
+      const cache = use(await openDiskCache(far, { path: text('path'), bytesMax, faults: set([]), logger }))
+      offerLocalFiles((digest, call) => cache.openLocalFile(digest, call))
+      return cache
+    },
+  },
   lru: {
     fields: { capacity: { type: 'count', required: true } },
-    directories: ({ count }) => lruDirectoryService(count('capacity')),
-    pathInfos: ({ count }) => lruPathInfoService(count('capacity')),
+    directories: ({ count }) => lruDirectoryService(count('capacity')!),
+    pathInfos: ({ count }) => lruPathInfoService(count('capacity')!),
   },
   'keyfile-signing': {
     fields: { inner: REFERENCE, keyfile: REQUIRED },

@@ -1,10 +1,12 @@
+import type { Call } from '../../support/call.ts'
 import { withContext } from '../../support/errors.ts'
-import { silentLogger } from '../../support/log.ts'
+import { type Logger, silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import type { NarCalculation } from '../pathinfos/interface.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
 import { type Source, SourceSet } from '../source-set.ts'
+import { openWriteQueue, type WriteQueue } from '../write-queue.ts'
 import type { Role } from './address.ts'
 import { Backends } from './backends.ts'
 import type { Graph, GraphNode } from './graph.ts'
@@ -12,7 +14,7 @@ import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from '
 import type { LayerMetrics, LayerName } from './layer-metrics.ts'
 import { measuredBlobService, measuredDirectoryService, measuredPathInfoService } from './measured.ts'
 import { readGraph } from './read-graph.ts'
-import type { StoreAddresses, StoreSettings, Stores } from './stores.ts'
+import type { OpenLocalFile, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
 export type { Castore, NarTransfer, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
@@ -33,6 +35,11 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const askSizeFormula = await opening.sizeFormula(graph.directories)
   const pathInfos = await opening.service('pathInfos', graph.pathInfos)
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
+  const queues = await opening.queues()
+  const drained = async (call?: Call) => {
+    for (const queue of queues) await queue.drained(call)
+  }
+  const openLocalFile = opening.localFiles.get(graph.blobs)
   const opened = backends.keep()
   const { metrics } = settings
   return {
@@ -41,6 +48,8 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     pathInfos: measuredPathInfoService(pathInfos, 'verified', metrics),
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
+    ...(openLocalFile && { openLocalFile }),
+    ...(queues.length > 0 && { drained }),
     describe: graph.describe,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
@@ -72,13 +81,21 @@ const MEASURED: {
 class GraphOpening {
   /** Of the peers that path infos come from. */
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
+  /** Of the blob caches. */
+  readonly localFiles = new Map<GraphNode, OpenLocalFile>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
+  readonly #queues = new Map<string, Promise<WriteQueue>>()
   readonly #opened = new Map<GraphNode, Promise<unknown>>()
 
   constructor(backends: Backends, settings: StoreSettings) {
     this.#backends = backends
     this.#settings = settings
+  }
+
+  /** Of the layers that write behind. */
+  queues(): Promise<WriteQueue[]> {
+    return Promise.all(this.#queues.values())
   }
 
   service<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
@@ -159,10 +176,21 @@ class GraphOpening {
       sources: (field) => sources.get(field)!,
       set: (all) => new SourceSet(all, options),
       text: (field) => value(field) as string,
-      count: (field) => value(field) as number,
+      count: (field) => value(field) as number | undefined,
+      queue: () => this.#queue(value('queue') as string, logger),
+      use: (opened) => this.#backends.use(opened),
+      offerLocalFiles: (open) => void this.localFiles.set(node, open),
       name: node.label,
       logger,
     }
+  }
+
+  #queue(path: string, logger: Logger): Promise<WriteQueue> {
+    const open = this.#queues.get(path)
+    if (open) return open
+    const opening = openWriteQueue(path, logger).then((queue) => this.#backends.use(queue))
+    this.#queues.set(path, opening)
+    return opening
   }
 }
 

@@ -1,14 +1,17 @@
 import { open } from 'node:fs/promises'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { COMPOSITION_FILE_BYTES_MAX } from '../../support/limits.ts'
-import { type Graph, graphOfAddresses, graphOfFile, type Origins } from './graph.ts'
+import { type Graph, graphOfAddresses, graphOfFile, type Origins, withCacheFolder } from './graph.ts'
 import type { StoreAddresses } from './stores.ts'
 
 /** The graph that three addresses, or the composition file in their place, stand for. Nothing is opened. */
 export async function readGraph(addresses: StoreAddresses, origins?: Origins): Promise<Graph> {
-  const { composition } = addresses
-  if (composition === undefined) return graphOfAddresses(addresses, origins)
-  return graphOfFile(composition, await readText(composition))
+  const { composition, cache } = addresses
+  const graph =
+    composition === undefined
+      ? graphOfAddresses(addresses, origins)
+      : graphOfFile(composition, await readText(composition))
+  return cache ? withCacheFolder(graph, cache, { from: 'flag', name: '--cache-dir' }) : graph
 }
 
 async function readText(path: string): Promise<string> {

@@ -1,5 +1,5 @@
 /** Names of options whose values nobody should see on a terminal or in a log. */
-const SECRET = /key|secret|token|password|passphrase|credential|sas|signature|account/i
+const SECRET = /key|secret|token|password|passphrase|credential|sas|^sig$|signature|account/i
 /** … but these are no secrets: public keys, and options that say whether and where. */
 const PUBLIC = /public|keyfile|_file$|-file$|-path$|skip_signature|service_account$/i
 

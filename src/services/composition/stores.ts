@@ -1,8 +1,10 @@
+import type { Digest } from '../../model/castore/digest.ts'
 import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import type { Logger } from '../../support/log.ts'
+import type { LocalFile } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type {
@@ -18,9 +20,20 @@ export interface StoreAddresses {
   readonly blobs: string
   readonly directories: string
   readonly pathInfos: string
+  /** A folder in which blobs are kept that are read, in front of the others. */
+  readonly cache?: BlobCacheFolder | undefined
   /** A composition file (spec §3.8) that says all three instead. */
   readonly composition?: string | undefined
 }
+
+export interface BlobCacheFolder {
+  readonly path: string
+  /** Bytes; the default if `undefined`. */
+  readonly size?: number | undefined
+}
+
+/** Whole blobs that are verified files of this machine; `undefined` for those that are not, now. */
+export type OpenLocalFile = (digest: Digest, call?: Call) => Promise<LocalFile | undefined>
 
 /**
  * What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts,
@@ -46,6 +59,10 @@ export interface Stores extends AsyncDisposable {
   readonly narCalculation?: NarCalculation
   /** What sizes of directories the peer takes, when directories go to one. */
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
+  /** Of the blob cache, when there is one. */
+  readonly openLocalFile?: OpenLocalFile
+  /** Resolves when everything that was written behind has arrived, where something is. */
+  readonly drained?: (call?: Call) => Promise<void>
   /** The addresses, for messages. */
   readonly describe: string
 }

@@ -4,9 +4,10 @@ import { concatBytes, view } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 import { DIRECTORY_BYTES_MAX } from '../../support/limits.ts'
 import { compress, decompressionError } from '../../support/zstd.ts'
+import { cutAtFrameEnds } from '../../support/zstd-frames.ts'
 
 /**
- * The stored form of a closure (spec §3.6): one zstd stream of frames, each a length as u32 big-endian and one
+ * The stored form of a closure (spec §3.6): one zstd stream (of one zstd frame or several) of frames, each a length as u32 big-endian and one
  * encoded Directory, from the root to the leaves.
  */
 const LENGTH_BYTES = 4
@@ -33,7 +34,7 @@ export async function* decodeClosure(
 ): AsyncGenerator<Uint8Array> {
   const reader = new FrameReader(source)
   try {
-    for await (const piece of decompressed(parts)) yield* reader.push(piece)
+    for await (const piece of decompressed(cutAtFrameEnds(parts))) yield* reader.push(piece)
   } catch (error) {
     throw decompressionError(error, DIRECTORY_BYTES_MAX, source)
   }

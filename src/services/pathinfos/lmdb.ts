@@ -1,11 +1,10 @@
 import type { PathInfo } from '../../model/nix/path-info.ts'
-import { decodePathInfo, encodePathInfo } from '../../model/wire/path-info.ts'
-import { hex } from '../../support/bytes.ts'
+import { encodePathInfo } from '../../model/wire/path-info.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
 import { PATH_INFO_LIST_PAGE } from '../../support/limits.ts'
 import { type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
 import type { PathInfoService } from './interface.ts'
+import { decodeStoredPathInfo } from './stored.ts'
 
 /**
  * Path infos in an LMDB file: the PathInfo message under the 20 bytes of the store path's hash. A later one of the
@@ -25,7 +24,7 @@ class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
   async get(outputHash: Uint8Array, call?: Call): Promise<PathInfo | undefined> {
     throwIfAborted(call?.signal)
     const bytes = this.#table.get(outputHash)
-    return bytes && this.#decode(outputHash, bytes)
+    return bytes && decodeStoredPathInfo(bytes, outputHash, this.#table.name)
   }
 
   async put(pathInfo: PathInfo, call?: Call): Promise<PathInfo> {
@@ -40,7 +39,7 @@ class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
       throwIfAborted(call?.signal)
       const page = this.#table.page(previous, PATH_INFO_LIST_PAGE)
       for (const { key, value } of page) {
-        yield this.#decode(key, value)
+        yield decodeStoredPathInfo(value, key, this.#table.name)
         throwIfAborted(call?.signal)
       }
       if (page.length < PATH_INFO_LIST_PAGE) return
@@ -50,14 +49,5 @@ class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#table[Symbol.asyncDispose]()
-  }
-
-  #decode(key: Uint8Array, bytes: Uint8Array): PathInfo {
-    try {
-      return decodePathInfo(bytes)
-    } catch (error) {
-      const { message } = withContext(`${this.#table.name}: path info ${hex(key)} does not decode`, error)
-      throw new StoreError('corrupt', message, { cause: error })
-    }
   }
 }

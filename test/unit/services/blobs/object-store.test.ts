@@ -53,6 +53,11 @@ describe('reads what other writers stored:', () => {
       params: { [constants.ZSTD_c_contentSizeFlag]: 0 },
     }),
     'with a checksum': zstdCompressSync(contents, { params: { [constants.ZSTD_c_checksumFlag]: 1 } }),
+    'in three parts, the second of them empty': Buffer.concat(
+      [contents.subarray(0, 1000), Buffer.of(), contents.subarray(1000)].map((part) =>
+        zstdCompressSync(part),
+      ),
+    ),
     'at level 19': zstdCompressSync(contents, { params: { [constants.ZSTD_c_compressionLevel]: 19 } }),
   }
   for (const [title, frame] of Object.entries(frames))

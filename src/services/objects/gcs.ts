@@ -1,0 +1,217 @@
+import type { GoogleAuth } from 'google-auth-library'
+import { StoreError } from '../../support/errors.ts'
+import { BUCKET_OBJECT_BYTES_MAX, GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
+import { VERSION } from '../../support/version.ts'
+import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
+import { importSdk } from '../sdk.ts'
+import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
+import type { BucketAddress } from './bucket-address.ts'
+import { endpointUrl, type GcsOptions, isOn } from './bucket-options.ts'
+import { connectionError, refusalError } from './failure.ts'
+import type { ByteRange, ObjectStore } from './interface.ts'
+
+/**
+ * Objects in a bucket of Google Cloud Storage, by its JSON API. Without a service account in the address the
+ * credentials come from where Google's libraries look for them: `GOOGLE_APPLICATION_CREDENTIALS`, those of gcloud,
+ * the metadata server. Throws `unimplemented` when the package for that is missing, `invalid-argument` for a service
+ * account that is none.
+ */
+export async function openGcsObjectStore(
+  address: BucketAddress & { kind: 'gcs' },
+  policy: Partial<RequestPolicy> = {},
+): Promise<ObjectStore & Disposable> {
+  const auth = await authOf(address.options)
+  return bucketObjectStore(new GcsBucket(address, auth), address.prefix, policy)
+}
+
+const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
+
+async function authOf(options: GcsOptions): Promise<GoogleAuth | undefined> {
+  const { serviceAccountFile, serviceAccountKey, skipSignature } = options
+  if (isOn('skip_signature', skipSignature)) return undefined
+  const sdk = await importSdk('google-auth-library', () => import('google-auth-library'))
+  return new sdk.GoogleAuth({
+    scopes: SCOPE,
+    ...(serviceAccountFile !== undefined && { keyFilename: serviceAccountFile }),
+    ...(serviceAccountKey !== undefined && { credentials: parseKey(serviceAccountKey) }),
+  })
+}
+
+function parseKey(text: string): object {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new StoreError('invalid-argument', 'google_service_account_key is no JSON') // and not to be shown
+  }
+}
+
+interface Call {
+  readonly method?: 'GET' | 'POST' | 'DELETE'
+  readonly path: string
+  readonly query?: Readonly<Record<string, string | undefined>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: Uint8Array
+}
+
+class GcsBucket implements Bucket {
+  readonly name: string
+  readonly #bucket: string
+  readonly #base: URL
+  readonly #auth: GoogleAuth | undefined
+  readonly #userAgent: string
+  readonly #client: HttpClient = httpClient({ retryMs: [] }) // see Requests
+
+  constructor({ bucket, prefix, options }: BucketAddress & { kind: 'gcs' }, auth: GoogleAuth | undefined) {
+    const { endpoint = 'https://storage.googleapis.com', allowHttp, userAgent } = options
+    this.name = `gs://${bucket}/${prefix}`
+    this.#bucket = encodeURIComponent(bucket)
+    this.#base = endpointUrl(endpoint, allowHttp)
+    this.#auth = auth
+    this.#userAgent = userAgent ?? `tvix-store/${VERSION}`
+  }
+
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+    const headers = range && { range: `bytes=${range.start}-${range.end - 1}` }
+    const answer = await this.#send({ path: this.#object(key), query: { alt: 'media' }, headers }, request)
+    if (isAbsent(answer)) return undefined
+    if (answer.status === 416) {
+      answer.body.discard()
+      return new Uint8Array(0)
+    }
+    await expect(answer, range ? 206 : 200)
+    return await answer.body.bytes(BUCKET_OBJECT_BYTES_MAX)
+  }
+
+  async head(key: string, request: Request): Promise<number | undefined> {
+    const answer = await this.#send({ path: this.#object(key), query: { fields: 'size' } }, request)
+    if (isAbsent(answer)) return undefined
+    const { size } = await json<{ size?: string }>(answer)
+    return Number(size ?? 0)
+  }
+
+  async put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void> {
+    const answer = await this.#send(
+      {
+        method: 'POST',
+        path: `upload/storage/v1/b/${this.#bucket}/o`,
+        // Generation 0 is that of no object.
+        query: {
+          uploadType: 'media',
+          name: key,
+          fields: 'size',
+          ifGenerationMatch: ifAbsent ? '0' : undefined,
+        },
+        headers: { 'content-type': 'application/octet-stream' },
+        body,
+      },
+      request,
+    )
+    if (ifAbsent && answer.status === 412) return answer.body.discard()
+    await expect(answer, 200)
+    answer.body.discard()
+  }
+
+  async page(prefix: string, cursor: string | undefined, request: Request): Promise<Page> {
+    const fields = 'items(name),nextPageToken'
+    const answer = await this.#send(
+      { path: this.#objects, query: { prefix, pageToken: cursor, fields } },
+      request,
+    )
+    const { items = [], nextPageToken } = await json<{ items?: { name: string }[]; nextPageToken?: string }>(
+      answer,
+    )
+    return { keys: items.map(({ name }) => name), next: nextPageToken || undefined }
+  }
+
+  async delete(key: string, request: Request): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: this.#object(key) }, request)
+    if (isAbsent(answer)) return
+    await expect(answer, 200, 204)
+    answer.body.discard()
+  }
+
+  /** Who may not list may still read: 403 says that there is a bucket. */
+  async checkExists(request: Request): Promise<void> {
+    const answer = await this.#send(
+      { path: this.#objects, query: { maxResults: '1', fields: 'kind' } },
+      request,
+    )
+    await expect(answer, 200, 403)
+    answer.body.discard()
+  }
+
+  explain(error: unknown): StoreError {
+    if (error instanceof Error && error.message.includes('Could not load the default credentials'))
+      return new StoreError(
+        'denied',
+        'no credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or log in with gcloud auth application-default login, or add ?google_skip_signature=true for a public bucket',
+      )
+    return connectionError(error)
+  }
+
+  [Symbol.dispose](): void {
+    this.#client[Symbol.dispose]()
+  }
+
+  get #objects(): string {
+    return `storage/v1/b/${this.#bucket}/o`
+  }
+
+  #object(key: string): string {
+    return `${this.#objects}/${encodeURIComponent(key)}`
+  }
+
+  async #send(
+    { method = 'GET', path, query = {}, headers, body }: Call,
+    { signal }: Request,
+  ): Promise<HttpResponse> {
+    const url = new URL(path, this.#base)
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, value)
+    const proof = this.#auth ? Object.fromEntries(await this.#auth.getRequestHeaders(url.href)) : {}
+    return await this.#client.request(url, {
+      method,
+      headers: { ...proof, ...headers, 'user-agent': this.#userAgent },
+      signal,
+      ...(body && { body }),
+    })
+  }
+}
+
+/** A bucket that does not exist answers so, too: see `checkExists`. */
+function isAbsent(answer: HttpResponse): boolean {
+  if (answer.status !== 404) return false
+  answer.body.discard()
+  return true
+}
+
+async function json<T>(answer: HttpResponse): Promise<T> {
+  await expect(answer, 200)
+  try {
+    return JSON.parse(Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8'))
+  } catch (error) {
+    if (error instanceof StoreError) throw error
+    throw new StoreError('corrupt', 'the answer is no JSON')
+  }
+}
+
+async function expect(answer: HttpResponse, ...statuses: readonly number[]): Promise<void> {
+  if (statuses.includes(answer.status)) return
+  const text = Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8')
+  throw refusalError({
+    status: answer.status,
+    ...reasonOf(text),
+    requestId: String(answer.headers['x-guploader-uploadid'] ?? '').slice(0, 32) || undefined,
+  })
+}
+
+/** Errors are JSON as a rule, and a line of text for uploads. */
+function reasonOf(text: string): { reason?: string | undefined; message?: string | undefined } {
+  try {
+    const { error } = JSON.parse(text) as { error?: { message?: string; errors?: { reason?: string }[] } }
+    return { reason: error?.errors?.[0]?.reason, message: error?.message }
+  } catch {
+    return { message: text }
+  }
+}

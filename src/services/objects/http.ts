@@ -1,0 +1,208 @@
+import { StoreError } from '../../support/errors.ts'
+import { BUCKET_OBJECT_BYTES_MAX, WEBDAV_LISTING_BYTES_MAX } from '../../support/limits.ts'
+import { VERSION } from '../../support/version.ts'
+import { BusyError as HttpBusyError, type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
+import { shownUrl } from '../http-error.ts'
+import { BusyError, type Request, type RequestPolicy } from '../requests.ts'
+import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
+import type { BucketAddress } from './bucket-address.ts'
+import { isOn } from './bucket-options.ts'
+import { connectionError, refusalError } from './failure.ts'
+import type { ByteRange, ObjectStore } from './interface.ts'
+import { cutRange } from './range.ts'
+import { parseMultiStatus } from './webdav-listing.ts'
+
+/**
+ * Objects on a web server (RFC 9110): read from any, written, listed and deleted where it speaks WebDAV (RFC 4918).
+ * A user and a password in the URL are sent with every request (Basic). An empty folder cannot be told from an
+ * address with a typing error.
+ */
+export function openHttpObjectStore(
+  address: BucketAddress & { kind: 'http' },
+  policy: Partial<RequestPolicy> = {},
+): ObjectStore & Disposable {
+  return bucketObjectStore(new HttpBucket(address), '', policy)
+}
+
+type Method = 'GET' | 'HEAD' | 'PUT' | 'DELETE' | 'MKCOL' | 'PROPFIND'
+
+class HttpBucket implements Bucket {
+  readonly name: string
+  readonly #base: URL
+  readonly #client: HttpClient = httpClient({ retryMs: [] }) // see Requests
+  readonly #headers: Readonly<Record<string, string>>
+
+  constructor({ url, options }: BucketAddress & { kind: 'http' }) {
+    const base = new URL(url)
+    const { username, password } = base
+    base.username = base.password = ''
+    const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    const isSecret = username !== '' || password !== ''
+    if (isSecret && base.protocol === 'http:' && !isOn('allow_http', options.allowHttp))
+      throw new StoreError(
+        'invalid-argument',
+        'it would send a password in the clear: add ?allow_http=true if you mean it',
+      )
+    this.#base = base
+    this.name = shownUrl(base)
+    this.#headers = {
+      'user-agent': options.userAgent ?? `tvix-store/${VERSION}`,
+      ...(isSecret && { authorization: `Basic ${Buffer.from(user).toString('base64')}` }),
+    }
+  }
+
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+    const headers = range && { range: `bytes=${range.start}-${range.end - 1}` }
+    const answer = await this.#request('GET', key, request, headers)
+    if (isAbsent(answer)) return undefined
+    if (answer.status === 416) return discarded(answer, new Uint8Array(0))
+    if (answer.status === 206 && range && startOf(answer) === range.start)
+      return await bytesOf(answer, request)
+    if (answer.status !== 200) throw refused(answer)
+    const whole = await bytesOf(answer, request)
+    const { start, end } = cutRange(range, whole.length) // servers may ignore ranges
+    return start === 0 && end === whole.length ? whole : whole.slice(start, end)
+  }
+
+  async head(key: string, request: Request): Promise<number | undefined> {
+    const answer = await this.#request('HEAD', key, request)
+    if (isAbsent(answer)) return undefined
+    if (answer.status !== 200) throw refused(answer)
+    const length = answer.headers['content-length']
+    // Apache leaves it out for what is empty, others for what they make up as they go.
+    if (length === undefined) return (await this.get(key, undefined, request))?.length
+    return discarded(answer, Number(length))
+  }
+
+  /** Asks first: few servers heed the condition, and where they do not the object would be sent for nothing. */
+  async put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void> {
+    if (ifAbsent && (await this.head(key, request)) !== undefined) return
+    const headers = {
+      'content-type': 'application/octet-stream',
+      ...(ifAbsent && { 'if-none-match': '*' }),
+    }
+    let answer = await this.#request('PUT', key, request, headers, body)
+    if (answer.status === 409 || answer.status === 404) {
+      answer.body.discard()
+      await this.#makeFolders(key, request)
+      answer = await this.#request('PUT', key, request, headers, body)
+    }
+    if (ifAbsent && answer.status === 412) return answer.body.discard()
+    if (answer.status === 405) throw readOnly(answer)
+    if (answer.status >= 300) throw refused(answer)
+    answer.body.discard()
+  }
+
+  /** `cursor`: the folders still to be listed, one a line. */
+  async page(prefix: string, cursor: string | undefined, request: Request): Promise<Page> {
+    const [folder = '', ...rest] = cursor?.split('\n') ?? [prefix.slice(0, prefix.lastIndexOf('/') + 1)]
+    const found = await this.#list(folder, request)
+    const folders = found.filter(
+      (each) => each.isFolder && (each.key.startsWith(prefix) || prefix.startsWith(each.key)),
+    )
+    const pending = [...folders.map(({ key }) => key), ...rest]
+    return {
+      keys: found.filter(({ isFolder, key }) => !isFolder && key.startsWith(prefix)).map(({ key }) => key),
+      next: pending.length === 0 ? undefined : pending.join('\n'),
+    }
+  }
+
+  async delete(key: string, request: Request): Promise<void> {
+    const answer = await this.#request('DELETE', key, request)
+    if (isAbsent(answer)) return
+    if (answer.status === 405) throw readOnly(answer)
+    if (answer.status >= 300) throw refused(answer)
+    answer.body.discard()
+  }
+
+  async checkExists(): Promise<void> {}
+
+  explain(error: unknown): StoreError {
+    if (!(error instanceof HttpBusyError)) return connectionError(error)
+    // 501 and 505 are no business of the server's health; static servers answer so to whatever they do not know.
+    if (!error.isWorthATry) return new StoreError('precondition', `${READ_ONLY_REASON}: ${error.message}`)
+    return error.retryAfterMs === undefined ? error : new BusyError(error.message, error.retryAfterMs)
+  }
+
+  [Symbol.dispose](): void {
+    this.#client[Symbol.dispose]()
+  }
+
+  async #list(folder: string, request: Request): Promise<{ key: string; isFolder: boolean }[]> {
+    const answer = await this.#request('PROPFIND', folder, request, { depth: '1' })
+    if (answer.status === 404) {
+      answer.body.discard()
+      return []
+    }
+    if (answer.status === 405) {
+      answer.body.discard()
+      throw new StoreError('unimplemented', 'the server does not list, it speaks no WebDAV (HTTP status 405)')
+    }
+    if (answer.status !== 207) throw refused(answer)
+    const text = Buffer.from(await answer.body.bytes(WEBDAV_LISTING_BYTES_MAX)).toString('utf8')
+    const base = this.#base.pathname
+    return parseMultiStatus(text, new URL(folder, this.#base)).flatMap(({ path, isFolder }) => {
+      const key = path.startsWith(base) ? path.slice(base.length) : ''
+      return key === '' || key === folder ? [] : [{ key, isFolder }]
+    })
+  }
+
+  /** Makes every folder above an object, those of the address too: they need not exist, as prefixes need not. */
+  async #makeFolders(key: string, request: Request): Promise<void> {
+    const { pathname } = new URL(key, this.#base)
+    for (let slash = pathname.indexOf('/', 1); slash > 0; slash = pathname.indexOf('/', slash + 1)) {
+      const answer = await this.#request('MKCOL', pathname.slice(0, slash + 1), request)
+      // It is there already (405), or cannot be made: then the put will say so.
+      answer.body.discard()
+    }
+  }
+
+  #request(
+    method: Method,
+    key: string,
+    request: Request,
+    headers: Readonly<Record<string, string>> = {},
+    body?: Uint8Array,
+  ): Promise<HttpResponse> {
+    return this.#client.request(new URL(key, this.#base), {
+      method,
+      headers: { ...this.#headers, ...headers },
+      signal: request.signal,
+      ...(body && { body }),
+    })
+  }
+}
+
+/** Servers lead a request for a folder to the name with a slash, whatever they answer there. */
+function isAbsent(answer: HttpResponse): boolean {
+  const isFolder = answer.url.pathname.endsWith('/') && answer.status !== 207
+  if (answer.status !== 404 && answer.status !== 410 && !isFolder) return false
+  answer.body.discard()
+  return true
+}
+
+function discarded<T>(answer: HttpResponse, value: T): T {
+  answer.body.discard()
+  return value
+}
+
+async function bytesOf(answer: HttpResponse, request: Request): Promise<Uint8Array> {
+  request.progress()
+  return await answer.body.bytes(BUCKET_OBJECT_BYTES_MAX)
+}
+
+function startOf({ headers }: HttpResponse): number {
+  return Number(/^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1] ?? Number.NaN)
+}
+
+function refused(answer: HttpResponse): StoreError {
+  answer.body.discard()
+  return refusalError({ status: answer.status })
+}
+
+const READ_ONLY_REASON = 'the server is read-only, it speaks no WebDAV'
+
+function readOnly(answer: HttpResponse): StoreError {
+  answer.body.discard()
+  return new StoreError('precondition', `${READ_ONLY_REASON} (HTTP status ${answer.status})`)
+}

@@ -1,0 +1,294 @@
+import type { Readable } from 'node:stream'
+import type { S3Client, S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3'
+import { StoreError } from '../../support/errors.ts'
+import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.ts'
+import { VERSION } from '../../support/version.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
+import { importSdk } from '../sdk.ts'
+import { readBody } from './body.ts'
+import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
+import type { BucketAddress } from './bucket-address.ts'
+import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
+import { connectionError, refusalError } from './failure.ts'
+import type { ByteRange, ObjectStore } from './interface.ts'
+
+type Sdk = typeof import('@aws-sdk/client-s3')
+
+/**
+ * Objects in a bucket of S3, or of what speaks like it. Without keys in the address the credentials come from where
+ * the AWS SDK looks for them: environment, shared files and their profiles, SSO, web identity, container and
+ * instance. Throws `unimplemented` when the SDK is missing.
+ */
+export async function openS3ObjectStore(
+  address: BucketAddress & { kind: 's3' },
+  policy: Partial<RequestPolicy> = {},
+): Promise<ObjectStore & Disposable> {
+  const sdk = await importSdk('@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'))
+  const client = new sdk.S3Client(clientConfig(address.options))
+  announce(client, address.options.userAgent ?? `tvix-store/${VERSION}`)
+  return bucketObjectStore(new S3Bucket(sdk, client, address), address.prefix, policy)
+}
+
+function clientConfig(options: S3Options): S3ClientConfig {
+  const endpoint =
+    options.endpoint === undefined ? undefined : endpointUrl(options.endpoint, options.allowHttp)
+  const region = options.region ?? (endpoint ? (process.env['AWS_REGION'] ?? 'us-east-1') : undefined)
+  return {
+    ...(endpoint && {
+      endpoint: endpoint.href,
+      forcePathStyle: !isOn('virtual_hosted_style_request', options.virtualHosted),
+    }),
+    ...(region && { region }),
+    ...credentials(options),
+    maxAttempts: 1, // see Requests
+    // Checksums of their own are what many servers that speak like S3 refuse; we verify what we read in any case.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      connectionTimeout: HTTP_CONNECT_MS_MAX,
+      httpAgent: { keepAlive: true, maxSockets: BUCKET_REQUESTS_MAX },
+      httpsAgent: { keepAlive: true, maxSockets: BUCKET_REQUESTS_MAX },
+    },
+  }
+}
+
+function credentials(options: S3Options): S3ClientConfig {
+  const { accessKeyId, secretAccessKey, sessionToken, profile } = options
+  if (isOn('skip_signature', options.skipSignature))
+    return {
+      credentials: { accessKeyId: '', secretAccessKey: '' },
+      signer: { sign: async (request) => request },
+    }
+  if (accessKeyId !== undefined && secretAccessKey !== undefined)
+    return { credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) } }
+  return profile === undefined ? {} : { profile }
+}
+
+/** The SDK would put its own name first. */
+function announce(client: S3Client, userAgent: string): void {
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const { headers } = args.request as { headers: Record<string, string> }
+      headers['user-agent'] = `${userAgent} ${headers['user-agent'] ?? ''}`.trim()
+      return next(args)
+    },
+    { step: 'build', priority: 'low', name: 'tvixStoreUserAgent' },
+  )
+}
+
+interface S3Upload {
+  readonly key: string
+  readonly id: string
+}
+
+interface S3Part {
+  readonly PartNumber: number
+  readonly ETag: string | undefined
+}
+
+class S3Bucket implements Bucket {
+  readonly name: string
+  readonly #sdk: Sdk
+  readonly #client: S3Client
+  readonly #bucket: string
+  /** Some servers do not know conditional puts; the first refusal tells. */
+  #isConditional = true
+
+  constructor(sdk: Sdk, client: S3Client, { bucket, prefix }: BucketAddress & { kind: 's3' }) {
+    this.name = `s3://${bucket}/${prefix}`
+    this.#sdk = sdk
+    this.#client = client
+    this.#bucket = bucket
+  }
+
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+    const Range = range && `bytes=${range.start}-${range.end - 1}`
+    const command = new this.#sdk.GetObjectCommand({ ...this.#at(key), ...(Range && { Range }) })
+    try {
+      const { Body, ContentLength } = await this.#client.send(command, { abortSignal: request.signal })
+      return await readBody(Body as Readable, ContentLength, request)
+    } catch (error) {
+      if (statusOf(error) === 416) return new Uint8Array(0)
+      return absent(error)
+    }
+  }
+
+  async head(key: string, { signal }: Request): Promise<number | undefined> {
+    try {
+      const command = new this.#sdk.HeadObjectCommand(this.#at(key))
+      const { ContentLength } = await this.#client.send(command, { abortSignal: signal })
+      return ContentLength ?? 0
+    } catch (error) {
+      return absent(error)
+    }
+  }
+
+  async put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void> {
+    const condition = await this.#condition(key, ifAbsent, request)
+    if (condition === 'exists') return
+    const command = new this.#sdk.PutObjectCommand({
+      ...this.#at(key),
+      ...condition,
+      Body: body,
+      ContentLength: body.length,
+      ContentType: CONTENT_TYPE,
+    })
+    await this.#unlessPresent(ifAbsent, () => this.#client.send(command, { abortSignal: request.signal }))
+  }
+
+  readonly parts: PartedUploads<S3Upload, S3Part> = {
+    start: async (key, { signal }) => {
+      const command = new this.#sdk.CreateMultipartUploadCommand({
+        ...this.#at(key),
+        ContentType: CONTENT_TYPE,
+      })
+      const { UploadId } = await this.#client.send(command, { abortSignal: signal })
+      if (!UploadId) throw new StoreError('corrupt', 'the server began an upload without a name')
+      return { key, id: UploadId }
+    },
+    part: async ({ key, id }, PartNumber, bytes, { signal }) => {
+      const command = new this.#sdk.UploadPartCommand({
+        ...this.#at(key),
+        UploadId: id,
+        PartNumber,
+        Body: bytes,
+        ContentLength: bytes.length,
+      })
+      const { ETag } = await this.#client.send(command, { abortSignal: signal })
+      return { PartNumber, ETag }
+    },
+    complete: async ({ key, id }, parts, ifAbsent, request) => {
+      const condition = await this.#condition(key, ifAbsent, request)
+      const command = new this.#sdk.CompleteMultipartUploadCommand({
+        ...this.#at(key),
+        ...(condition === 'exists' ? {} : condition),
+        UploadId: id,
+        MultipartUpload: { Parts: [...parts] },
+      })
+      await this.#unlessPresent(ifAbsent, () => this.#client.send(command, { abortSignal: request.signal }))
+    },
+    abandon: async ({ key, id }, { signal }) => {
+      const command = new this.#sdk.AbortMultipartUploadCommand({ ...this.#at(key), UploadId: id })
+      await this.#client.send(command, { abortSignal: signal })
+    },
+  }
+
+  async page(prefix: string, cursor: string | undefined, { signal }: Request): Promise<Page> {
+    const command = new this.#sdk.ListObjectsV2Command({
+      Bucket: this.#bucket,
+      Prefix: prefix,
+      ...(cursor && { ContinuationToken: cursor }),
+    })
+    const { Contents, IsTruncated, NextContinuationToken } = await this.#client.send(command, {
+      abortSignal: signal,
+    })
+    if (IsTruncated && !NextContinuationToken)
+      throw new StoreError('corrupt', 'the listing stops in the middle')
+    return {
+      keys: (Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key])),
+      next: IsTruncated ? NextContinuationToken : undefined,
+    }
+  }
+
+  async delete(key: string, { signal }: Request): Promise<void> {
+    try {
+      await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#at(key)), { abortSignal: signal })
+    } catch (error) {
+      absent(error)
+    }
+  }
+
+  /** Who may not list may still read: 403 says that there is a bucket. */
+  async checkExists({ signal }: Request): Promise<void> {
+    const command = new this.#sdk.ListObjectsV2Command({ Bucket: this.#bucket, MaxKeys: 1 })
+    try {
+      await this.#client.send(command, { abortSignal: signal })
+    } catch (error) {
+      if (statusOf(error) !== 403) throw error
+    }
+  }
+
+  explain(error: unknown): StoreError {
+    if (error instanceof StoreError) return error
+    const { name, message, $metadata, $response } = error as S3ServiceException
+    const status = $metadata?.httpStatusCode
+    if (status !== undefined && status >= 300) {
+      const retryAfter = ($response as { headers?: Record<string, string> } | undefined)?.headers?.[
+        'retry-after'
+      ]
+      // A clock that is wrong is set right by the SDK, for the next try.
+      const isSkew = name === 'RequestTimeTooSkewed' || name === 'RequestTimeout'
+      return refusalError({
+        status: isSkew ? 408 : NOT_ACCEPTED.has(name) ? 401 : status,
+        reason: name,
+        message,
+        requestId: $metadata.requestId,
+        retryAfter,
+      })
+    }
+    if (name === 'CredentialsProviderError')
+      return new StoreError(
+        'denied',
+        'no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (?aws_profile=NAME), or add ?aws_skip_signature=true for a public bucket',
+      )
+    if (message === 'Region is missing')
+      return new StoreError(
+        'invalid-argument',
+        'no region: set AWS_REGION or add ?aws_region=NAME to the address',
+      )
+    return connectionError(error)
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.destroy()
+  }
+
+  #at(key: string): { Bucket: string; Key: string } {
+    return { Bucket: this.#bucket, Key: key }
+  }
+
+  /** What a put says to leave an object alone; without conditional puts, whether there is one. */
+  async #condition(
+    key: string,
+    ifAbsent: boolean,
+    request: Request,
+  ): Promise<{ IfNoneMatch?: '*' } | 'exists'> {
+    if (!ifAbsent) return {}
+    if (this.#isConditional) return { IfNoneMatch: '*' }
+    return (await this.head(key, request)) === undefined ? {} : 'exists'
+  }
+
+  async #unlessPresent(ifAbsent: boolean, put: () => Promise<unknown>): Promise<void> {
+    try {
+      await put()
+    } catch (error) {
+      if (!ifAbsent) throw error
+      if (statusOf(error) === 412) return
+      if (statusOf(error) === 501 && this.#isConditional) {
+        this.#isConditional = false
+        throw new StoreError('unavailable', 'the server knows no conditional puts')
+      }
+      throw error
+    }
+  }
+}
+
+/** Servers send these with several statuses. */
+const NOT_ACCEPTED = new Set([
+  ...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired'],
+])
+
+/** What is stored is for others to know. */
+const CONTENT_TYPE = 'application/octet-stream'
+
+/** `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. */
+function absent(error: unknown): undefined {
+  // By the code where there is one: 404 is also the answer for a bucket that does not exist.
+  const { name } = error as Error
+  if (statusOf(error) === 404 && (name === 'NoSuchKey' || name === 'NotFound')) return undefined
+  throw error
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as Partial<S3ServiceException>).$metadata?.httpStatusCode
+}

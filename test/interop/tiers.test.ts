@@ -1,0 +1,111 @@
+/**
+ * A mount over a composition with near sides on this disk: what was read once is there for other mounts and after
+ * the daemon is gone for good, and `config show` tells how it is put together.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Daemon, remoteStoreFlags, run, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { MountNamespace, whyNoMounts } from '../support/mount.ts'
+import { makeSourceTree } from '../support/source-tree.ts'
+import { StoreMount } from '../support/store-mount.ts'
+
+const reason = whyNoMounts()
+const title = reason ? `mounts over tiers (skipped: ${reason})` : 'mounts over tiers'
+
+function composition(folder: string, daemon: string): string {
+  return `
+[blobservices.root]
+type = "cache-dir"
+path = "${folder}/cache"
+far = "&daemon"
+[blobservices.daemon]
+type = "grpc"
+url = "${daemon}"
+
+[directoryservices.root]
+type = "cache"
+near = "lmdb://${folder}/near.lmdb"
+far = "${daemon}"
+
+[pathinfoservices.root]
+type = "cache"
+near = "lmdb://${folder}/near.lmdb"
+far = "${daemon}"
+`
+}
+
+describe.skipIf(reason)(title, () => {
+  let folder: string
+  let source: string
+  let file: string
+  let daemon: Daemon
+  let namespace: MountNamespace
+  let name: string
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tvix-store-tiers-'))
+    source = join(folder, 'source')
+    file = join(folder, 'store.toml')
+    makeSourceTree(source)
+    daemon = await startDaemon(folder)
+    await writeFile(file, composition(folder, daemon.address))
+    name = basename((await runOk(TVIX_STORE, ['import', ...remoteStoreFlags(daemon.address), source])).trim())
+    namespace = await MountNamespace.create()
+  })
+
+  afterAll(async () => {
+    await namespace?.[Symbol.asyncDispose]()
+    await daemon?.[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  async function expectSame(mount: StoreMount): Promise<void> {
+    const { status, stdout, stderr } = await namespace.run(
+      'diff',
+      '-r',
+      '--no-dereference',
+      source,
+      join(mount.target, name),
+    )
+    expect(`${stdout}${stderr}`).toBe('')
+    expect(status).toBe(0)
+  }
+
+  async function startMount(target: string, ...flags: string[]): Promise<StoreMount> {
+    return await StoreMount.start(namespace, await namespace.directory(target), flags)
+  }
+
+  test('two at a time share a cache folder, and outlive the daemon', async () => {
+    await using first = await startMount('first', `--store-composition=${file}`)
+    await using second = await startMount('second', `--experimental-store-composition=${file}`)
+    await Promise.all([expectSame(first), expectSame(second)])
+    await daemon.stop('SIGKILL')
+    await using third = await startMount('third', `--store-composition=${file}`)
+    for (const mount of [first, second, third]) await expectSame(mount)
+    // What nobody has read is an error, and no absence.
+    const { stderr } = await namespace.run('stat', join(third.target, `${'1'.repeat(32)}-unknown`))
+    expect(stderr).toContain('Input/output error')
+  })
+
+  test('config show tells the graph and where each value comes from', async () => {
+    const text = await runOk(TVIX_STORE, ['config', 'show', '--store-composition', file])
+    expect(text).toContain(`cache-dir  blobservices.root  (${file}:2)`)
+    expect(text).toContain(`path = ${folder}/cache  (${file}:4)`)
+    const json = JSON.parse(
+      await runOk(TVIX_STORE, ['config', 'show', '--json'], { STORE_COMPOSITION: file }),
+    )
+    expect(json.directories.references.map((each: { field: string }) => each.field)).toEqual(['near', 'far'])
+    const svg = await runOk(TVIX_STORE, ['config', 'show', '--svg', '--store-composition', file])
+    expect(svg).toMatch(/^<svg [^>]*>[\s\S]*<\/svg>\n$/)
+  })
+
+  test('a mistake in the file is told with its line, and the exit code of bad input', async () => {
+    const broken = join(folder, 'broken.toml')
+    await writeFile(broken, '[blobservices.root]\ntype = "memory"\ncolour = "red"\n')
+    const { code, stderr } = await run(TVIX_STORE, ['import', '--store-composition', broken, source])
+    expect(code).toBe(64)
+    expect(stderr).toContain(`${broken}:3: blobservices.root has the unknown field colour`)
+  })
+})
