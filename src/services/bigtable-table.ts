@@ -157,10 +157,7 @@ class OpenBigtableTable implements BigtableTable {
   #readRows(request: Parameters<Client['readRows']>[0]): Readable {
     const { appProfile: appProfileId } = this.#address
     // No deadline of gRPC: a listing takes as long as its reader.
-    return this.#client.readRows(
-      { tableName: this.#tableName, appProfileId, ...request },
-      { timeout: NO_DEADLINE_MS, retry: null },
-    )
+    return this.#client.readRows({ tableName: this.#tableName, appProfileId, ...request }, ONE_TRY)
   }
 
   async #checkAndSet(row: string, value: Uint8Array, { signal }: Request): Promise<boolean> {
@@ -176,7 +173,7 @@ class OpenBigtableTable implements BigtableTable {
           { setCell: { familyName, columnQualifier: Buffer.from(row), timestampMicros: -1, value } },
         ],
       },
-      { timeout: NO_DEADLINE_MS, retry: null },
+      ONE_TRY,
     )
     const abort = () => (asking as unknown as { cancel?: () => void }).cancel?.()
     signal.addEventListener('abort', abort, { once: true })
@@ -190,8 +187,15 @@ class OpenBigtableTable implements BigtableTable {
   }
 }
 
-/** The deadlines are ours (see Requests); the SDK wants one, too. */
-const NO_DEADLINE_MS = 24 * 3_600_000
+/**
+ * Deadlines and tries are ours (see Requests). The SDK wants a deadline, too, and makes streams again that fail with
+ * whatever error, for seven seconds.
+ */
+const ONE_TRY = {
+  timeout: 24 * 3_600_000,
+  retry: null,
+  retryRequestOptions: { retries: 0, noResponseRetries: 0 },
+}
 
 /** A text as a regular expression (RE2) that matches it alone. */
 function literal(text: string): string {
