@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { v2 } from '@google-cloud/bigtable'
 import { type ChannelCredentials, credentials } from '@grpc/grpc-js'
 import { hex } from '../support/bytes.ts'
-import { type Call, throwIfAborted } from '../support/call.ts'
+import { type Call, throwIfAborted, withDeadline } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { BIGTABLE_CELL_BYTES_MAX } from '../support/limits.ts'
 import type { BigtableAddress } from './bigtable-address.ts'
@@ -26,6 +26,11 @@ export interface BigtableTable extends AsyncDisposable {
 }
 
 type Client = v2.BigtableClient
+type ReadRowsAnswer = Readable & { cancel?(): void }
+
+interface ReadRowsMessage {
+  readonly chunks?: readonly CellChunk[] | null
+}
 
 /**
  * Opens a table, which must exist. Credentials are Google's usual ones; `BIGTABLE_EMULATOR_HOST` names an emulator,
@@ -100,31 +105,44 @@ class OpenBigtableTable implements BigtableTable {
   }
 
   async *list(call?: Call): AsyncGenerator<{ key: Uint8Array; value: Uint8Array }> {
-    throwIfAborted(call?.signal)
     const rows = new RowAssembler(this.#address.family)
     const answer = this.#readRows({ filter: { familyNameRegexFilter: literal(this.#address.family) } })
-    const abort = () => answer.destroy(StoreError.from(call?.signal?.reason))
-    call?.signal?.addEventListener('abort', abort, { once: true })
+    const messages: AsyncIterator<ReadRowsMessage> = answer[Symbol.asyncIterator]()
     try {
-      for await (const { chunks } of answer as AsyncIterable<{ chunks?: CellChunk[] }>)
-        for (const chunk of chunks ?? []) {
+      for (;;) {
+        const { done, value } = await this.#nextMessage(messages, answer, call)
+        if (done) break
+        for (const chunk of value.chunks ?? []) {
           const row = rows.push(chunk)
           if (row) yield { key: keyOf(row), value: row.value }
           throwIfAborted(call?.signal)
         }
+      }
       rows.finish()
     } catch (error) {
       throwIfAborted(call?.signal)
       const known = explain(error)
       throw new StoreError(known.code, `${this.name}: listing: ${known.message}`)
     } finally {
-      call?.signal?.removeEventListener('abort', abort)
-      answer.destroy()
+      end(answer)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()))
+  }
+
+  /** Time that the reader takes is not the server's, so each message has a deadline of its own. */
+  async #nextMessage(
+    messages: AsyncIterator<ReadRowsMessage>,
+    answer: ReadRowsAnswer,
+    call: Call | undefined,
+  ): Promise<IteratorResult<ReadRowsMessage>> {
+    throwIfAborted(call?.signal)
+    using deadline = withDeadline(call, this.#address.timeoutMs, 'the next rows')
+    const abort = () => end(answer, StoreError.from(deadline.signal.reason))
+    deadline.signal.addEventListener('abort', abort, { once: true })
+    return await messages.next()
   }
 
   /** The rows of one key: one, unless the server is wrong. */
@@ -142,11 +160,11 @@ class OpenBigtableTable implements BigtableTable {
       },
     })
     const { signal } = request
-    const abort = () => answer.destroy(StoreError.from(signal.reason))
+    const abort = () => end(answer, StoreError.from(signal.reason))
     signal.addEventListener('abort', abort, { once: true })
     const rows = new RowAssembler(this.#address.family)
     const found: BigtableRow[] = []
-    for await (const { chunks } of answer as AsyncIterable<{ chunks?: CellChunk[] }>) {
+    for await (const { chunks } of answer as AsyncIterable<ReadRowsMessage>) {
       request.progress()
       found.push(...(chunks ?? []).flatMap((chunk) => rows.push(chunk) ?? []))
     }
@@ -154,13 +172,10 @@ class OpenBigtableTable implements BigtableTable {
     return found
   }
 
-  #readRows(request: Parameters<Client['readRows']>[0]): Readable {
+  #readRows(request: Parameters<Client['readRows']>[0]): ReadRowsAnswer {
     const { appProfile: appProfileId } = this.#address
     // No deadline of gRPC: a listing takes as long as its reader.
-    return this.#client.readRows(
-      { tableName: this.#tableName, appProfileId, ...request },
-      { timeout: NO_DEADLINE_MS, retry: null },
-    )
+    return this.#client.readRows({ tableName: this.#tableName, appProfileId, ...request }, ONE_TRY)
   }
 
   async #checkAndSet(row: string, value: Uint8Array, { signal }: Request): Promise<boolean> {
@@ -176,7 +191,7 @@ class OpenBigtableTable implements BigtableTable {
           { setCell: { familyName, columnQualifier: Buffer.from(row), timestampMicros: -1, value } },
         ],
       },
-      { timeout: NO_DEADLINE_MS, retry: null },
+      ONE_TRY,
     )
     const abort = () => (asking as unknown as { cancel?: () => void }).cancel?.()
     signal.addEventListener('abort', abort, { once: true })
@@ -190,8 +205,21 @@ class OpenBigtableTable implements BigtableTable {
   }
 }
 
-/** The deadlines are ours (see Requests); the SDK wants one, too. */
-const NO_DEADLINE_MS = 24 * 3_600_000
+/**
+ * Deadlines and tries are ours (see Requests). The SDK wants a deadline, too, and makes streams again that fail with
+ * whatever error, for seven seconds.
+ */
+const ONE_TRY = {
+  timeout: 24 * 3_600_000,
+  retry: null,
+  retryRequestOptions: { retries: 0, noResponseRetries: 0 },
+}
+
+/** Ends the call as well as the stream that the SDK lays over it. */
+function end(answer: ReadRowsAnswer, reason?: StoreError): void {
+  answer.cancel?.()
+  answer.destroy(reason)
+}
 
 /** A text as a regular expression (RE2) that matches it alone. */
 function literal(text: string): string {

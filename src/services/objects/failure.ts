@@ -36,7 +36,7 @@ export function refusalError(refusal: Refusal): StoreError {
   const [code, meaning] =
     BY_STATUS[status] ??
     (status >= 500 ? ['unavailable', 'the server failed'] : ['precondition', 'the server refuses it'])
-  const said = [reason, firstLine(refusal.message)].filter((part) => part && part !== 'UnknownError')
+  const said = [reason, firstLine(refusal.message)].filter((part) => part && !/^Unknown(Error)?$/.test(part))
   const who = requestId ? `, request ${requestId}` : ''
   const message = `${meaning} (${shown([`HTTP status ${status}`, ...said].join(', '))}${shown(who)})`
   const retryAfterMs = parseRetryAfter(refusal.retryAfter)
