@@ -4,7 +4,6 @@ import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/inter
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
-import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
@@ -112,6 +111,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   using closing = new DisposableStack()
   if (options.metrics) {
+    const { startMetricsServer } = await import('../servers/metrics/server.ts')
     const metrics = await startMetricsServer(options.metrics, layerMetrics?.all ?? [])
     closing.defer(() => metrics.close())
     logger.info({ metrics_address: metrics.address }, 'serving metrics')
