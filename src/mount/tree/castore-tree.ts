@@ -24,8 +24,9 @@ import type { Logger } from '../../support/log.ts'
 import type { AccessRecorder } from './access-recorder.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
+import { FetchFiller } from './fetch-filler.ts'
 import { FileReader } from './file-reader.ts'
-import { FillAhead } from './fill-ahead.ts'
+import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
 import { nodeAttributes } from './identity.ts'
 import { InodeTable, ROOT_INODE } from './inode-table.ts'
 import {
@@ -132,7 +133,7 @@ class LazyTree implements CastoreTree {
   readonly #now: () => number
   readonly #files: FileReader
   readonly #logger: Logger
-  #fillAhead: FillAhead | undefined
+  #fillAhead: FillAhead
 
   constructor(options: CastoreTreeOptions) {
     const { rootNodes, blobs, directories, logger, sources = UNNAMED_SOURCES } = options
@@ -175,6 +176,7 @@ class LazyTree implements CastoreTree {
       closing,
     })
     this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
+    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, closing), FILL_FROM_AFAR)
     this.#logger = logger
     this.#recorder = options.recorder
     if (!options.profile) return
@@ -200,7 +202,7 @@ class LazyTree implements CastoreTree {
   }
 
   fillAhead(filler: PageFiller): void {
-    this.#fillAhead = new FillAhead(filler)
+    this.#fillAhead = new FillAhead(filler, FILL_FROM_DISK)
   }
 
   close(): void {
@@ -238,7 +240,7 @@ class LazyTree implements CastoreTree {
         intern: (name, node, position) => this.#inodes.intern(node, inode, position, name),
       }
       this.#offerEntries(sink, parent, entries, cookie, remember)
-      if (remember) this.#fillAhead?.endPage(inode, cookie === 0)
+      if (remember) this.#fillAhead.endPage(inode, cookie === 0)
     })
   }
 
@@ -253,7 +255,7 @@ class LazyTree implements CastoreTree {
       const entry = entries[position]!
       const inode = this.#offer(sink, parent, entry, position, remember)
       if (inode === undefined) return
-      if (remember && entry.node.kind === 'file') this.#fillAhead?.add(inode, entry.node)
+      if (remember && entry.node.kind === 'file') this.#fillAhead.add(inode, entry.node)
     }
   }
 
@@ -267,7 +269,7 @@ class LazyTree implements CastoreTree {
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
     this.#recorder?.read(inode, range, () => this.#pathOf(inode))
-    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead?.read(this.#inodes.parent(inode))
+    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
     if (ahead) this.#files.prefetch(file, ahead)
