@@ -36,6 +36,7 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
   readonly driver?: MountDriver
+  readonly passthrough: boolean
   readonly closureOf?: readonly string[]
   readonly record?: string
   readonly prefetch?: string
@@ -80,6 +81,11 @@ export function addMountCommand(program: Command): void {
       '--closure-of <path...>',
       'show just these store paths and what they refer to (put -- or another option behind them)',
     )
+    .option(
+      '--passthrough',
+      'let the kernel read blobs by itself that lie whole in --cache-dir: for stores of large files, as root',
+      false,
+    )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
@@ -117,6 +123,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: storeAddresses(options),
     logger,

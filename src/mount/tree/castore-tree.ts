@@ -1,3 +1,4 @@
+import type { Digest } from '../../model/castore/digest.ts'
 import type { Directory } from '../../model/castore/directory.ts'
 import type { Entry, Node } from '../../model/castore/node.ts'
 import { pathComponentFault } from '../../model/castore/path-component.ts'
@@ -35,6 +36,7 @@ import {
   type InodeNumber,
   type Missing,
   type PageFiller,
+  type RawFile,
   type Soon,
   type Statfs,
   type Tree,
@@ -78,6 +80,10 @@ export interface CastoreTreeOptions {
   /** What they give is verified already. */
   readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
+  /** Blobs that lie on this machine as they are. */
+  readonly openLocalFile?:
+    | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
+    | undefined
   /** Whether the root may be listed (spec §5.6); else that is EPERM. */
   readonly listRoot: boolean
   /** Hears of what fails in the background; what fails in a call is thrown. */
@@ -132,6 +138,7 @@ class LazyTree implements CastoreTree {
   readonly #prefetch: ProfilePrefetch | undefined
   readonly #now: () => number
   readonly #files: FileReader
+  readonly #openLocalFile: CastoreTreeOptions['openLocalFile']
   readonly #logger: Logger
   #fillAhead: FillAhead
 
@@ -177,6 +184,7 @@ class LazyTree implements CastoreTree {
     })
     this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
     this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, closing), FILL_FROM_AFAR)
+    this.#openLocalFile = options.openLocalFile
     this.#logger = logger
     this.#recorder = options.recorder
     if (!options.profile) return
@@ -284,6 +292,16 @@ class LazyTree implements CastoreTree {
   getxattr(inode: InodeNumber, name: string): Uint8Array | undefined {
     const kind = this.#xattrKind(inode)
     return kind && xattrValue(kind, this.#inodes.digest(inode), name)
+  }
+
+  async localFile(inode: InodeNumber, call?: Call): Promise<RawFile | undefined> {
+    const { kind, size } = this.getattr(inode)
+    if (kind !== 'file') return undefined
+    const file = await this.#openLocalFile?.(this.#inodes.digest(inode), call)
+    // Its directory lies about the size: the kernel would show what no reader of ours would get.
+    if (!file || BigInt(file.size) === size) return file
+    await file[Symbol.asyncDispose]()
+    return undefined
   }
 
   statfs(): Statfs {
