@@ -1,5 +1,8 @@
 #!/usr/bin/env -S node --max-semi-space-size=8 --disable-warning=DEP0123
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
+import { enableCompileCache } from 'node:module'
+import { homedir } from 'node:os'
+import { isAbsolute, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
@@ -19,6 +22,15 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   'export-nar': async () => (await import('./export-nar.ts')).addExportNarCommand,
   key: async () => (await import('./key.ts')).addKeyCommand,
   config: async () => (await import('./config.ts')).addConfigCommand,
+}
+
+/**
+ * Where code that was compiled stays for the next start, which it halves (XDG Base Directory Specification). Not in the
+ * temp folder, as Node would by itself: whoever can write there would choose what runs here.
+ */
+function compileCacheFolder(): string {
+  const { XDG_CACHE_HOME: cache } = process.env
+  return join(cache && isAbsolute(cache) ? cache : join(homedir(), '.cache'), 'tvix-store/compiled')
 }
 
 /** The command among the arguments, or all of them where none is named: for help, and for what is misspelt. */
@@ -50,6 +62,8 @@ function exitCodeOf(error: unknown): number {
 }
 
 let exitCode = 0
+// Before any command is loaded. Where it cannot be, it does without.
+enableCompileCache(compileCacheFolder())
 try {
   await runProgram()
 } catch (error) {
