@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { silentLogger } from '../../support/log.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
 import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
@@ -23,6 +24,7 @@ import { grpcPathInfoService } from '../pathinfos/grpc.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
+import type { LeftOut } from '../pathinfos/stored.ts'
 import type { StoreAddress, SubstitutingAddress } from './address.ts'
 import { openSubstituter } from './open-substituter.ts'
 import type { Castore, StoreSettings, Stores } from './stores.ts'
@@ -36,6 +38,14 @@ export interface Surroundings extends StoreSettings {
 export interface OpenPathInfos {
   readonly pathInfos: PathInfoService
   readonly narCalculation?: NarCalculation
+}
+
+/** Never silently: a line for each listing, and a count. */
+function leftOutOf(source: string, { logger = silentLogger, metrics }: StoreSettings): LeftOut {
+  return (count, first) => {
+    metrics?.leftOut(source, count)
+    logger.warn({ count, err: first }, 'a listing left out path infos that do not decode')
+  }
 }
 
 /** Opens bare backends, each by its address, and remembers what is to be closed. */
@@ -71,9 +81,18 @@ export class Backends implements AsyncDisposable {
       return { pathInfos: remote, narCalculation: remote }
     }
     if (address.kind === 'lmdb')
-      return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+      return {
+        pathInfos: this.#opened.use(
+          await openLmdbPathInfoService(address.path, leftOutOf(address.path, around)),
+        ),
+      }
     if (address.kind === 'bigtable')
-      return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
+      return {
+        pathInfos: bigtablePathInfoService(
+          await this.#table(address.bigtable),
+          leftOutOf(address.bigtable.table, around),
+        ),
+      }
     return { pathInfos: memoryPathInfoService() }
   }
 
