@@ -218,6 +218,8 @@ export class FileReader {
     } catch (error) {
       throw sourceFailure(what, source, error)
     }
+    // Nothing proves a list but its chunks: the next read asks for it again.
+    this.#lists.drop(contentKey(file))
     throw missing(what, source)
   }
 }
