@@ -1,8 +1,8 @@
+import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { formatBytes } from '../support/format.ts'
 import { COPY_STALLED_MS } from '../support/limits.ts'
 import type { BlobCopyProgress } from '../transfer/copy-blob.ts'
 import type { CopyPathsProgress } from '../transfer/copy-paths.ts'
-import type { IngestProgress } from '../transfer/source.ts'
 import { formatPaths, formatSeconds, ProgressLine } from './progress.ts'
 
 interface Sized {

@@ -17,6 +17,7 @@ import { localStorePath, queryLocalNix } from './local-nix.ts'
 import { readGraph } from './read-graph.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
+import { finishUploads } from './uploads.ts'
 
 interface CopyOptions extends StoreOptions {
   readonly from?: string
@@ -77,6 +78,7 @@ async function runCopy(what: string[], options: CopyOptions, command: Command): 
     const copy = { to, options, stop, isNear: isNear(destination) }
     if (from) await copyFromStore(copy, from, what)
     else await copyFromNix(copy, await metadataFromNix(what, options, stop))
+    await finishUploads(to, stop)
   } catch (error) {
     throw stop.signal.aborted
       ? new StoreError(

@@ -18,6 +18,7 @@ import { inputName, readInput } from './input.ts'
 import { jsonOfNode } from './node-json.ts'
 import { ImportProgress } from './progress.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { finishUploads } from './uploads.ts'
 
 type NodeFormat = 'urlsafe-base64' | 'base64' | 'json'
 
@@ -84,6 +85,7 @@ async function runImportNar(paths: string[], options: ImportNarOptions, command:
       )
     }
     progress.finish()
+    await finishUploads(stores, stop)
   } catch (error) {
     progress.stop()
     throw stop.signal.aborted ? new StoreError('cancelled', 'interrupted') : error

@@ -14,6 +14,7 @@ import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { jsonOfNode } from './node-json.ts'
 import { ImportProgress } from './progress.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { finishUploads } from './uploads.ts'
 
 interface ImportOptions extends StoreOptions {
   readonly json: boolean
@@ -62,6 +63,7 @@ async function runImport(paths: string[], options: ImportOptions, command: Comma
     )
     for await (const _ of imported);
     progress.finish()
+    await finishUploads(stores, stop)
   } catch (error) {
     progress.stop()
     throw stop.signal.aborted

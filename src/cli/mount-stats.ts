@@ -1,16 +1,23 @@
 import type { StatsSnapshot } from '../mount/fuse/stats.ts'
 import { formatMountStats, type MountStats, mountStatsJson } from '../mount/tree/stats.ts'
+import type { SourceStats } from '../services/source-set.ts'
 
 export type StatsFormat = 'text' | 'json'
 
 /** What the kernel asked of the mount and what the mount asked of the store; ends with a line feed. */
-export function renderStats(format: StatsFormat, kernel: StatsSnapshot, store: MountStats): string {
-  if (format === 'json') return `${JSON.stringify({ kernel, store: mountStatsJson(store) })}\n`
+export function renderStats(
+  format: StatsFormat,
+  kernel: StatsSnapshot,
+  store: MountStats,
+  sources: SourceStats,
+): string {
+  if (format === 'json') return `${JSON.stringify({ kernel, store: mountStatsJson(store), sources })}\n`
   return [
     `from the kernel: ${counts(kernel.requests)}; ${kernel.bytesRead} bytes read`,
     `errors: ${counts(kernel.errors)}`,
     `pushed to the kernel: ${kernel.filled.files} files, ${kernel.filled.bytes} bytes; ${kernel.filled.failed} failed`,
     formatMountStats(store),
+    `failures that other sources made up for: ${counts(sources.failures)}; ${sources.hedges} questions went to a second one because the first was slow`,
     '',
   ].join('\n')
 }

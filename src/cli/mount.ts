@@ -125,7 +125,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     directories: stores.directories,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
-    sources: storeAddresses(options),
+    sources: stores.labels,
     logger,
     recorder,
     profile,
@@ -144,7 +144,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
-  const report = (format: StatsFormat) => process.stderr.write(renderStats(format, mount.stats, tree.stats))
+  const report = (format: StatsFormat) =>
+    process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)

@@ -2,8 +2,9 @@
  * Progress of long work on standard error: one line that is redrawn on a terminal, a plain line every few seconds
  * elsewhere. Standard output is never touched.
  */
+
+import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { formatBytes } from '../support/format.ts'
-import type { IngestProgress } from '../transfer/source.ts'
 
 const REDRAW_MS = 100
 const PLAIN_LINE_MS = 5_000

@@ -1,4 +1,5 @@
 import { StoreError } from '../support/errors.ts'
+import { withoutSecrets } from '../support/secrets.ts'
 
 /** A gRPC peer as an address names it (spec §2.7). */
 export interface GrpcAddress {
@@ -85,5 +86,5 @@ function parseTls(text: string, url: URL, secure: boolean): GrpcTlsFiles | undef
 }
 
 function invalid(text: string, why: string): StoreError {
-  return new StoreError('invalid-argument', `invalid address ${text}: ${why}`)
+  return new StoreError('invalid-argument', `invalid address ${withoutSecrets(text)}: ${why}`)
 }

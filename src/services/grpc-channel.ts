@@ -13,6 +13,7 @@ import {
   GRPC_RECONNECT_MS_MIN,
   GRPC_WINDOW_BYTES,
 } from '../support/limits.ts'
+import { withoutSecrets } from '../support/secrets.ts'
 import { parseGrpcAddress } from './grpc-address.ts'
 import { GrpcCall } from './grpc-call.ts'
 import { Circuit } from './grpc-circuit.ts'
@@ -70,7 +71,7 @@ export async function openGrpcChannel(
   const { text, target, tls, tokenFile, waitConnect } = parseGrpcAddress(address)
   const security = channelCredentials(tls)
   const channel = new PeerChannel(
-    text,
+    withoutSecrets(text),
     callCredentials(tokenFile),
     new Channel(target, security, OPTIONS),
     new Channel(target, security, UPLOAD_OPTIONS),

@@ -20,6 +20,13 @@ export interface SourceSetOptions {
   /** A source that says nothing for this long counts as failed. */
   readonly timeoutMs?: number
   readonly logger?: Logger
+  readonly metrics?: SourceMetrics | undefined
+}
+
+/** Hears of each thing that is counted. */
+export interface SourceMetrics {
+  failed(source: string): void
+  hedged(): void
 }
 
 export interface Answer<S, T> {
@@ -52,6 +59,7 @@ export class SourceSet<S> {
   readonly sources: readonly Source<S>[]
   readonly timeoutMs: number
   readonly #logger: Logger
+  readonly #metrics: SourceMetrics | undefined
   readonly #latencies = new Map<Source<S>, Latencies>()
   readonly #failures = new Map<string, number>()
   readonly #loggedAt = new Map<string, number>()
@@ -63,6 +71,7 @@ export class SourceSet<S> {
     this.sources = sources
     this.timeoutMs = options.timeoutMs ?? SOURCE_MS_MAX
     this.#logger = options.logger ?? silentLogger
+    this.#metrics = options.metrics
     for (const source of sources) this.#latencies.set(source, new Latencies())
   }
 
@@ -94,6 +103,7 @@ export class SourceSet<S> {
   /** Takes note of a failure that was survived. */
   failed(source: Source<S>, error: unknown): void {
     this.#failures.set(source.name, (this.#failures.get(source.name) ?? 0) + 1)
+    this.#metrics?.failed(source.name)
     const now = performance.now()
     // One line a minute: a source that is gone fails thousands of times.
     if (now - (this.#loggedAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < SOURCE_FAULT_LOG_MS) return
@@ -116,6 +126,7 @@ export class SourceSet<S> {
   hedged(): void {
     this.#allowance--
     this.#hedges++
+    this.#metrics?.hedged()
   }
 }
 

@@ -214,6 +214,8 @@ export const WRITE_BACK_UPLOADS_MAX = 8
 export const WRITE_BACK_RETRY_MS_MIN = 1_000
 /** … up to this. */
 export const WRITE_BACK_RETRY_MS_MAX = 30_000
+/** A command that ends waits for its queue until nothing was sent for so long: an attempt and the pauses before three more. */
+export const WRITE_BACK_STALL_MS_MAX = 15_000
 /** What a blob cache on disk may take unless told otherwise. */
 export const DISK_CACHE_BYTES = 10 * 1024 * MiB
 /** Eviction goes on until this share of the limit is left. */
@@ -397,8 +399,8 @@ export const MOUNT_CHUNK_CACHE_BYTES = 64 * MiB
 export const MOUNT_CHUNK_LISTS_MAX = 200_000
 /** Decoded directories kept for the mount, counted in entries. What was dropped is fetched again when needed. */
 export const MOUNT_DIRECTORY_CACHE_ENTRIES = 200_000
-/** Read-ahead of a file that is read in order. */
-export const MOUNT_READ_AHEAD_BYTES = 4 * MiB
+/** Read-ahead of a file that is read in order: what is on its way at 400 MB/s and 20 ms of latency. */
+export const MOUNT_READ_AHEAD_BYTES = 8 * MiB
 /** Read-ahead begins with this much, once a file has been read in order, and doubles. */
 export const MOUNT_READ_AHEAD_BYTES_MIN = 512 * KiB
 /** Files whose reading order is remembered. */

@@ -3,10 +3,10 @@ import type { SizeFormula } from '../model/castore/directory.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import type { PathMetadata } from '../model/nix/reference-graph.ts'
 import { STORE_DIR } from '../model/nix/store-path.ts'
+import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import type { CopyJob } from './copy-paths.ts'
 import type { Castore, TreeCopier } from './copy-tree.ts'
 import { ingestTree } from './ingest-tree.ts'
-import type { IngestProgress } from './source.ts'
 
 /** Contents come from another castore. */
 export function castoreJob(copier: TreeCopier, { node, ...metadata }: PathInfo): CopyJob {

@@ -5,11 +5,10 @@ import type { PathInfo } from '../model/nix/path-info.ts'
 import { narStorePath } from '../model/nix/store-path-calculation.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
-import type { NarCalculation, PathInfoService } from '../services/pathinfos/interface.ts'
+import type { IngestProgress, NarCalculation, PathInfoService } from '../services/pathinfos/interface.ts'
 import { utf8 } from '../support/bytes.ts'
 import type { Call } from '../support/call.ts'
 import { ingestTree } from './ingest-tree.ts'
-import type { IngestProgress } from './source.ts'
 
 export interface ImportServices {
   readonly blobs: BlobService

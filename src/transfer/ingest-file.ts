@@ -2,13 +2,14 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 import type { Digest } from '../model/castore/digest.ts'
 import type { FileNode } from '../model/castore/node.ts'
+import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { printable } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { READ_BUFFER_BYTES, READ_ON_SPOT_BYTES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
 import type { ReadPace } from '../support/read-pace.ts'
 import type { BlobUploader } from './blob-uploader.ts'
-import { type IngestProgress, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
+import { OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 
 const OWNER_EXECUTE = 0o100n
 

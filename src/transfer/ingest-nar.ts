@@ -13,7 +13,7 @@ import { NarParser } from '../model/nar/parser.ts'
 import type { ContentAddress } from '../model/nix/content-address.ts'
 import type { BlobService, BlobWriter } from '../services/blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
-import type { IngestedNar, IngestNarOptions, NarProgress } from '../services/pathinfos/interface.ts'
+import type { IngestedNar, IngestNarOptions, IngestProgress } from '../services/pathinfos/interface.ts'
 import { concatBytes, printable, utf8 } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
@@ -73,7 +73,7 @@ class NarIngest {
   readonly #directories: DirectoryService
   readonly #signal: AbortSignal
   readonly #sizeFormula: SizeFormula
-  readonly #progress: NarProgress | undefined
+  readonly #progress: IngestProgress | undefined
   readonly #open: OpenDirectory[] = []
   readonly #turn = new Turn(NAR_TURN_MS_MAX)
   #openBytes = 0
@@ -248,14 +248,14 @@ const SLASH = utf8('/')
 class Uploads {
   readonly #uploader: BlobUploader
   readonly #controller: AbortController
-  readonly #progress: NarProgress | undefined
+  readonly #progress: IngestProgress | undefined
   readonly #places = new Semaphore(NAR_UPLOADS_MAX)
   readonly #running = new Set<Promise<void>>()
   /** Gives back what was reserved for the blob that is being read. */
   #release: (() => void) | undefined
   failure: StoreError | undefined
 
-  constructor(blobs: BlobService, controller: AbortController, progress: NarProgress | undefined) {
+  constructor(blobs: BlobService, controller: AbortController, progress: IngestProgress | undefined) {
     this.#uploader = new BlobUploader(blobs)
     this.#controller = controller
     this.#progress = progress

@@ -13,6 +13,7 @@ import { pathComponent } from '../model/castore/path-component.ts'
 import { symlinkTarget } from '../model/castore/symlink-target.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
+import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { concatBytes, printable, utf8 } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
@@ -21,7 +22,7 @@ import { INGEST_FILES_MAX, TREE_DEPTH_MAX } from '../support/limits.ts'
 import { ReadPace, readPaceOf } from '../support/read-pace.ts'
 import { BlobUploader } from './blob-uploader.ts'
 import { ingestFile } from './ingest-file.ts'
-import { type IngestProgress, sourceError } from './source.ts'
+import { sourceError } from './source.ts'
 
 export interface IngestOptions extends Call {
   /** How sub-directory sizes are written (DESIGN §3.4). */

@@ -5,13 +5,6 @@ import { StoreError, systemCode } from '../support/errors.ts'
 /** Never follow a symlink, nor wait for a writer, where a file was a moment ago. */
 export const OPEN_SOURCE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-export interface IngestProgress {
-  /** Bytes of a file were read from the source. */
-  read(bytes: number): void
-  /** A file's contents are stored. */
-  file(): void
-}
-
 /** A system error on the tree that is imported, as a StoreError that names the path. */
 export function sourceError(doing: string, path: Uint8Array, error: unknown): StoreError {
   if (error instanceof StoreError) return error

@@ -7,6 +7,7 @@ import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
 import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
+import { benchStore } from './store.ts'
 
 const BENCHES: Record<string, () => Promise<void>> = {
   copy: benchCopy,
@@ -15,6 +16,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   nar: benchNar,
   pages: benchPages,
   screenshots: takeScreenshots,
+  store: benchStore,
 }
 
 const name = process.argv[2] ?? ''

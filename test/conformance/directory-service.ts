@@ -21,9 +21,10 @@ import { type Case, type Make, runCases } from './suite.ts'
 export interface DirectoryServiceProperties {
   /**
    * `any`: `put` takes a directory with sub-directories. `leaves`: it refuses one with `invalid-argument`, as whole
-   * closures are stored only.
+   * closures are stored only. `forgotten`: as `any`, but what is there may be dropped again, so that a closure with a
+   * hole is nothing to wonder about.
    */
-  readonly singlePuts: 'any' | 'leaves'
+  readonly singlePuts: 'any' | 'leaves' | 'forgotten'
 }
 
 export function directoryServiceSuite(
@@ -390,23 +391,37 @@ export const directoryServiceCases: readonly Case<DirectoryService>[] = [
   ...abortCases,
 ]
 
+const oneByOne: Case<DirectoryService> = {
+  title: 'stores a closure directory by directory',
+  async run(directories) {
+    for (const directory of [A, B, D]) await directories.put(directory)
+    assert.deepEqual(await recursive(directories, D.digest), digestsOf([D, A, B]))
+  },
+}
+
 export const singlePutCases: Readonly<
   Record<DirectoryServiceProperties['singlePuts'], readonly Case<DirectoryService>[]>
 > = {
   any: [
-    {
-      title: 'stores a closure directory by directory',
-      async run(directories) {
-        for (const directory of [A, B, D]) await directories.put(directory)
-        assert.deepEqual(await recursive(directories, D.digest), digestsOf([D, A, B]))
-      },
-    },
+    oneByOne,
     {
       title: 'calls a closure with a hole corrupt, not absent or complete',
       async run(directories) {
         await directories.put(D)
         await directories.put(A)
         await assertFails(recursive(directories, D.digest), 'corrupt')
+      },
+    },
+  ],
+  forgotten: [
+    oneByOne,
+    {
+      title: 'has either all of a closure or nothing',
+      async run(directories) {
+        await directories.put(D)
+        await directories.put(A)
+        assert.deepEqual(await recursive(directories, D.digest), [])
+        assert.ok(await directories.get(A.digest))
       },
     },
   ],

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { PathInfo } from '../../src/model/nix/path-info.ts'
 import { cacheBlobService } from '../../src/services/blobs/cache.ts'
 import { combinedBlobService } from '../../src/services/blobs/combined.ts'
 import { openDiskCache } from '../../src/services/blobs/disk-cache.ts'
@@ -29,11 +30,13 @@ import { lruPathInfoService } from '../../src/services/pathinfos/lru.ts'
 import { memoryPathInfoService } from '../../src/services/pathinfos/memory.ts'
 import { priorityPathInfoService } from '../../src/services/pathinfos/priority.ts'
 import { readOnlyPathInfoService } from '../../src/services/pathinfos/read-only.ts'
+import { signingPathInfoService } from '../../src/services/pathinfos/signing.ts'
 import { writeBackPathInfoService } from '../../src/services/pathinfos/write-back.ts'
 import { writeThroughPathInfoService } from '../../src/services/pathinfos/write-through.ts'
 import { type Source, SourceSet } from '../../src/services/source-set.ts'
 import { openWriteQueue, type WriteQueue } from '../../src/services/write-queue.ts'
 import { makePathInfo } from '../support/path-infos.ts'
+import { makeSigningKey } from '../support/signing-keys.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { blobServiceSuite } from './blob-service.ts'
 import { directoryServiceSuite } from './directory-service.ts'
@@ -184,6 +187,12 @@ const directoryLayers: Readonly<Record<string, (sides: Two<DirectoryService>) =>
     writeThroughDirectoryService(cacheDirectoryService(near, far, set), near, far, set),
 }
 
+directoryServiceSuite(
+  'directory service: lru',
+  nothingToClean(() => verifyingDirectoryService(lruDirectoryService(100_000), 'lru')),
+  { singlePuts: 'forgotten' },
+)
+
 for (const [name, layer] of Object.entries(directoryLayers))
   directoryServiceSuite(
     `directory service: ${name}`,
@@ -206,8 +215,33 @@ function infoPutTo(reads: PathInfoService, writes: PathInfoService): PathInfoSer
   }
 }
 
+/** What is signed differs from what was put by just that. */
+function unsigned(base: PathInfoService, keyName: string): PathInfoService {
+  const without = (pathInfo: PathInfo): PathInfo => {
+    const others = pathInfo.signatures.filter((signature) => signature.keyName !== keyName)
+    assert.equal(others.length, pathInfo.signatures.length - 1, 'signed once')
+    return { ...pathInfo, signatures: others }
+  }
+  return {
+    async get(hash, call) {
+      const found = await base.get(hash, call)
+      return found && without(found)
+    },
+    put: async (pathInfo, call) => without(await base.put(pathInfo, call)),
+    async *list(call) {
+      for await (const pathInfo of base.list(call)) yield without(pathInfo)
+    },
+  }
+}
+
 const pathInfoLayers: Readonly<Record<string, (sides: Two<PathInfoService>) => PathInfoService>> = {
   lru: () => lruPathInfoService(100_000),
+  'keyfile-signing, less its own signatures': ({ near }) => {
+    const name = 'layers-1'
+    return unsigned(signingPathInfoService(near.service, [makeSigningKey(name)]), name)
+  },
+  'cache, written to far': ({ near, far, set }) =>
+    infoPutTo(cachePathInfoService(near, far, set), far.service),
   'read-only, written below': ({ near }) =>
     infoPutTo(readOnlyPathInfoService(near.service, 'near'), near.service),
   'priority, written to the second': ({ far, set }) => infoPutTo(priorityPathInfoService(set), far.service),

@@ -189,6 +189,32 @@ describe('a cache folder', () => {
     for (const each of [SMALL, LARGE]) await expectReads(blobs, each)
   })
 
+  it('forgets a list that far told once and does not stand by', async () => {
+    await using dir = await tempDir()
+    const { far, blobs } = await setUp(dir.path)
+    const digest = await store(far, LARGE)
+    const right = (await far.chunks(digest))!
+    const { chunks } = far
+    far.chunks = async () => right.with(3, { ...right[3]!, digest: Digest.of(SMALL) })
+    await blobs.chunks(digest)
+    far.chunks = chunks
+    await expect(expectReads(blobs, LARGE)).rejects.toMatchObject({ code: 'corrupt' })
+    await expectReads(blobs, LARGE)
+  })
+
+  it('keeps what it has of a blob of which far lost a part', async () => {
+    await using dir = await tempDir()
+    const { far, blobs } = await setUp(dir.path)
+    const list = await blobs.chunks(await store(far, LARGE))
+    await readBlob(blobs, list![0]!.digest)
+    const { openRead } = far
+    far.openRead = async () => undefined
+    await expect(readBlob(blobs, list![1]!.digest)).rejects.toMatchObject({ code: 'corrupt' })
+    await readBlob(blobs, list![0]!.digest)
+    far.openRead = openRead
+    await readByChunks(blobs, LARGE)
+  })
+
   it('makes no blob of right chunks that are not its own', async () => {
     await using dir = await tempDir()
     const { far, blobs, cache } = await setUp(dir.path)

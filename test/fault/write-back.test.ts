@@ -121,7 +121,7 @@ describe('write-back', () => {
     expect(promised.length).toBeGreaterThan(0)
     {
       await using stores = await openStores({ blobs: '', directories: '', pathInfos: '', composition: file })
-      await stores.drained!({ signal: AbortSignal.timeout(60_000) })
+      await stores.uploads!.drained({ signal: AbortSignal.timeout(60_000) })
     }
     expect(await farPaths(dir.path)).toEqual(expect.arrayContaining(promised))
   })

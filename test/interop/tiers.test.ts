@@ -101,6 +101,28 @@ describe.skipIf(reason)(title, () => {
     expect(svg).toMatch(/^<svg [^>]*>[\s\S]*<\/svg>\n$/)
   })
 
+  test('an import that writes behind ends when far has it', async () => {
+    const behind = join(folder, 'behind.toml')
+    const layer = (role: string, near: string, far: string) =>
+      `[${role}.root]\ntype = "write-back"\nnear = "${near}"\nfar = "${far}"\nqueue = "${folder}/queue.lmdb"\n`
+    const objects = (name: string) => `objectstore+file://${folder}/${name}`
+    await writeFile(
+      behind,
+      layer('blobservices', objects('behind-near'), objects('behind-far')) +
+        layer('directoryservices', objects('behind-near'), objects('behind-far')) +
+        layer('pathinfoservices', `lmdb://${folder}/behind-near.lmdb`, `lmdb://${folder}/behind-far.lmdb`),
+    )
+    const imported = await run(TVIX_STORE, ['import', '--store-composition', behind, source])
+    expect(imported.stderr).toMatch(/uploaded \d+ objects/)
+    const far = [
+      `--blob-service-addr=${objects('behind-far')}`,
+      `--directory-service-addr=${objects('behind-far')}`,
+      `--path-info-service-addr=lmdb://${folder}/behind-far.lmdb`,
+    ]
+    const listed = await runOk(TVIX_STORE, ['ls', '-R', ...far, imported.stdout.trim()])
+    expect(listed).not.toBe('')
+  })
+
   test('a mistake in the file is told with its line, and the exit code of bad input', async () => {
     const broken = join(folder, 'broken.toml')
     await writeFile(broken, '[blobservices.root]\ntype = "memory"\ncolour = "red"\n')

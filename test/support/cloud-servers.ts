@@ -13,6 +13,10 @@ import { tempDir } from './temp-dir.ts'
 /** A server that really speaks the protocol of a cloud, on loopback. */
 export interface CloudServer extends AsyncDisposable {
   readonly port: number
+  /** Sends a signal; those that end it are waited for. What it stored stays, unless that was in its memory. */
+  signal(signal: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
+  /** Starts it once more, at the same port. */
+  restart(): Promise<void>
 }
 
 export type Startable = { readonly start: () => Promise<CloudServer> } | { readonly missing: string }
@@ -106,7 +110,27 @@ async function serve(
   args: (port: number) => readonly string[] | Promise<readonly string[]>,
 ): Promise<CloudServer> {
   const port = await freePort()
-  const child = spawn(command, await args(port), { stdio: ['ignore', 'ignore', 'pipe'], cwd: dir.path })
+  const all = await args(port)
+  let server = await startServer(dir.path, command, all, port)
+  return {
+    port,
+    async signal(signal) {
+      server.child.kill(signal)
+      if (signal === 'SIGKILL' || signal === 'SIGTERM') await server.exited
+    },
+    async restart() {
+      server = await startServer(dir.path, command, all, port)
+    },
+    async [Symbol.asyncDispose]() {
+      server.child.kill('SIGKILL')
+      await server.exited
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function startServer(folder: string, command: string, args: readonly string[], port: number) {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder })
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     log = (log + text).slice(-10_000)
@@ -114,14 +138,7 @@ async function serve(
   const exited = once(child, 'exit')
   await until(async () => child.exitCode !== null || (await accepts(port)))
   if (child.exitCode !== null) throw new Error(`${command} did not start:\n${log}`)
-  return {
-    port,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL')
-      await exited
-      await dir[Symbol.asyncDispose]()
-    },
-  }
+  return { child, exited }
 }
 
 /** User and group, on every Linux. */

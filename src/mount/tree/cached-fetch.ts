@@ -81,6 +81,11 @@ export class CachedFetch<V extends object> {
     return result
   }
 
+  /** For what turned out not to be right. */
+  drop(key: string): void {
+    this.#cache.delete(key)
+  }
+
   /** Keeps what came by another way. */
   keep(key: string, value: V): void {
     if (!this.#cache.has(key)) this.#cache.set(key, value)

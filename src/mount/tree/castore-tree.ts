@@ -280,7 +280,7 @@ class LazyTree implements CastoreTree {
     if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
-    if (ahead) this.#files.prefetch(file, ahead)
+    if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     return this.#locate(inode, pieces)
   }
 

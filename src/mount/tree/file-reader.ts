@@ -92,16 +92,17 @@ export class FileReader {
 
   /**
    * Starts to fetch the chunks of `range` unless that would take more than half of the slots: reads come
-   * first. Failures are nobody's concern here: whoever reads the chunk meets them again.
+   * first. Failures are nobody's concern here: whoever reads the chunk meets them again. Returns up to where it did.
    */
-  prefetch(file: FileContents, range: Range): void {
+  prefetch(file: FileContents, range: Range): number {
     const list = this.#knownList(file)
-    if (!list) return
+    if (!list) return range.start
     const last = list.indexAt(range.end - 1)
     for (let index = list.indexAt(range.start); index <= last; index++) {
-      if (this.#prefetching >= this.#options.fetchesMax / 2) return
+      if (this.#prefetching >= this.#options.fetchesMax / 2) return Math.max(range.start, list.start(index))
       this.#prefetchChunk(this.#wanted(file, list, index))
     }
+    return range.end
   }
 
   /** Fetches the chunks of `range`, and the list of them. Throws what the first of them that fails does. */
@@ -217,6 +218,8 @@ export class FileReader {
     } catch (error) {
       throw sourceFailure(what, source, error)
     }
+    // Nothing proves a list but its chunks: the next read asks for it again.
+    this.#lists.drop(contentKey(file))
     throw missing(what, source)
   }
 }

@@ -58,6 +58,12 @@ export class ReadAhead {
     return { start: from, end: to }
   }
 
+  /** Of what `next` said, only this much was begun; the rest is said again. */
+  reached(inode: InodeNumber, end: number): void {
+    const progress = this.#files.peek(inode)
+    if (progress) progress.ahead = Math.min(progress.ahead, end)
+  }
+
   forget(inode: InodeNumber): void {
     this.#files.delete(inode)
   }

@@ -211,9 +211,13 @@ class CacheBlobService implements BlobService {
       for await (const chunk of this.#chunkStream(list, call)) {
         await copy?.write(chunk)
         // The copy first: whoever has read the last piece finds the blob near.
-        if (++complete === list.length) await copy?.close()
+        if (++complete === list.length && copy && !(await copy.close())) this.#lists.delete(digest.key)
         yield chunk
       }
+    } catch (error) {
+      // Nothing proves a list but what comes of it: one that leads nowhere is asked for again.
+      if (StoreError.from(error).code === 'corrupt') this.#lists.delete(digest.key)
+      throw error
     } finally {
       await copy?.abort()
       if (copy) this.#assembling.delete(digest.key)

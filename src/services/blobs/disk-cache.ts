@@ -317,11 +317,13 @@ class DiskBlobCache implements DiskCache {
   async #fetchChunk(layout: Layout, index: number, call: Call): Promise<Uint8Array> {
     const { digest, size } = layout.chunks[index]!
     const chunk = await readBlob(this.#far.service, digest, size, call)
-    if (!chunk)
+    if (!chunk) {
+      await this.#doubt(layout, call)
       throw new StoreError(
         'corrupt',
         `${this.#far.name} lists chunk ${digest} of blob ${layout.digest}, but does not have it`,
       )
+    }
     await this.#try(async () => {
       if (this.#refused.has(layout.digest.key)) return
       await this.#folder.fillChunk(layout, index, chunk)
@@ -329,6 +331,20 @@ class DiskBlobCache implements DiskCache {
       if (layout.isFilled) this.#inBackground(this.#complete(layout))
     })
     return chunk
+  }
+
+  /** Nothing proves a list of chunks but what comes of it: one that far no longer stands by is forgotten. */
+  async #doubt(layout: Layout, call: Call): Promise<void> {
+    const told = await this.#far.service.chunks(layout.digest, call)
+    const isSame =
+      told?.length === layout.chunks.length &&
+      told.every(({ digest, size }, index) => {
+        const known = layout.chunks[index]!
+        return digest.equals(known.digest) && size === known.size
+      })
+    if (isSame) return
+    this.#forgetPlaces(layout)
+    await this.#spoilt(layout.digest)
   }
 
   /** Proves that the chunks are the blob, and makes a plain file of them. */

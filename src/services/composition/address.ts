@@ -1,10 +1,10 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { StoreError } from '../../support/errors.ts'
+import { withoutSecrets } from '../../support/secrets.ts'
 import { type BigtableAddress, parseBigtableUrl } from '../bigtable-address.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
 import { BUCKET_SCHEMES, type BucketAddress, parseBucketUrl } from '../objects/bucket-address.ts'
 import { type NixHttpAddress, parseNixHttpAddress } from '../pathinfos/nix-http-address.ts'
-import { withoutSecrets } from './secrets.ts'
 
 /** Which of the three services an address is for: each has backends of its own (spec §3.1). */
 export type Role = 'blobs' | 'directories' | 'pathInfos'
@@ -127,7 +127,11 @@ function splitScheme(role: Role, text: string): { scheme: string; rest: string }
 function absolutePath(role: Role, text: string, rest: string): string {
   const { host, path } = splitPath(role, text, rest)
   if (host !== '')
-    throw invalid(role, text, `${host} stands in the place of a host; three slashes begin a path`)
+    throw invalid(
+      role,
+      text,
+      `${host.replace(/^.*@/, '')} stands in the place of a host; three slashes begin a path`,
+    )
   if (!path.startsWith('/')) throw invalid(role, text, 'the path must be absolute')
   if (/^\/+$/.test(path)) throw invalid(role, text, 'the path is missing')
   return path
@@ -168,6 +172,6 @@ function unsupported(text: string): StoreError {
 function redbIsNotOurs(text: string): StoreError {
   return new StoreError(
     'unimplemented',
-    `${text}: redb files belong to the Rust implementation; use lmdb:///path instead. To take the data along, serve the file with the Rust tvix-store and copy it over gRPC`,
+    `${withoutSecrets(text)}: redb files belong to the Rust implementation; use lmdb:///path instead. To take the data along, serve the file with the Rust tvix-store and copy it over gRPC`,
   )
 }

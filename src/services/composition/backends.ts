@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { silentLogger } from '../../support/log.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
 import type { BigtableTable } from '../bigtable-table.ts'
 import type { BlobService } from '../blobs/interface.ts'
@@ -14,6 +15,7 @@ import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
+import type { LeftOut } from '../pathinfos/stored.ts'
 import type { StoreAddress, SubstitutingAddress } from './address.ts'
 import type { Castore, StoreSettings, Stores } from './stores.ts'
 
@@ -26,6 +28,14 @@ export interface Surroundings extends StoreSettings {
 export interface OpenPathInfos {
   readonly pathInfos: PathInfoService
   readonly narCalculation?: NarCalculation
+}
+
+/** Never silently: a line for each listing, and a count. */
+function leftOutOf(source: string, { logger = silentLogger, metrics }: StoreSettings): LeftOut {
+  return (count, first) => {
+    metrics?.leftOut(source, count)
+    logger.warn({ count, err: first }, 'a listing left out path infos that do not decode')
+  }
 }
 
 /**
@@ -85,11 +95,13 @@ export class Backends implements AsyncDisposable {
       }
       case 'lmdb': {
         const { openLmdbPathInfoService } = await import('../pathinfos/lmdb.ts')
-        return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+        const table = await openLmdbPathInfoService(address.path, leftOutOf(address.path, around))
+        return { pathInfos: this.#opened.use(table) }
       }
       case 'bigtable': {
         const { bigtablePathInfoService } = await import('../pathinfos/bigtable.ts')
-        return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
+        const table = await this.#table(address.bigtable)
+        return { pathInfos: bigtablePathInfoService(table, leftOutOf(address.bigtable.table, around)) }
       }
       default:
         return { pathInfos: memoryPathInfoService() }

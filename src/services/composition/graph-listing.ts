@@ -1,5 +1,5 @@
+import { shownValue } from '../../support/secrets.ts'
 import type { Graph, GraphNode, Origin } from './graph.ts'
-import { shownValue } from './secrets.ts'
 
 /** One node of a graph for people and scripts: without secrets, and with references by label. */
 export interface ListedNode {

@@ -1,4 +1,5 @@
 import { withContext } from '../../support/errors.ts'
+import { withoutSecrets } from '../../support/secrets.ts'
 import { parseAddress, parsePathInfoAddress, type Role, type StoreAddress } from './address.ts'
 import {
   invalid,
@@ -9,8 +10,7 @@ import {
   type WrittenInstance,
 } from './composition-file.ts'
 import { checkFields, type FieldValues, readQuery, type Setting } from './fields.ts'
-import { KINDS, type Kind, rolesOf } from './kinds.ts'
-import { withoutSecrets } from './secrets.ts'
+import { KINDS, type Kind, type LayerKind, rolesOf } from './kinds.ts'
 import type { BlobCacheFolder, StoreAddresses } from './stores.ts'
 
 /** Who said so. */
@@ -194,7 +194,10 @@ class GraphBuilder {
         texts.map((text) => this.#reference(role, text, origin, chain)),
       )
     }
-    if (!('address' in kind)) return { ...head, fields: values.settings, references, address: undefined }
+    if (!('address' in kind)) {
+      refuseVolatile(head, kind, references)
+      return { ...head, fields: values.settings, references, address: undefined }
+    }
     const plain = new Map([...values.settings].map(([name, { value }]) => [name, value]))
     return this.#backend(head, kind.address(plain), values.settings, references)
   }
@@ -215,6 +218,27 @@ class GraphBuilder {
     if (!references.has('directory_service')) references.set('directory_service', [this.#root('directories')])
     return { ...head, fields, references, address }
   }
+}
+
+/** What is acknowledged and only in memory would be lost with the process, before it was sent. */
+function refuseVolatile(
+  { label, origin, kind: type }: Pick<GraphNode, 'label' | 'origin' | 'kind'>,
+  { durable }: LayerKind,
+  references: GraphNode['references'],
+): void {
+  if (durable === undefined) return
+  const side = references.get(durable)?.find(isVolatile)
+  if (side)
+    throw blamed(
+      origin,
+      `${label}: ${type} needs a ${durable} that survives this process, and ${side.label} is in memory: what is written there would be lost before it is sent; name an lmdb: or objectstore+file: address`,
+    )
+}
+
+function isVolatile({ kind, address, references }: GraphNode): boolean {
+  if (address) return address.kind === 'memory' || address.kind === 'object-memory'
+  const { writesTo } = KINDS[kind] as LayerKind
+  return kind === 'lru' || (writesTo !== undefined && (references.get(writesTo) ?? []).some(isVolatile))
 }
 
 function kindOf({ role, name, type, place }: WrittenInstance): Kind {

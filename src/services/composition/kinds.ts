@@ -87,6 +87,8 @@ export interface LayerKind extends Layers {
   readonly fields: Readonly<Record<string, Field>>
   /** The field that names the side which writes go to in the end. */
   readonly writesTo?: string
+  /** The field that names the side which must still have tomorrow what is written to it now. */
+  readonly durable?: string
 }
 
 /** How a kind is built, for each role that it can have. */
@@ -207,6 +209,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'write-back': {
     fields: { near: REFERENCE, far: REFERENCE, queue: REQUIRED, ...TIMEOUT },
     writesTo: 'far',
+    durable: 'near',
     blobs: async ({ source, set, queue }) => {
       const [near, far] = [source('near'), source('far')]
       return writeBackBlobService(priorityBlobService(set([near, far])), near, far, await queue())

@@ -1,6 +1,8 @@
 import { ERROR_TABLE, StoreError } from '../../support/errors.ts'
 import { Counter, Histogram, type Labels, type Metric } from '../../support/metrics.ts'
 
+import type { SourceMetrics } from '../source-set.ts'
+
 /** Seconds: from a look into memory to the listing of a large store. */
 const SECONDS = [0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1, 5, 30]
 
@@ -30,8 +32,34 @@ export class LayerMetrics {
   )
   readonly #bytes = new Counter('tvix_store_service_bytes_total', 'Bytes of blobs that were read or written.')
 
+  readonly #sourceFailures = new Counter(
+    'tvix_store_source_failures_total',
+    'Failures of a source that a layer over several survived, or tried to, by layer and source.',
+  )
+  readonly #hedges = new Counter(
+    'tvix_store_hedged_requests_total',
+    'Questions that went to a second source because the first was slower than it usually is.',
+  )
+  readonly #undecodable = new Counter(
+    'tvix_store_path_infos_undecodable_total',
+    'Stored path infos that a listing left out because they do not decode.',
+  )
+
   get all(): readonly Metric[] {
-    return [this.#calls, this.#seconds, this.#bytes]
+    const sources = [this.#sourceFailures, this.#hedges]
+    return [this.#calls, this.#seconds, this.#bytes, ...sources, this.#undecodable]
+  }
+
+  /** For the sources of one layer. */
+  sources(layer: string): SourceMetrics {
+    return {
+      failed: (source) => this.#sourceFailures.add({ layer, source }),
+      hedged: () => this.#hedges.add({ layer }),
+    }
+  }
+
+  leftOut(source: string, pathInfos: number): void {
+    this.#undecodable.add({ source }, pathInfos)
   }
 
   /** What counts the calls of one method. Make it once: it keeps the labels, which cost more than the counting. */

@@ -1,11 +1,10 @@
-import type { Call } from '../../support/call.ts'
 import { withContext } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import type { NarCalculation } from '../pathinfos/interface.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
-import { type Source, SourceSet } from '../source-set.ts'
+import { type Source, SourceSet, type SourceStats } from '../source-set.ts'
 import { openWriteQueue, type WriteQueue } from '../write-queue.ts'
 import type { Role } from './address.ts'
 import { Backends } from './backends.ts'
@@ -14,7 +13,7 @@ import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from '
 import type { LayerMetrics, LayerName } from './layer-metrics.ts'
 import { measuredBlobService, measuredDirectoryService, measuredPathInfoService } from './measured.ts'
 import { readGraph } from './read-graph.ts'
-import type { OpenLocalFile, StoreAddresses, StoreSettings, Stores } from './stores.ts'
+import type { OpenLocalFile, StoreAddresses, StoreSettings, Stores, Uploads } from './stores.ts'
 
 export type { Castore, NarTransfer, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
@@ -36,9 +35,6 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const pathInfos = await opening.service('pathInfos', graph.pathInfos)
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
   const queues = await opening.queues()
-  const drained = async (call?: Call) => {
-    for (const queue of queues) await queue.drained(call)
-  }
   const openLocalFile = opening.localFiles.get(graph.blobs)
   const opened = backends.keep()
   const { metrics } = settings
@@ -49,9 +45,26 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
     ...(openLocalFile && { openLocalFile }),
-    ...(queues.length > 0 && { drained }),
+    ...(queues.length > 0 && { uploads: uploadsOf(queues) }),
+    sources: () => opening.sourceStats(),
     describe: graph.describe,
+    labels: {
+      blobs: graph.blobs.label,
+      directories: graph.directories.label,
+      pathInfos: graph.pathInfos.label,
+    },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+function uploadsOf(queues: readonly WriteQueue[]): Uploads {
+  return {
+    get waiting() {
+      return queues.reduce((sum, { length }) => sum + length, 0)
+    },
+    async drained(call) {
+      for (const queue of queues) await queue.drained(call)
+    },
   }
 }
 
@@ -87,10 +100,23 @@ class GraphOpening {
   readonly #settings: StoreSettings
   readonly #queues = new Map<string, Promise<WriteQueue>>()
   readonly #opened = new Map<GraphNode, Promise<unknown>>()
+  readonly #sets: SourceSet<unknown>[] = []
 
   constructor(backends: Backends, settings: StoreSettings) {
     this.#backends = backends
     this.#settings = settings
+  }
+
+  /** Of all layers together. */
+  sourceStats(): SourceStats {
+    const failures: Record<string, number> = {}
+    let hedges = 0
+    for (const { stats } of this.#sets) {
+      hedges += stats.hedges
+      for (const [name, count] of Object.entries(stats.failures))
+        failures[name] = (failures[name] ?? 0) + count
+    }
+    return { failures, hedges }
   }
 
   /** Of the layers that write behind. */
@@ -170,11 +196,16 @@ class GraphOpening {
     const logger = this.#settings.logger ?? silentLogger
     const value = (field: string) => node.fields.get(field)?.value
     const timeout = value('timeout') as number | undefined
-    const options = timeout === undefined ? { logger } : { logger, timeoutMs: timeout * 1000 }
+    const metrics = this.#settings.metrics?.sources(node.label)
+    const options = { logger, metrics, ...(timeout !== undefined && { timeoutMs: timeout * 1000 }) }
     return {
       source: (field) => sources.get(field)![0]!,
       sources: (field) => sources.get(field)!,
-      set: (all) => new SourceSet(all, options),
+      set: (all) => {
+        const set = new SourceSet(all, options)
+        this.#sets.push(set)
+        return set
+      },
       text: (field) => value(field) as string,
       count: (field) => value(field) as number | undefined,
       queue: () => this.#queue(value('queue') as string, logger),

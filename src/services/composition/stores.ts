@@ -14,6 +14,8 @@ import type {
   NarCalculation,
   PathInfoService,
 } from '../pathinfos/interface.ts'
+import type { SourceStats } from '../source-set.ts'
+import type { Role } from './address.ts'
 import type { LayerMetrics } from './layer-metrics.ts'
 
 export interface StoreAddresses {
@@ -45,6 +47,13 @@ export interface NarTransfer {
   copyCastore(from: Castore, to: Castore, node: Node, options: CopyCastoreOptions): Promise<IngestedNar>
 }
 
+/** What near has and far does not have yet. */
+export interface Uploads {
+  readonly waiting: number
+  /** Resolves when there is nothing more; rejects when the call is aborted. */
+  drained(call?: Call): Promise<void>
+}
+
 export interface Castore {
   readonly blobs: BlobService
   readonly directories: DirectoryService
@@ -61,10 +70,14 @@ export interface Stores extends AsyncDisposable {
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** Of the blob cache, when there is one. */
   readonly openLocalFile?: OpenLocalFile
-  /** Resolves when everything that was written behind has arrived, where something is. */
-  readonly drained?: (call?: Call) => Promise<void>
-  /** The addresses, for messages. */
+  /** What is written behind, where something is. */
+  readonly uploads?: Uploads
+  /** What the layers over several sources survived so far. */
+  readonly sources: () => SourceStats
+  /** The addresses, for messages, without secrets. */
   readonly describe: string
+  /** … and for messages about one of the three. */
+  readonly labels: Readonly<Record<Role, string>>
 }
 
 /** What the services need that the rooms above them have. */

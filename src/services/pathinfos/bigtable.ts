@@ -4,21 +4,23 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { BigtableTable } from '../bigtable-table.ts'
 import type { PathInfoService } from './interface.ts'
-import { decodeStoredPathInfo } from './stored.ts'
+import { decodeStoredPathInfo, type LeftOut, listStored } from './stored.ts'
 
 /**
  * Path infos in Bigtable: the PathInfo message under the 20 bytes of the store path's hash, shared with the Rust
  * implementation (spec §3.5). The first one of a path stays; putting another answers with the first.
  */
-export function bigtablePathInfoService(table: BigtableTable): PathInfoService {
-  return new BigtablePathInfoService(table)
+export function bigtablePathInfoService(table: BigtableTable, leftOut: LeftOut = () => {}): PathInfoService {
+  return new BigtablePathInfoService(table, leftOut)
 }
 
 class BigtablePathInfoService implements PathInfoService {
   readonly #table: BigtableTable
+  readonly #leftOut: LeftOut
 
-  constructor(table: BigtableTable) {
+  constructor(table: BigtableTable, leftOut: LeftOut) {
     this.#table = table
+    this.#leftOut = leftOut
   }
 
   async get(outputHash: Uint8Array, call?: Call): Promise<PathInfo | undefined> {
@@ -40,8 +42,7 @@ class BigtablePathInfoService implements PathInfoService {
     return stored
   }
 
-  async *list(call?: Call): AsyncGenerator<PathInfo> {
-    for await (const { key, value } of this.#table.list(call))
-      yield decodeStoredPathInfo(value, key, this.#table.name)
+  list(call?: Call): AsyncGenerator<PathInfo> {
+    return listStored(this.#table.list(call), this.#table.name, this.#leftOut)
   }
 }

@@ -43,13 +43,13 @@ export type IngestNar = (nar: AsyncIterable<Uint8Array>, options?: IngestNarOpti
 export interface IngestNarOptions extends Call {
   /** How sub-directory sizes are written (DESIGN §3.4). */
   readonly sizeFormula?: SizeFormula | undefined
-  readonly progress?: NarProgress | undefined
+  readonly progress?: IngestProgress | undefined
   /** What the path claims to be addressed by; its digest is computed on the way. */
   readonly contentAddress?: ContentAddress | undefined
 }
 
-export interface NarProgress {
-  /** Bytes of the NAR were read. */
+export interface IngestProgress {
+  /** Bytes of the source (a file, a NAR) were read. */
   read(bytes: number): void
   /** A file's contents are stored. */
   file(): void
@@ -59,5 +59,5 @@ export interface NarProgress {
 export interface CopyCastoreOptions extends Call {
   /** Of the NAR that the tree is said to be; more than that is not copied. */
   readonly narSize: bigint
-  readonly progress?: Pick<NarProgress, 'read'> | undefined
+  readonly progress?: Pick<IngestProgress, 'read'> | undefined
 }

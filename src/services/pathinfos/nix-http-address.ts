@@ -1,6 +1,7 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { VerifyingKey } from '../../model/nix/signing-key.ts'
 import { StoreError } from '../../support/errors.ts'
+import { withoutSecrets } from '../../support/secrets.ts'
 
 /** A binary cache as an address names it (spec §3.7). */
 export interface NixHttpAddress {
@@ -96,7 +97,6 @@ function withSlash(url: URL): URL {
 }
 
 function invalid(text: string, why: string): StoreError {
-  // Not the query: it is long. Not what stands before the host: it may be a password.
-  const shown = text.replace(/\?.*$/s, '').replace(/\/\/[^/@]*@/, '//')
+  const shown = withoutSecrets(text.replace(/\?.*$/s, '')) // the query is long
   return new StoreError('invalid-argument', `${shown} is no address of a binary cache: ${why}`)
 }

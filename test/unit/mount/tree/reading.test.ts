@@ -183,6 +183,21 @@ describe('read-ahead', () => {
     expect(fake.blobs.readRequests).toBe(1)
   })
 
+  test('a list of chunks that leads nowhere is asked for again by the next read', async () => {
+    const { fake, contents } = irregular()
+    const digest = Digest.of(contents)
+    const right = fake.blobs.lists.get(digest.key)!
+    fake.blobs.lists.set(
+      digest.key,
+      right.with(1, { ...right[1]!, digest: Digest.of(utf8('nobody has this')) }),
+    )
+    const tree = fake.tree()
+    const { inode } = await walk(tree, '1-f')
+    await expect(async () => tree.read(inode, 0, 100)).rejects.toMatchObject({ code: 'corrupt' })
+    fake.blobs.lists.set(digest.key, right)
+    expect(await readAll(tree, inode, 0, 100)).toEqual(contents.subarray(0, 100))
+  })
+
   test('its failure is silent, and told to whoever reads', async () => {
     const { fake, tree, inode } = await synthetic(8)
     await tree.read(inode, 0, 128 * KiB)
@@ -229,6 +244,19 @@ describe('read-ahead', () => {
     const start = 500 * MiB + 256 * KiB
     expect(next(500 * MiB + 128 * KiB)).toEqual({ start, end: start + MOUNT_READ_AHEAD_BYTES_MIN })
     expect(ahead.next(7, { start, end: size }, size)).toBeUndefined()
+  })
+
+  test('what could not be begun is said again, so that no hole is left', () => {
+    const ahead = new ReadAhead()
+    const next = (start: number) => ahead.next(7, { start, end: start + 128 * KiB }, 1024 * MiB)!
+    next(0)
+    const said = next(128 * KiB)
+    const begun = said.start + 256 * KiB
+    ahead.reached(7, begun)
+    expect(next(256 * KiB).start).toBe(begun)
+    ahead.reached(7, 1024 * MiB)
+    expect(next(384 * KiB).start).toBeLessThan(64 * MiB)
+    ahead.reached(8, 0) // forgotten meanwhile
   })
 
   test('remembers a bounded number of files', () => {

@@ -7,10 +7,11 @@ import { graphOfAddresses, graphOfFile } from '../../../../src/services/composit
 import { listGraph } from '../../../../src/services/composition/graph-listing.ts'
 import { KINDS } from '../../../../src/services/composition/kinds.ts'
 import { openGraph, openStores } from '../../../../src/services/composition/open-stores.ts'
-import { shownValue, withoutSecrets } from '../../../../src/services/composition/secrets.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
+import { shownValue, withoutSecrets } from '../../../../src/support/secrets.ts'
 import { collect } from '../../../support/collect.ts'
 import { makePathInfo } from '../../../support/path-infos.ts'
+import { recordingLogger } from '../../../support/recording-logger.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 const REST = `
@@ -231,6 +232,62 @@ type = "memory"`)
     expect(await other.blobs.has(Digest.of(utf8('x')))).toBe(false)
   })
 
+  it.each([
+    ['memory:', 'memory:'],
+    ['&tier', 'directoryservices.tier'],
+    ['&forgetful', 'directoryservices.forgetful'],
+  ])('refuses to write behind what is only in memory: %s', (near, named) => {
+    const text = `[directoryservices.root]
+type = "write-back"
+near = "${near}"
+far = "lmdb:///far"
+queue = "/queue"
+[directoryservices.tier]
+type = "cache"
+near = "memory:"
+far = "lmdb:///far"
+[directoryservices.forgetful]
+type = "lru"
+capacity = 3
+[blobservices.root]
+type = "memory"
+[pathinfoservices.root]
+type = "memory"`
+    const refused = /directoryservices\.root: write-back needs a near that survives this process/
+    expect(() => graphOfFile('store.toml', text)).toThrow(refused)
+    expect(() => graphOfFile('store.toml', text)).toThrow(named)
+    expect(() => graphOfFile('store.toml', text.replace(`"${near}"`, '"lmdb:///near"'))).not.toThrow()
+  })
+
+  it('tells a password to nobody, wherever the address shows up', async () => {
+    const password = 'hunter2'
+    const nix = `nix+http://user:${password}@127.0.0.1:9`
+    const { logger, lines } = recordingLogger()
+    const nars = {} as never
+    const addresses = { blobs: 'memory:', directories: 'memory:', pathInfos: nix }
+    await using stores = await openStores(addresses, { nars, logger })
+    const failure = await stores.pathInfos.get(new Uint8Array(20)).then(String, String)
+    const wrong = [
+      `grpc+http://user:${password}@h:1`,
+      `nix+http://user:${password}@h?what=1`,
+      `redb://user:${password}@h`,
+      `lmdb://user:${password}@h/x`,
+      `unknown://user:${password}@h`,
+    ]
+    const refusals = await Promise.all(
+      wrong.map((pathInfos) => openStores({ ...addresses, pathInfos }, { nars }).then(String, String)),
+    )
+    expect(failure).toContain('127.0.0.1:9')
+    for (const text of [
+      stores.describe,
+      ...Object.values(stores.labels),
+      failure,
+      ...refusals,
+      JSON.stringify(lines),
+    ])
+      expect(text).not.toContain(password)
+  })
+
   it('names every instance on the way to what cannot be opened', async () => {
     await using dir = await tempDir()
     await writeFile(join(dir.path, 'file'), '')
@@ -279,6 +336,13 @@ describe('what is shown of a graph', () => {
     ['s3://b?aws_secret_access_key=abc&aws_region=x', 's3://b?aws_secret_access_key=***&aws_region=x'],
     ['nix+https://c?trusted-public-keys=a:b', 'nix+https://c?trusted-public-keys=a:b'],
     ['grpc+https://h?token-file=/run/t', 'grpc+https://h?token-file=/run/t'],
+    ['nix+https://user:p@ss@cache/x', 'nix+https://cache/x'],
+    ['grpc+http://user:pass@h:80', 'grpc+http://h:80'],
+    ['nix+http://u:v@a nix+http://w:x@b', 'nix+http://a nix+http://b'],
+    [
+      'cache:?near=memory:&far=objectstore%2Bs3%3A%2F%2Fb%3Faws_secret_access_key%3Dabc',
+      `cache:?near=memory:&far=${encodeURIComponent('objectstore+s3://b?aws_secret_access_key=***')}`,
+    ],
   ])('hides the secrets of %s', (address, shown) => {
     expect(withoutSecrets(address)).toBe(shown)
   })

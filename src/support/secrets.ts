@@ -1,3 +1,8 @@
+/**
+ * The one place that knows what of an address nobody should see. Whatever goes into a message, a log or a listing and
+ * comes from an address goes through here.
+ */
+
 /** Names of options whose values nobody should see on a terminal or in a log. */
 const SECRET = /key|secret|token|password|passphrase|credential|sas|^sig$|signature|account/i
 /** … but these are no secrets: public keys, and options that say whether and where. */
@@ -11,11 +16,26 @@ export function isSecretName(name: string): boolean {
 
 /** An address without its credentials: those before the host, and the values of parameters that sound like some. */
 export function withoutSecrets(address: string): string {
-  return address
-    .replace(/\/\/[^/@?#\s]*@/g, '//')
-    .replace(/([?&])([^=&#\s]+)=([^&#\s]*)/g, (whole, mark: string, name: string) =>
-      isSecretName(name) ? `${mark}${name}=${REDACTED}` : whole,
-    )
+  return (
+    address
+      // To the last of them: a password may have such a sign itself.
+      .replace(/\/\/[^/?#\s]*@/g, '//')
+      .replace(/([?&])([^=&#\s]+)=([^&#\s]*)/g, (_, mark: string, name: string, value: string) =>
+        isSecretName(name) ? `${mark}${name}=${REDACTED}` : `${mark}${name}=${encodedWithoutSecrets(value)}`,
+      )
+  )
+}
+
+/** Layers have addresses in their addresses: `cache:?near=…&far=objectstore%2Bs3%3A…`. */
+function encodedWithoutSecrets(value: string): string {
+  if (!value.includes('%')) return value
+  try {
+    const inner = decodeURIComponent(value)
+    const shown = withoutSecrets(inner)
+    return shown === inner ? value : encodeURIComponent(shown)
+  } catch {
+    return value // not encoded
+  }
 }
 
 /** A value of a composition file for people: strings as addresses, tables with their secrets replaced. */
