@@ -40,7 +40,7 @@ function findHeaders() {
 function fail(reason, debianPackage) {
   console.error(
     `build-native: ${reason}; on Debian install it with: apt-get install ${debianPackage}\n` +
-      'build-native: without the addon everything works except mounting',
+      'build-native: without the addon everything works except mounting, small files more slowly',
   )
   process.exit(1)
 }

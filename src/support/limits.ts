@@ -48,6 +48,8 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
 export const CHUNK_UPLOADS_MAX = 8
 
+/** Small blobs of one batch that are read at the same time, where a service does not take them all at once. */
+export const BLOB_READS_MAX = 32
 /** Chunks of one blob that are fetched and decompressed ahead of its reader. */
 export const CHUNK_READS_MAX = 4
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
@@ -133,8 +135,14 @@ export const NAR_PIECE_BYTES_MAX = 256 * KiB
 export const NAR_TURN_MS_MAX = 4
 /** Blobs of one NAR that are uploaded at the same time. */
 export const NAR_UPLOADS_MAX = 64
-/** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */
+/** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
+/** A NAR is rendered in batches of so many entries … */
+export const NAR_BATCH_STEPS_MAX = 128
+/** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
+export const NAR_BATCH_BYTES_MAX = 1 * MiB
+/** … of which so many are on their way: the thread pool has four threads, and others want some. */
+export const NAR_BATCHES_MAX = 3
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */

@@ -6,7 +6,8 @@ import { CHUNK_BYTES_AVG, CHUNK_BYTES_MAX, CHUNK_READS_MAX } from '../../support
 import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
+import type { LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { ObjectStoreBlobWriter } from './object-store-writer.ts'
 
@@ -17,21 +18,27 @@ import { ObjectStoreBlobWriter } from './object-store-writer.ts'
  *     blobs/b3/<4 hex>/<digest>    the chunk list; empty for blobs of one chunk or none
  *
  * The `blobs/` object is written last: what is listed there is complete. `averageChunkBytes`: a power of two.
+ * `local`: a faster way to the chunks, if there is one.
  */
 export function objectStoreBlobService(
   objects: ObjectStore,
   averageChunkBytes = CHUNK_BYTES_AVG,
+  local?: LocalChunks,
 ): BlobService {
-  return new ObjectStoreBlobService(objects, averageChunkBytes)
+  return new ObjectStoreBlobService(objects, averageChunkBytes, local)
 }
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #averageChunkBytes: number
+  readonly #local: LocalChunks | undefined
+  readonly readMany: ReadMany | undefined
 
-  constructor(objects: ObjectStore, averageChunkBytes: number) {
+  constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
     this.#averageChunkBytes = averageChunkBytes
+    this.#local = local
+    this.readMany = local && ((wanted) => local.read(wanted))
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
@@ -86,6 +93,8 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   async #listedChunk(blob: Digest, meta: ChunkMeta, call: Call): Promise<Uint8Array> {
+    const [found] = (await this.#local?.read([meta])) ?? []
+    if (found) return found
     const chunk = await this.#chunk(meta.digest, Math.min(meta.size, CHUNK_BYTES_MAX), call)
     if (!chunk) throw this.#missingChunk(blob, meta.digest)
     if (chunk.length === meta.size) return chunk

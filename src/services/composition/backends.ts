@@ -3,6 +3,7 @@ import type { BigtableAddress } from '../bigtable-address.ts'
 import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
 import { grpcBlobService } from '../blobs/grpc.ts'
 import type { BlobService } from '../blobs/interface.ts'
+import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import { bigtableDirectoryService } from '../directories/bigtable.ts'
@@ -47,7 +48,8 @@ export class Backends implements AsyncDisposable {
   async blobs(address: StoreAddress, averageChunkBytes?: number): Promise<BlobService> {
     if (address.kind === 'memory') return memoryBlobService()
     if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
-    return objectStoreBlobService(await this.#objects(address), averageChunkBytes)
+    const local = address.kind === 'object-file' ? LocalChunks.at(address.path) : undefined
+    return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
 
   async directories(address: StoreAddress): Promise<DirectoryService> {
