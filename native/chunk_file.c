@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "zstd.h"
@@ -33,22 +32,21 @@ static bool make_room(struct frame_room *room, size_t size)
 	return room->bytes != NULL;
 }
 
-/* The compressed file, or less than 1 byte; never more than `max`. */
+/* The compressed file, or less than 1 byte when it cannot be read or has more than `max`. */
 static ssize_t read_frame(int fd, size_t max, struct frame_room *room)
 {
-	struct stat file;
-	if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_size < 1 || (size_t)file.st_size > max)
+	size_t length = 0;
+	if (!make_room(room, max + 1))
 		return -1;
-	size_t length = file.st_size, done = 0;
-	if (!make_room(room, length))
-		return -1;
-	while (done < length) {
-		ssize_t got = read(fd, room->bytes + done, length - done);
-		if (got <= 0)
+	while (length <= max) {
+		ssize_t got = read(fd, room->bytes + length, max + 1 - length);
+		if (got < 0)
 			return -1;
-		done += got;
+		if (got == 0)
+			return length;
+		length += got;
 	}
-	return length;
+	return -1;
 }
 
 bool load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size, struct frame_room *room)

@@ -50,8 +50,10 @@ export const CHUNK_UPLOADS_MAX = 8
 
 /** Small blobs of one batch that are read at the same time, where a service does not take them all at once. */
 export const BLOB_READS_MAX = 32
-/** Chunks of one blob that are fetched and decompressed ahead of its reader. */
+/** Chunks of one blob, or portions of LOCAL_CHUNKS_BYTES, that are fetched and decompressed ahead of its reader. */
 export const CHUNK_READS_MAX = 4
+/** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
+export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -378,6 +380,8 @@ export const HTTP_SERVER_KEEPALIVE_MS = 60_000
 export const HTTP_WRITE_BYTES = 256 * KiB
 /** What a connection takes in beyond what the kernel holds, so that the next pieces are made while these are sent. */
 export const HTTP_WRITE_BUFFER_BYTES = 1 * MiB
+/** What Node queues for a connection before its writer waits: it makes the next part meanwhile. */
+export const SOCKET_BUFFER_BYTES = 1 * MiB
 /** Flow-control window of an HTTP/2 upload. */
 export const HTTP_WINDOW_BYTES = 4 * MiB
 /** Content codings cost both sides more than they save below this. */

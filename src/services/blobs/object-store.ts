@@ -2,7 +2,12 @@ import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
-import { CHUNK_BYTES_AVG, CHUNK_BYTES_MAX, CHUNK_READS_MAX } from '../../support/limits.ts'
+import {
+  CHUNK_BYTES_AVG,
+  CHUNK_BYTES_MAX,
+  CHUNK_READS_MAX,
+  LOCAL_CHUNKS_BYTES,
+} from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
@@ -61,7 +66,27 @@ class ObjectStoreBlobService implements BlobService {
     const list = await this.#chunkList(digest, call)
     if (!list) return undefined
     if (list.length === 0) throw this.#missingChunk(digest, digest)
-    return mapConcurrent(list, CHUNK_READS_MAX, (meta, inner) => this.#listedChunk(digest, meta, inner), call)
+    return this.#listed(digest, list, call)
+  }
+
+  async *#listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): AsyncGenerator<Uint8Array> {
+    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, inner)
+    for await (const chunks of mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)) yield* chunks
+  }
+
+  /** What is read in one go: a trip to the thread pool that does much costs as much as one that does little. */
+  *#portions(list: readonly ChunkMeta[]): Generator<ChunkMeta[]> {
+    let portion: ChunkMeta[] = []
+    let bytes = 0
+    for (const meta of list) {
+      portion.push(meta)
+      bytes += meta.size
+      if (this.#local && bytes < LOCAL_CHUNKS_BYTES) continue
+      yield portion
+      portion = []
+      bytes = 0
+    }
+    if (portion.length > 0) yield portion
   }
 
   openWrite(call?: Call): BlobWriter {
@@ -92,9 +117,15 @@ class ObjectStoreBlobService implements BlobService {
     return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
   }
 
+  async #listedChunks(blob: Digest, metas: readonly ChunkMeta[], call: Call): Promise<Uint8Array[]> {
+    const found = (await this.#local?.read(metas)) ?? []
+    const chunks: Uint8Array[] = []
+    for (const [i, meta] of metas.entries())
+      chunks.push(found[i] ?? (await this.#listedChunk(blob, meta, call)))
+    return chunks
+  }
+
   async #listedChunk(blob: Digest, meta: ChunkMeta, call: Call): Promise<Uint8Array> {
-    const [found] = (await this.#local?.read([meta])) ?? []
-    if (found) return found
     const chunk = await this.#chunk(meta.digest, Math.min(meta.size, CHUNK_BYTES_MAX), call)
     if (!chunk) throw this.#missingChunk(blob, meta.digest)
     if (chunk.length === meta.size) return chunk
