@@ -18,10 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "chunk_loader.h"
 #include "page_filler.h"
 #include "values.h"
-#include "zstd.h"
 #include <uv.h>
 
 /* Parts of one reply; the caller joins what is more. UIO_MAXIOV of the kernel is 1024. */
@@ -291,9 +289,6 @@ NAPI_MODULE_INIT()
 	    {"fill", fill},
 	    {"fillerCounts", filler_counts},
 	    {"stopFiller", stop_filler},
-	    {"zstdCompress", zstd_compress_call},
-	    {"zstdDecompress", zstd_decompress_call},
-	    {"loadChunks", load_chunks},
 	};
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
 		napi_value function;

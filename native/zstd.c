@@ -6,10 +6,9 @@
 #include "zstd.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-
-#include "values.h"
 
 static struct {
 	void *(*create_compressor)(void);
@@ -89,36 +88,10 @@ int64_t zstd_decompress(uint8_t *into, size_t room, const uint8_t *frames, size_
 	return result_of(library.decompress(contexts->decompressor, into, room, frames, length));
 }
 
-static int64_t compress(uint8_t *into, size_t room, const uint8_t *bytes, size_t length, int level)
+int64_t zstd_compress(uint8_t *into, size_t room, const uint8_t *bytes, size_t length, int level)
 {
 	struct contexts *contexts = contexts_of_thread();
 	if (!contexts || (!contexts->compressor && !(contexts->compressor = library.create_compressor())))
 		return -ENOMEM;
 	return result_of(library.compress(contexts->compressor, into, room, bytes, length, level));
-}
-
-/* zstdCompress(bytes, into, level): one frame, with the size of its contents; its bytes, or less than 0. */
-napi_value zstd_compress_call(napi_env env, napi_callback_info info)
-{
-	napi_value args[3];
-	size_t argc = 3, length, room;
-	uint8_t *bytes, *into;
-	int32_t level;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!bytes_of(env, args[0], &bytes, &length) || !bytes_of(env, args[1], &into, &room) ||
-	    napi_get_value_int32(env, args[2], &level) != napi_ok)
-		return integer(env, -EINVAL);
-	return integer(env, zstd_found() ? compress(into, room, bytes, length, level) : -ENOSYS);
-}
-
-/* zstdDecompress(frames, into): how many bytes are in all the frames, or less than 0. */
-napi_value zstd_decompress_call(napi_env env, napi_callback_info info)
-{
-	napi_value args[2];
-	size_t argc = 2, length, room;
-	uint8_t *frames, *into;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!bytes_of(env, args[0], &frames, &length) || !bytes_of(env, args[1], &into, &room))
-		return integer(env, -EINVAL);
-	return integer(env, zstd_found() ? zstd_decompress(into, room, frames, length) : -ENOSYS);
 }

@@ -2,18 +2,17 @@
 #ifndef TVIX_STORE_ZSTD_H
 #define TVIX_STORE_ZSTD_H
 
-#include <node_api.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* False when this node has no libzstd that could be used. Call it first, on the thread of JavaScript. */
+/* False when this node has no libzstd that could be used. Call it before the others. */
 bool zstd_found(void);
 
 /* All frames of `frames`, into `into`, with the context of this thread: bytes, or less than 0 (-error of libzstd). */
 int64_t zstd_decompress(uint8_t *into, size_t room, const uint8_t *frames, size_t length);
 
-napi_value zstd_compress_call(napi_env env, napi_callback_info info);
-napi_value zstd_decompress_call(napi_env env, napi_callback_info info);
+/* One frame with the size of its contents, likewise. */
+int64_t zstd_compress(uint8_t *into, size_t room, const uint8_t *bytes, size_t length, int level);
 
 #endif

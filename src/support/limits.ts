@@ -79,8 +79,19 @@ export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 
 // — Object stores —
 
-/** Files that one file object store has open at the same time; more wait for their turn. */
+/** Files that one file object store reads from at the same time; more wait for their turn. */
 export const OBJECT_FILES_MAX = 64
+/** Objects that one file object store is storing at the same time: the more, the fewer syncs. Each has a file open. */
+export const OBJECT_PUTS_MAX = 256
+/** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
+export const FSYNCS_MAX = 4
+/** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
+export const SYNC_TOGETHER_MIN = 8
+/**
+ * With more than this in the memory of the machine that no disk has, files are synced one by one: syncfs would wait
+ * for all of it, which is a second of an SSD. Who imports what was just unpacked or built stays below.
+ */
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_MAX = 512 * MiB
 /** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
 export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
 /** Longer than any such read takes that finds what it wants in memory. */

@@ -11,7 +11,7 @@ import {
 import { concatBytes, view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
 import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limits.ts'
-import { type NativeCodec, nativeCodec } from './native-addon.ts'
+import { type NativeCodec, nativeCodec } from './native-codec.ts'
 import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
 
 const LEVEL = 3

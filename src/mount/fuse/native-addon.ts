@@ -1,4 +1,6 @@
-import { requireAddon } from '../../support/native-addon.ts'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { StoreError } from '../../support/errors.ts'
 
 declare const watchBrand: unique symbol
 /** A descriptor that is being polled. */
@@ -36,6 +38,24 @@ export interface NativeAddon {
   stopFiller(filler: Filler): Promise<void>
 }
 
+/** From `src/mount/fuse` and from `dist/mount/fuse` alike. */
+const ADDON = fileURLToPath(new URL('../../../native/build/fuse_device.node', import.meta.url))
+
+let loaded: NativeAddon | undefined
+
 export function nativeAddon(): NativeAddon {
-  return requireAddon<NativeAddon>()
+  loaded ??= load()
+  return loaded
+}
+
+function load(): NativeAddon {
+  try {
+    return createRequire(import.meta.url)(ADDON) as NativeAddon
+  } catch (error) {
+    throw new StoreError(
+      'unimplemented',
+      'mounting needs the native addon, which is not built; build it with: npm run build:native',
+      { cause: error },
+    )
+  }
 }

@@ -2,10 +2,10 @@ import { join } from 'node:path'
 import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_MAX } from '../../support/limits.ts'
-import { type NativeCodec, nativeCodec } from '../../support/native-addon.ts'
+import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import type { SizedBlob } from './interface.ts'
 
-/** As `struct wanted` of native/chunk_loader.c: the digest, the size, and whether it was loaded. */
+/** As `struct wanted` of native/codec.c: the digest, the size, and whether it was loaded. */
 const RECORD_BYTES = BLAKE3_BYTES + 4 + 4
 
 /**

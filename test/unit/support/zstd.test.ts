@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { nativeCodec } from '../../../src/support/native-addon.ts'
+import { nativeCodec } from '../../../src/support/native-codec.ts'
 import { compress, decompress } from '../../../src/support/zstd.ts'
 import { looksLikeNoise, storedFrame } from '../../../src/support/zstd-stored.ts'
 

@@ -1,10 +1,9 @@
 /*
- * Many chunks of a folder of the local disk, read and decompressed in one trip to the thread pool. JavaScript decides
- * which, where to, and compares their digests; what cannot be had is only marked as not loaded.
+ * zstd on the spot, and many chunks of a folder of the local disk, read and decompressed in one trip to the thread pool.
+ * JavaScript decides which, where to, and compares their digests; what cannot be had is only marked as not loaded. See
+ * src/support/native-codec.ts.
  */
 #define _GNU_SOURCE
-#include "chunk_loader.h"
-
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -84,7 +83,7 @@ static bool fits(const struct load *load, size_t room)
  * loadChunks(folder, records, into): a promise that resolves when is_loaded of the records tells which were put into
  * `into`, or -errno. Neither buffer may be touched until then.
  */
-napi_value load_chunks(napi_env env, napi_callback_info info)
+static napi_value load_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[3], name, promise;
 	size_t argc = 3, bytes, room;
@@ -117,4 +116,48 @@ napi_value load_chunks(napi_env env, napi_callback_info info)
 failed:
 	forget(env, load);
 	return integer(env, -error);
+}
+
+/* zstdCompress(bytes, into, level): one frame, with the size of its contents; its bytes, or less than 0. */
+static napi_value zstd_compress_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3, length, room;
+	uint8_t *bytes, *into;
+	int32_t level;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!bytes_of(env, args[0], &bytes, &length) || !bytes_of(env, args[1], &into, &room) ||
+	    napi_get_value_int32(env, args[2], &level) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, zstd_found() ? zstd_compress(into, room, bytes, length, level) : -ENOSYS);
+}
+
+/* zstdDecompress(frames, into): how many bytes are in all the frames, or less than 0. */
+static napi_value zstd_decompress_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length, room;
+	uint8_t *frames, *into;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!bytes_of(env, args[0], &frames, &length) || !bytes_of(env, args[1], &into, &room))
+		return integer(env, -EINVAL);
+	return integer(env, zstd_found() ? zstd_decompress(into, room, frames, length) : -ENOSYS);
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback function;
+	} functions[] = {
+	    {"zstdCompress", zstd_compress_call},
+	    {"zstdDecompress", zstd_decompress_call},
+	    {"loadChunks", load_chunks},
+	};
+	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+		napi_value function;
+		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
+		napi_set_named_property(env, exports, functions[i].name, function);
+	}
+	return exports;
 }
