@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -24,6 +25,9 @@
 
 /* Parts of one reply; the caller joins what is more. UIO_MAXIOV of the kernel is 1024. */
 #define PARTS_MAX 1024
+/* linux/fuse.h of 6.9; older headers lack them. */
+#define FUSE_DEV_IOC_BACKING_OPEN 0x4010e501
+#define FUSE_DEV_IOC_BACKING_CLOSE 0x4004e502
 
 /* receive(fd, buffer): bytes of the next request. */
 static napi_value receive(napi_env env, napi_callback_info info)
@@ -138,6 +142,36 @@ static napi_value receive_descriptor(napi_env env, napi_callback_info info)
 	if (napi_get_value_int32(env, args[0], &socket) != napi_ok)
 		return integer(env, -EINVAL);
 	return integer(env, take_descriptor(socket));
+}
+
+/* backingOpen(device, file): the id under which the kernel reads the file itself; the file may be closed then. */
+static napi_value backing_open(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	int device;
+	struct {
+		int32_t fd;
+		uint32_t flags;
+		uint64_t padding;
+	} map = {0};
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok || napi_get_value_int32(env, args[1], &map.fd) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(ioctl(device, FUSE_DEV_IOC_BACKING_OPEN, &map)));
+}
+
+/* backingClose(device, id): when no file that was opened with it is open any more. */
+static napi_value backing_close(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	int device;
+	uint32_t id;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok || napi_get_value_uint32(env, args[1], &id) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(ioctl(device, FUSE_DEV_IOC_BACKING_CLOSE, &id)));
 }
 
 /* sendDatagram(path, message): to a unix socket; a path that begins with @ is in the abstract namespace. */
@@ -282,6 +316,8 @@ NAPI_MODULE_INIT()
 	    {"unmount", unmount},
 	    {"socketPair", socket_pair},
 	    {"receiveDescriptor", receive_descriptor},
+	    {"backingOpen", backing_open},
+	    {"backingClose", backing_close},
 	    {"sendDatagram", send_datagram},
 	    {"watch", watch_descriptor},
 	    {"unwatch", unwatch},

@@ -78,6 +78,8 @@ function importsOf(path, source) {
   const targets = []
   for (const [, specifier] of source.matchAll(/^(?:import|export)\b[^'"]*?from\s+['"](\.[^'"]+)['"]/gms))
     targets.push(normalize(join(dirname(path), specifier)))
+  for (const [, specifier] of source.matchAll(/\bimport\(\s*['"](\.[^'"]+)['"]\s*\)/g))
+    targets.push(normalize(join(dirname(path), specifier)))
   return targets
 }
 

@@ -1,41 +1,56 @@
 #!/usr/bin/env -S node --max-semi-space-size=8 --disable-warning=DEP0123
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
+import { enableCompileCache } from 'node:module'
+import { homedir } from 'node:os'
+import { isAbsolute, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
-import { addCatCommand } from './cat.ts'
-import { addConfigCommand } from './config.ts'
-import { addCopyCommand } from './copy.ts'
-import { addDaemonCommand } from './daemon.ts'
-import { addExportNarCommand } from './export-nar.ts'
-import { addImportCommand } from './import.ts'
-import { addImportNarCommand } from './import-nar.ts'
-import { addKeyCommand } from './key.ts'
 import { addLoggingOptions } from './logging.ts'
-import { addLsCommand } from './ls.ts'
-import { addMountCommand } from './mount.ts'
-import { addNarBridgeCommand } from './nar-bridge.ts'
-import { addPathInfoCommand } from './path-info.ts'
 
-const program = new Command('tvix-store')
-  .description('A content-addressed store for Nix store paths.')
-  .version(VERSION)
-  .showHelpAfterError('(--help tells more)')
-  // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
-  .exitOverride()
-addLoggingOptions(program)
-addConfigCommand(program)
-addDaemonCommand(program)
-addImportCommand(program)
-addMountCommand(program)
-addImportNarCommand(program)
-addCopyCommand(program)
-addLsCommand(program)
-addCatCommand(program)
-addPathInfoCommand(program)
-addExportNarCommand(program)
-addKeyCommand(program)
-addNarBridgeCommand(program)
+/** Each is loaded when it is named: a command should not wait for what the others are made of. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  daemon: async () => (await import('./daemon.ts')).addDaemonCommand,
+  mount: async () => (await import('./mount.ts')).addMountCommand,
+  'nar-bridge': async () => (await import('./nar-bridge.ts')).addNarBridgeCommand,
+  import: async () => (await import('./import.ts')).addImportCommand,
+  'import-nar': async () => (await import('./import-nar.ts')).addImportNarCommand,
+  copy: async () => (await import('./copy.ts')).addCopyCommand,
+  ls: async () => (await import('./ls.ts')).addLsCommand,
+  cat: async () => (await import('./cat.ts')).addCatCommand,
+  'path-info': async () => (await import('./path-info.ts')).addPathInfoCommand,
+  'export-nar': async () => (await import('./export-nar.ts')).addExportNarCommand,
+  key: async () => (await import('./key.ts')).addKeyCommand,
+  config: async () => (await import('./config.ts')).addConfigCommand,
+}
+
+/**
+ * Where code that was compiled stays for the next start, which it halves (XDG Base Directory Specification). Not in the
+ * temp folder, as Node would by itself: whoever can write there would choose what runs here.
+ */
+function compileCacheFolder(): string {
+  const { XDG_CACHE_HOME: cache } = process.env
+  return join(cache && isAbsolute(cache) ? cache : join(homedir(), '.cache'), 'tvix-store/compiled')
+}
+
+/** The command among the arguments, or all of them where none is named: for help, and for what is misspelt. */
+function loaders(args: readonly string[]) {
+  const named = args.find((arg) => Object.hasOwn(COMMANDS, arg))
+  if (named === undefined && args.includes('--version')) return []
+  return named === undefined ? Object.values(COMMANDS) : [COMMANDS[named]!]
+}
+
+async function runProgram(): Promise<void> {
+  const program = new Command('tvix-store')
+    .description('A content-addressed store for Nix store paths.')
+    .version(VERSION)
+    .showHelpAfterError('(--help tells more)')
+    // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
+    .exitOverride()
+  addLoggingOptions(program)
+  for (const load of loaders(process.argv.slice(2))) (await load())(program)
+  await program.parseAsync()
+}
 
 /** What commander throws is told to the user already; help and version are no failure. */
 function exitCodeOf(error: unknown): number {
@@ -47,8 +62,10 @@ function exitCodeOf(error: unknown): number {
 }
 
 let exitCode = 0
+// Before any command is loaded. Where it cannot be, it does without.
+enableCompileCache(compileCacheFolder())
 try {
-  await program.parseAsync()
+  await runProgram()
 } catch (error) {
   exitCode = exitCodeOf(error)
 }

@@ -1,16 +1,21 @@
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { PathInfo } from '../model/nix/path-info.ts'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
-import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
-import { pathInfoRootNodes } from '../services/pathinfos/root-nodes.ts'
+import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
+import type { PathInfoService } from '../services/pathinfos/interface.ts'
+import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
+import { StoreError } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { DISK_CACHE_BYTES } from '../support/limits.ts'
+import { findPath } from '../transfer/find-path.ts'
+import { walkClosure } from '../transfer/walk-closure.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { readProfile, writeProfile } from './profile-file.ts'
@@ -22,6 +27,7 @@ import {
   runInBackground,
 } from './readiness.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { parseStorePath } from './store-path-argument.ts'
 
 interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly allowOther: boolean
@@ -30,6 +36,8 @@ interface MountOptions extends StoreOptions, ReadinessOptions {
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
   readonly driver?: MountDriver
+  readonly passthrough: boolean
+  readonly closureOf?: readonly string[]
   readonly record?: string
   readonly prefetch?: string
   readonly metrics?: string
@@ -69,6 +77,15 @@ export function addMountCommand(program: Command): void {
         'how to speak to the kernel (default: native, and libfuse where that is not built)',
       ).choices(MOUNT_DRIVERS),
     )
+    .option(
+      '--closure-of <path...>',
+      'show just these store paths and what they refer to (put -- or another option behind them)',
+    )
+    .option(
+      '--passthrough',
+      'let the kernel read blobs by itself that lie whole in --cache-dir: for stores of large files, as root',
+      false,
+    )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
@@ -99,11 +116,14 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
   const addresses = { ...storeAddresses(options), cache: cacheOf(options) }
   await using stores = await openCommandStores(command, addresses, layerMetrics)
-  const rootNodes = pathInfoRootNodes(stores.pathInfos)
+  const rootNodes = options.closureOf
+    ? await closureOf(stores.pathInfos, options.closureOf)
+    : pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: storeAddresses(options),
     logger,
@@ -112,6 +132,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   using closing = new DisposableStack()
   if (options.metrics) {
+    const { startMetricsServer } = await import('../servers/metrics/server.ts')
     const metrics = await startMetricsServer(options.metrics, layerMetrics?.all ?? [])
     closing.defer(() => metrics.close())
     logger.info({ metrics_address: metrics.address }, 'serving metrics')
@@ -147,6 +168,19 @@ function parseBytes(text: string): number {
   if (!Number.isSafeInteger(bytes) || bytes < 1)
     throw new InvalidArgumentError('it is a number above 0 with K, M, G or T behind it.')
   return bytes
+}
+
+/** Throws `not-found`, naming who refers to it, for a path that is not there. */
+async function closureOf(pathInfos: PathInfoService, roots: readonly string[]): Promise<RootNodes> {
+  const closure: PathInfo[] = []
+  const found = walkClosure(async (path, call, referrer) => {
+    const pathInfo = await findPath(pathInfos, path, call)
+    if (pathInfo) return pathInfo
+    const why = referrer ? `, which ${referrer} refers to` : ''
+    throw new StoreError('not-found', `${path.absolutePath}${why}: there is no such path in the store`)
+  }, roots.map(parseStorePath))
+  for await (const pathInfo of found) closure.push(pathInfo)
+  return closureRootNodes(closure)
 }
 
 async function untilUnmounted(mount: Mount, stopRequested: Promise<unknown>): Promise<void> {

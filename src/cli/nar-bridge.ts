@@ -6,6 +6,7 @@ import { createPages } from '../servers/http/pages/pages.ts'
 import { createHttpServer } from '../servers/http/server.ts'
 import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES, narIndexAddress } from '../services/composition/default-addresses.ts'
+import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import type { NarIndex } from '../services/nar-index/interface.ts'
 import { memoryNarIndex } from '../services/nar-index/memory.ts'
 import { openNarIndex } from '../services/nar-index/open.ts'
@@ -18,9 +19,16 @@ import type { Logger } from '../support/log.ts'
 import { ingestNar } from '../transfer/ingest-nar.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
+import {
+  addReadinessOptions,
+  announceReady,
+  announceStopping,
+  type ReadinessOptions,
+  runInBackground,
+} from './readiness.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
-interface BridgeOptions extends StoreOptions, ListenOptions {
+interface BridgeOptions extends StoreOptions, ListenOptions, ReadinessOptions {
   readonly priority: number
   readonly signingKeyFile?: readonly string[]
   readonly narIndex?: string
@@ -64,15 +72,18 @@ export function addNarBridgeCommand(program: Command): void {
     .addHelpText('after', HELP)
     .action(runNarBridge)
   addListenOptions(command, '[::]:9000')
+  addReadinessOptions(command)
   addStoreOptions(command, CLIENT_ADDRESSES)
 }
 
 async function runNarBridge(options: BridgeOptions, command: Command): Promise<void> {
+  if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
   const keys = (options.signingKeyFile ?? []).map(readSigningKey)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  const layerMetrics = options.metrics ? new LayerMetrics() : undefined
+  await using stores = await openCommandStores(command, storeAddresses(options), layerMetrics)
   await using narIndex = await openIndex(options.narIndex, logger)
   const sizeFormula = await stores.askSizeFormula?.()
   const ingest: IngestNar = (nar, more) => ingestNar(stores, nar, { sizeFormula, ...more })
@@ -102,9 +113,13 @@ async function runNarBridge(options: BridgeOptions, command: Command): Promise<v
     if (!stop.signal.aborted)
       logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
   })
-  const metrics = options.metrics && (await startMetricsServer(options.metrics, server.metrics))
+  const metrics =
+    options.metrics &&
+    (await startMetricsServer(options.metrics, [...server.metrics, ...(layerMetrics?.all ?? [])]))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
+  announceReady(options, logger)
   const signal = await stop.requested
+  announceStopping(logger)
   logger.info({ signal }, 'finishing what was begun, then stopping')
   await server.shutdown(SHUTDOWN_MS_MAX)
   await resumed

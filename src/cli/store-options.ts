@@ -1,10 +1,12 @@
 import { type Command, Option } from 'commander'
 import type { Origin, Origins } from '../services/composition/graph.ts'
 import type { LayerMetrics } from '../services/composition/layer-metrics.ts'
-import { openStores, type StoreAddresses, type Stores } from '../services/composition/open-stores.ts'
-import { checkPathInfo } from '../transfer/check-path-info.ts'
-import { copyCastore } from '../transfer/copy-castore.ts'
-import { ingestNar } from '../transfer/ingest-nar.ts'
+import {
+  type NarTransfer,
+  openStores,
+  type StoreAddresses,
+  type Stores,
+} from '../services/composition/open-stores.ts'
 import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
@@ -84,6 +86,12 @@ export function openCommandStores(
   addresses: StoreAddresses,
   metrics?: LayerMetrics,
 ): Promise<Stores> {
-  const nars = { ingestNar, checkPathInfo, copyCastore }
-  return openStores(addresses, { nars, logger: loggerOf(command), metrics })
+  return openStores(addresses, { nars: NAR_TRANSFER, logger: loggerOf(command), metrics })
+}
+
+/** Loaded when the first path is substituted. */
+const NAR_TRANSFER: NarTransfer = {
+  ingestNar: async (...args) => (await import('../transfer/ingest-nar.ts')).ingestNar(...args),
+  checkPathInfo: async (...args) => (await import('../transfer/check-path-info.ts')).checkPathInfo(...args),
+  copyCastore: async (...args) => (await import('../transfer/copy-castore.ts')).copyCastore(...args),
 }

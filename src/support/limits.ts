@@ -463,6 +463,12 @@ export const FILL_FILE_BYTES_MAX = 16 * KiB
 export const FILL_WINDOW_BYTES_MIN = 1 * MiB
 /** … and after it proved right again and again. */
 export const FILL_WINDOW_BYTES_MAX = 64 * MiB
+/** The same where files come over a network; they are kept in memory until they are read. */
+export const FILL_AFAR_BYTES_MAX = 8 * MiB
+/** Small files that wait to be fetched ahead … */
+export const FILL_AFAR_WAITING_MAX = 1_024
+/** … and those that are being fetched: a quarter of what the mount fetches at once. */
+export const FILL_AFAR_FETCHES_MAX = MOUNT_FETCHES_MAX / 4
 /** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
 export const FILL_RECORDS_BYTES_MAX = 16 * MiB
 

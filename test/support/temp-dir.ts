@@ -7,6 +7,7 @@ export async function tempDir(): Promise<{ readonly path: string } & AsyncDispos
   const path = await mkdtemp(join(tmpdir(), 'tvix-store-test-'))
   return {
     path,
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    // A server may be finishing something that its client has given up.
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 10 }),
   }
 }

@@ -200,6 +200,8 @@ export class FakeStore {
       directories: this.directories,
       listRoot: true,
       logger: silentLogger,
+      // However busy the machine is, nothing here comes from afar.
+      now: () => 0,
       sources: { pathInfos: 'paths.test', directories: 'directories.test', blobs: 'blobs.test' },
       ...options,
     })

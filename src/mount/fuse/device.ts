@@ -16,6 +16,13 @@ export interface FuseDevice {
    * request is gone, the connection ended); throws on anything else.
    */
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean
+  /**
+   * An id under which the kernel reads the open file `fd` by itself; the file may be closed afterwards. `undefined`: this
+   * process may not (it takes CAP_SYS_ADMIN), or the file is of no use for it.
+   */
+  openBacking?(fd: number): number | undefined
+  /** Only when no file is open any more that was opened with the id: whoever opens one just then would get EIO. */
+  closeBacking?(id: number): void
   /** Stops polling and closes the connection: whoever still waits in the kernel gets ENOTCONN. */
   close(): void
 }

@@ -15,6 +15,8 @@ export interface MountTreeOptions {
   readonly logger: Logger
   /** By default the addon, and libfuse where that is not built. */
   readonly driver?: MountDriver | undefined
+  /** Files that lie on this machine are read by the kernel itself. */
+  readonly passthrough?: boolean | undefined
   /** Where chunks lie on the local disk (spec §3.3), if they do: small files are then pushed ahead of being read. */
   readonly chunkFolder?: string | undefined
   /** How long a store path that was absent is held for absent, in milliseconds. */

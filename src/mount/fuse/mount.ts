@@ -34,6 +34,7 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     negativeMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
     callMs: options.callMs ?? MOUNT_CALL_MS_MAX,
     logger: options.logger,
+    passthrough: options.passthrough,
   })
   const filler = startFilling(fd, options)
   const mounted = new KernelMount(target, session, filler, options.logger)
@@ -59,9 +60,10 @@ function defaultDriver(logger: Logger): MountDriver {
 /** Does without, where it cannot be done: it makes nothing possible that is not possible by asking. */
 function startFilling(
   fd: number,
-  { tree, chunkFolder, logger }: MountTreeOptions,
+  { tree, chunkFolder, passthrough, logger }: MountTreeOptions,
 ): NativePageFiller | undefined {
-  if (chunkFolder === undefined || !tree.fillAhead) return undefined
+  // Pages that are pushed belong to inodes that the kernel keeps; it must not also read them by itself.
+  if (chunkFolder === undefined || passthrough || !tree.fillAhead) return undefined
   try {
     const filler = new NativePageFiller(fd, chunkFolder)
     tree.fillAhead(filler)

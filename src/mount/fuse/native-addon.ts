@@ -24,6 +24,9 @@ export interface NativeAddon {
   socketPair(ends: Int32Array): number
   /** Takes a descriptor out of a socket, without waiting. */
   receiveDescriptor(socket: number): number
+  /** Id of a file that the kernel reads by itself (FUSE passthrough). */
+  backingOpen(device: number, file: number): number
+  backingClose(device: number, id: number): number
   /** To a unix socket; a path that begins with @ is in the abstract namespace. */
   sendDatagram(path: string, message: string): number
   /** Calls back with 0 while `fd` is readable, with a negative errno once when it failed. */

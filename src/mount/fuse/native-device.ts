@@ -60,6 +60,15 @@ export class NativeDevice implements FuseDevice {
     throw new StoreError('internal', `writing /dev/fuse failed: ${getSystemErrorName(written)}`)
   }
 
+  openBacking(fd: number): number | undefined {
+    const id = this.#addon.backingOpen(this.#fd, fd)
+    return id > 0 ? id : undefined
+  }
+
+  closeBacking(id: number): void {
+    if (this.#open) this.#addon.backingClose(this.#fd, id)
+  }
+
   close(): void {
     if (!this.#open) return
     this.#open = false

@@ -8,6 +8,8 @@ export interface Agreement extends InitReply {
   /** The kernel can be told, by ENOSYS, never to send OPEN again. */
   readonly noOpen: boolean
   readonly noOpendir: boolean
+  /** The kernel can read files of this machine by itself. */
+  readonly passthrough: boolean
 }
 
 const PAGE_BYTES = 4096
@@ -33,27 +35,36 @@ const FLAGS =
 
 const FLAGS2 = InitFlag2.NO_EXPORT_SUPPORT
 
+/** Files that are passed through lie on a plain filesystem; then ours may be the lower one of an overlay. */
+const PASSTHROUGH_STACK_DEPTH = 1
+
 /**
  * Answers the kernel's INIT. `version`: it speaks a newer major and has to come again; `too-old`: it cannot be
  * served.
  */
-export function negotiate(request: Request): Agreement | 'version' | 'too-old' {
+export function negotiate(request: Request, wantPassthrough: boolean): Agreement | 'version' | 'too-old' {
   const major = request.u32(INIT_IN.major)
   const minor = request.u32(INIT_IN.minor)
   if (major > MAJOR) return 'version'
   if (major < MAJOR || minor < MINOR_MIN) return 'too-old'
   const offered = request.u32(INIT_IN.flags)
   const extended = (offered & InitFlag.INIT_EXT) !== 0 && request.bodyLength >= INIT_IN.flags2 + 4
+  const offered2 = extended ? request.u32(INIT_IN.flags2) : 0
+  const passthrough = wantPassthrough && (offered2 & InitFlag2.PASSTHROUGH) !== 0
+  const wanted2 = passthrough ? FLAGS2 | InitFlag2.PASSTHROUGH : FLAGS2
   return {
     minor: Math.min(minor, MINOR),
     // Echoed: the kernel takes the lower of this and its own anyway.
     maxReadahead: request.u32(INIT_IN.maxReadahead),
     flags: (offered & FLAGS) >>> 0,
-    flags2: extended ? (request.u32(INIT_IN.flags2) & FLAGS2) >>> 0 : 0,
+    flags2: (offered2 & wanted2) >>> 0,
+    maxStackDepth: passthrough ? PASSTHROUGH_STACK_DEPTH : 0,
     maxBackground: FUSE_BACKGROUND_MAX,
     maxWrite: WRITE_BYTES_MAX,
     maxPages: FUSE_READ_BYTES_MAX / PAGE_BYTES,
-    noOpen: (offered & InitFlag.NO_OPEN_SUPPORT) !== 0,
+    // The two exclude each other: what is passed through is said in the answer to OPEN.
+    noOpen: !passthrough && (offered & InitFlag.NO_OPEN_SUPPORT) !== 0,
     noOpendir: (offered & InitFlag.NO_OPENDIR_SUPPORT) !== 0,
+    passthrough,
   }
 }

@@ -12,6 +12,7 @@ import {
 import type { Owner } from './attributes.ts'
 import { Refusal } from './errno.ts'
 import type { Listing, ListingPool } from './listing.ts'
+import type { OpenedFile, OpenFiles } from './open-files.ts'
 import { Errno, GETXATTR_IN, Opcode, OpenFlag, READ_IN, ROOT_NODE } from './protocol.ts'
 import type { Reply } from './reply.ts'
 import type { Request } from './request.ts'
@@ -27,6 +28,8 @@ export interface OperationContext {
   /** Whether OPEN and OPENDIR are done away with by answering ENOSYS. */
   readonly noOpen: boolean
   readonly noOpendir: boolean
+  /** With passthrough: which files are open. */
+  readonly openFiles: OpenFiles | undefined
   /** The kernel got (a part of) the root's listing and will keep it. */
   rootListed(): void
 }
@@ -179,14 +182,27 @@ const statfs: Operation<Statfs> = {
  * ENOSYS makes the kernel open files by itself from then on, with all caches kept: a warm open, read and close
  * costs no request. Kernels that do not know this get an open that keeps the cache.
  */
-const open: Operation<undefined> = {
+const open: Operation<OpenedFile | undefined> = {
   bodyBytes: 0,
-  begin: () => undefined,
-  write(_, reply, { noOpen }) {
+  begin: (request, { openFiles }, call) => openFiles?.open(request.nodeid, call),
+  write(opened, reply, { noOpen }) {
     if (noOpen) return Errno.ENOSYS
-    reply.open(OpenFlag.KEEP_CACHE)
+    if (opened?.backingId) reply.open(OpenFlag.PASSTHROUGH, opened.backingId)
+    else reply.open(OpenFlag.KEEP_CACHE)
     return 0
   },
+  end(opened, delivered, { openFiles }) {
+    if (opened && !delivered) void openFiles?.release(opened.inode)
+  },
+}
+
+const release: Operation<undefined> = {
+  bodyBytes: 0,
+  begin(request, { openFiles }) {
+    void openFiles?.release(request.nodeid)
+    return undefined
+  },
+  write: () => 0,
 }
 
 const opendir: Operation<undefined> = {
@@ -214,7 +230,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation<unknown>> = new Map<numbe
   [Opcode.OPEN, open],
   [Opcode.READ, read],
   [Opcode.STATFS, statfs],
-  [Opcode.RELEASE, nothing],
+  [Opcode.RELEASE, release],
   [Opcode.GETXATTR, getxattr],
   [Opcode.LISTXATTR, listxattr],
   [Opcode.OPENDIR, opendir],

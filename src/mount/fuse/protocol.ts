@@ -81,6 +81,7 @@ export const InitFlag = {
 
 /** Flags of INIT, bits 32–63, counted from bit 0 of `flags2`. */
 export const InitFlag2 = {
+  PASSTHROUGH: 1 << 5,
   NO_EXPORT_SUPPORT: 1 << 6,
 } as const
 
@@ -88,6 +89,7 @@ export const InitFlag2 = {
 export const OpenFlag = {
   KEEP_CACHE: 1 << 1,
   CACHE_DIR: 1 << 3,
+  PASSTHROUGH: 1 << 7,
 } as const
 
 /** `enum fuse_notify_code` */
@@ -135,6 +137,7 @@ export const INIT_OUT = {
   timeGran: 24,
   maxPages: 28,
   flags2: 32,
+  maxStackDepth: 36,
 } as const
 
 /** `struct fuse_attr` */
@@ -183,6 +186,7 @@ export const OPEN_OUT = {
   bytes: 16,
   fh: 0,
   openFlags: 8,
+  backingId: 12,
 } as const
 
 /** `struct fuse_read_in`, for READ, READDIR and READDIRPLUS. Its first 24 bytes are all that is used. */

@@ -25,6 +25,7 @@ export interface InitReply {
   readonly maxBackground: number
   readonly maxWrite: number
   readonly maxPages: number
+  readonly maxStackDepth: number
 }
 
 /**
@@ -90,8 +91,9 @@ export class Reply {
     writeAttributes(this.bytes, this.#view, BODY + ATTR_OUT.attr, attributes, owner)
   }
 
-  open(flags: number): void {
+  open(flags: number, backingId = 0): void {
     this.#clear(OPEN_OUT.bytes)
+    this.#view.setInt32(BODY + OPEN_OUT.backingId, backingId, LITTLE_ENDIAN)
     this.#view.setUint32(BODY + OPEN_OUT.openFlags, flags, LITTLE_ENDIAN)
   }
 
@@ -123,6 +125,7 @@ export class Reply {
     view.setUint32(BODY + INIT_OUT.timeGran, 1, LITTLE_ENDIAN)
     view.setUint16(BODY + INIT_OUT.maxPages, settings.maxPages, LITTLE_ENDIAN)
     view.setUint32(BODY + INIT_OUT.flags2, settings.flags2, LITTLE_ENDIAN)
+    view.setUint32(BODY + INIT_OUT.maxStackDepth, settings.maxStackDepth, LITTLE_ENDIAN)
   }
 
   /** Only our version: the kernel asks again with a version that we both speak. */

@@ -13,6 +13,7 @@ import { errnoOf } from './errno.ts'
 import { LateReads } from './late-reads.ts'
 import { ListingPool } from './listing.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
+import { OpenFiles } from './open-files.ts'
 import { OPERATIONS, type Operation, type OperationContext, refusalOf } from './operations.ts'
 import { PendingRequest, uniqueKey } from './pending.ts'
 import {
@@ -41,6 +42,8 @@ export interface SessionOptions {
   /** A request that was not answered after this long is answered with an error, in milliseconds. */
   readonly callMs: number
   readonly logger: Logger
+  /** Let the kernel read files of this machine by itself, at the price of a request for each open and close. */
+  readonly passthrough?: boolean | undefined
 }
 
 /**
@@ -81,6 +84,7 @@ export class FuseSession {
       negativeMs: options.negativeMs,
       noOpen: false,
       noOpendir: false,
+      openFiles: undefined,
       rootListed: () => this.#scheduleRootInvalidation(),
     }
     this.ready = this.#ready.promise
@@ -306,7 +310,8 @@ export class FuseSession {
   }
 
   #init(request: Request): void {
-    const agreement = request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request)
+    const agreement =
+      request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request, this.#options.passthrough ?? false)
     if (agreement === 'too-old') {
       this.#refuse(request, Errno.EPROTO)
       this.#ready.reject(new StoreError('unimplemented', 'the kernel speaks a FUSE protocol older than 7.23'))
@@ -319,8 +324,11 @@ export class FuseSession {
     if (agreement !== 'version') this.#agreed(agreement)
   }
 
-  #agreed({ noOpen, noOpendir, minor }: Agreement): void {
-    this.#context = { ...this.#context, noOpen, noOpendir }
+  #agreed({ noOpen, noOpendir, passthrough, minor }: Agreement): void {
+    const openFiles = passthrough ? new OpenFiles(this.#device, this.#tree, this.#logger) : undefined
+    this.#context = { ...this.#context, noOpen, noOpendir, openFiles }
+    if (this.#options.passthrough && !passthrough)
+      this.#logger.warn({}, 'this kernel passes no files through (Linux 6.9 does): they are read here')
     this.#logger.debug({ protocol: `${MAJOR}.${minor}`, noOpen, noOpendir }, 'the kernel is connected')
     this.#ready.resolve()
   }

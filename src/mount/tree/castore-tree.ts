@@ -1,3 +1,4 @@
+import type { Digest } from '../../model/castore/digest.ts'
 import type { Directory } from '../../model/castore/directory.ts'
 import type { Entry, Node } from '../../model/castore/node.ts'
 import { pathComponentFault } from '../../model/castore/path-component.ts'
@@ -24,8 +25,9 @@ import type { Logger } from '../../support/log.ts'
 import type { AccessRecorder } from './access-recorder.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
+import { FetchFiller } from './fetch-filler.ts'
 import { FileReader } from './file-reader.ts'
-import { FillAhead } from './fill-ahead.ts'
+import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
 import { nodeAttributes } from './identity.ts'
 import { InodeTable, ROOT_INODE } from './inode-table.ts'
 import {
@@ -34,6 +36,7 @@ import {
   type InodeNumber,
   type Missing,
   type PageFiller,
+  type RawFile,
   type Soon,
   type Statfs,
   type Tree,
@@ -77,6 +80,10 @@ export interface CastoreTreeOptions {
   /** What they give is verified already. */
   readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
+  /** Blobs that lie on this machine as they are. */
+  readonly openLocalFile?:
+    | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
+    | undefined
   /** Whether the root may be listed (spec §5.6); else that is EPERM. */
   readonly listRoot: boolean
   /** Hears of what fails in the background; what fails in a call is thrown. */
@@ -131,8 +138,9 @@ class LazyTree implements CastoreTree {
   readonly #prefetch: ProfilePrefetch | undefined
   readonly #now: () => number
   readonly #files: FileReader
+  readonly #openLocalFile: CastoreTreeOptions['openLocalFile']
   readonly #logger: Logger
-  #fillAhead: FillAhead | undefined
+  #fillAhead: FillAhead
 
   constructor(options: CastoreTreeOptions) {
     const { rootNodes, blobs, directories, logger, sources = UNNAMED_SOURCES } = options
@@ -175,6 +183,8 @@ class LazyTree implements CastoreTree {
       closing,
     })
     this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
+    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, closing), FILL_FROM_AFAR)
+    this.#openLocalFile = options.openLocalFile
     this.#logger = logger
     this.#recorder = options.recorder
     if (!options.profile) return
@@ -200,7 +210,7 @@ class LazyTree implements CastoreTree {
   }
 
   fillAhead(filler: PageFiller): void {
-    this.#fillAhead = new FillAhead(filler)
+    this.#fillAhead = new FillAhead(filler, FILL_FROM_DISK)
   }
 
   close(): void {
@@ -238,7 +248,7 @@ class LazyTree implements CastoreTree {
         intern: (name, node, position) => this.#inodes.intern(node, inode, position, name),
       }
       this.#offerEntries(sink, parent, entries, cookie, remember)
-      if (remember) this.#fillAhead?.endPage(inode, cookie === 0)
+      if (remember) this.#fillAhead.endPage(inode, cookie === 0)
     })
   }
 
@@ -253,7 +263,7 @@ class LazyTree implements CastoreTree {
       const entry = entries[position]!
       const inode = this.#offer(sink, parent, entry, position, remember)
       if (inode === undefined) return
-      if (remember && entry.node.kind === 'file') this.#fillAhead?.add(inode, entry.node)
+      if (remember && entry.node.kind === 'file') this.#fillAhead.add(inode, entry.node)
     }
   }
 
@@ -267,7 +277,7 @@ class LazyTree implements CastoreTree {
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
     this.#recorder?.read(inode, range, () => this.#pathOf(inode))
-    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead?.read(this.#inodes.parent(inode))
+    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
     if (ahead) this.#files.prefetch(file, ahead)
@@ -282,6 +292,16 @@ class LazyTree implements CastoreTree {
   getxattr(inode: InodeNumber, name: string): Uint8Array | undefined {
     const kind = this.#xattrKind(inode)
     return kind && xattrValue(kind, this.#inodes.digest(inode), name)
+  }
+
+  async localFile(inode: InodeNumber, call?: Call): Promise<RawFile | undefined> {
+    const { kind, size } = this.getattr(inode)
+    if (kind !== 'file') return undefined
+    const file = await this.#openLocalFile?.(this.#inodes.digest(inode), call)
+    // Its directory lies about the size: the kernel would show what no reader of ours would get.
+    if (!file || BigInt(file.size) === size) return file
+    await file[Symbol.asyncDispose]()
+    return undefined
   }
 
   statfs(): Statfs {

@@ -1,6 +1,7 @@
 import type { FileNode } from '../../model/castore/node.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import {
+  FILL_AFAR_BYTES_MAX,
   FILL_FILE_BYTES_MAX,
   FILL_RECORDS_BYTES_MAX,
   FILL_WINDOW_BYTES_MAX,
@@ -10,6 +11,29 @@ import type { InodeNumber, PageFiller } from './interface.ts'
 
 /** One file, in the byte order of this machine (struct record of native/page_filler.c). */
 export const FILL_RECORD = { bytes: 48, inode: 0, size: 8, digest: 16 } as const
+
+/** What is taken for evidence that a directory will be read as a whole. */
+export interface FillPolicy {
+  /** Reads in it, before anything is known of others. */
+  readonly readsEnough: number
+  /** They must follow the listing: archivers read so, and programs that look for something do not. */
+  readonly inOrder: boolean
+  /** Contents that are pushed on the evidence of many directories, in bytes. */
+  readonly windowBytesMax: number
+}
+
+/** What lies on this machine costs next to nothing: a wrong guess is made up for by the first right one. */
+export const FILL_FROM_DISK: FillPolicy = {
+  readsEnough: 2,
+  inOrder: false,
+  windowBytesMax: FILL_WINDOW_BYTES_MAX,
+}
+/** What comes over a network must be all but certain. */
+export const FILL_FROM_AFAR: FillPolicy = {
+  readsEnough: 4,
+  inOrder: true,
+  windowBytesMax: FILL_AFAR_BYTES_MAX,
+}
 
 /** Directories that were begun to be read before the first read of another one tells enough. */
 const CONFIRMED_ENOUGH = 2
@@ -21,6 +45,9 @@ class Batch {
   /** Of the contents. */
   bytes = 0
   reads = 0
+  /** Where the next read is if it follows the listing: a part, and an offset in it. */
+  #part = 0
+  #offset = 0
   /** Pushed or forgotten. */
   gone = false
   /** The one listed after this. */
@@ -28,6 +55,35 @@ class Batch {
 
   constructor(directory: InodeNumber) {
     this.directory = directory
+  }
+
+  /** Takes note of a read. Only those count that follow each other in the order of the listing. */
+  readNext(inode: InodeNumber): void {
+    const follows = this.#inodeAt(this.#part, this.#offset) === inode
+    this.reads = follows ? this.reads + 1 : this.#find(inode) ? 1 : 0
+    this.#advance()
+  }
+
+  #find(inode: InodeNumber): boolean {
+    for (this.#part = 0; this.#part < this.parts.length; this.#part++)
+      for (this.#offset = 0; this.#offset < this.parts[this.#part]!.length; this.#offset += FILL_RECORD.bytes)
+        if (this.#inodeAt(this.#part, this.#offset) === inode) return true
+    this.#part = this.#offset = 0
+    return false
+  }
+
+  #advance(): void {
+    this.#offset += FILL_RECORD.bytes
+    if (this.#offset < (this.parts[this.#part]?.length ?? 0)) return
+    this.#part++
+    this.#offset = 0
+  }
+
+  #inodeAt(part: number, offset: number): InodeNumber | undefined {
+    const records = this.parts[part]
+    if (!records || offset >= records.length) return undefined
+    const view = new DataView(records.buffer, records.byteOffset + offset, FILL_RECORD.bytes)
+    return Number(view.getBigUint64(FILL_RECORD.inode, true))
   }
 
   /** The next one that is not gone; shortens the way for whoever asks again. */
@@ -44,6 +100,7 @@ class Batch {
  */
 export class FillAhead {
   readonly #filler: PageFiller
+  readonly #policy: FillPolicy
   /** In the order in which they were listed. */
   readonly #listed = new Map<InodeNumber, Batch>()
   #last: Batch | undefined
@@ -58,8 +115,9 @@ export class FillAhead {
   #pageBytes = 0
   #pageContents = 0
 
-  constructor(filler: PageFiller) {
+  constructor(filler: PageFiller, policy: FillPolicy) {
     this.#filler = filler
+    this.#policy = policy
   }
 
   /** Takes note of an entry that is being listed. `endPage` follows. */
@@ -91,16 +149,18 @@ export class FillAhead {
   }
 
   /** A small file of `directory` was asked for: it was not pushed, or not yet. */
-  read(directory: InodeNumber): void {
+  read(inode: InodeNumber, directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
-    if (batch && !this.#confirm(batch)) return
+    if (batch && !this.#confirm(batch, inode)) return
     this.#pushOn()
   }
 
-  #confirm(batch: Batch): boolean {
-    batch.reads++
-    if (batch.reads === 1 && this.#confirmed < CONFIRMED_ENOUGH) return false
-    this.#credit = Math.min(FILL_WINDOW_BYTES_MIN * 2 ** this.#confirmed, FILL_WINDOW_BYTES_MAX)
+  #confirm(batch: Batch, inode: InodeNumber): boolean {
+    const { readsEnough, inOrder, windowBytesMax } = this.#policy
+    if (inOrder) batch.readNext(inode)
+    else batch.reads++
+    if (batch.reads < (this.#confirmed < CONFIRMED_ENOUGH ? readsEnough : 1)) return false
+    this.#credit = Math.min(FILL_WINDOW_BYTES_MIN * 2 ** this.#confirmed, windowBytesMax)
     this.#confirmed++
     return this.#push(batch, true)
   }

@@ -54,6 +54,8 @@ export interface Tree {
   /** `undefined`: no such attribute. */
   getxattr(inode: InodeNumber, name: string): Uint8Array | undefined
   statfs(): Statfs
+  /** The contents of a file as a file of this machine, if they are one; `undefined` where they must be read here. */
+  localFile?(inode: InodeNumber, call?: Call): Promise<RawFile | undefined>
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
   fillAhead?(filler: PageFiller): void
 }
@@ -68,6 +70,11 @@ export interface PageFiller {
    * and took none.
    */
   fill(records: Uint8Array, isUrgent: boolean): boolean
+}
+
+/** Exactly the contents of a file, verified. Open for reading until it is disposed of. */
+export interface RawFile extends AsyncDisposable {
+  readonly fd: number
 }
 
 /** Nothing is there under that name. `forever`: nor will it ever be, so the absence may be cached. */

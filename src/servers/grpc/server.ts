@@ -12,6 +12,7 @@ import type { NarCalculation, PathInfoService } from '../../services/pathinfos/i
 import { GRPC_KEEPALIVE_MS, GRPC_KEEPALIVE_TIMEOUT_MS, GRPC_RECEIVE_BYTES_MAX } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { Metric } from '../../support/metrics.ts'
+import { warnIfOpen } from '../listen/exposure.ts'
 import { FaultLog } from '../listen/fault-log.ts'
 import { type ListenEndpoint, parseListenAddress } from '../listen/listen-address.ts'
 import { type Listener, type ListenSettings, startListeners } from '../listen/listener.ts'
@@ -113,7 +114,8 @@ class StoreServer implements GrpcServer {
         this.#faults.warn({ listener: endpoint.text, reason: error.message }, 'cannot accept'),
     })
     this.#listeners.push(...listeners)
-    for (const listener of listeners) this.#warnIfOpen(listener, endpoint)
+    const guards = { tls: this.#tls, tokens: this.#tokens }
+    for (const listener of listeners) warnIfOpen(listener, endpoint, guards, this.#logger)
     return listeners.map((listener) => listener.address).join(', ')
   }
 
@@ -153,15 +155,6 @@ class StoreServer implements GrpcServer {
     const onFault = (reason: string, peer: string | undefined) =>
       this.#faults.warn({ listener: text, peer, reason }, 'a TLS handshake failed')
     return createTlsAcceptor(this.#tls, { onSecure: accept, onFault })
-  }
-
-  #warnIfOpen({ address, isExposed }: Listener, { roles }: ListenEndpoint): void {
-    if (!isExposed) return
-    const guarded = this.#tokens !== undefined || this.#tls?.requestCert === true
-    if (this.#tokens && !this.#tls)
-      this.#logger.warn({ listen_address: address }, 'tokens cross the network in the clear: give --tls-cert')
-    if (!guarded && !roles.includes('read-only'))
-      this.#logger.warn({ listen_address: address }, 'whoever reaches this address may write to the store')
   }
 
   #trackSession(session: ServerHttp2Session): void {

@@ -12,6 +12,7 @@ import {
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { Metric } from '../../support/metrics.ts'
+import { warnIfOpen } from '../listen/exposure.ts'
 import { FaultLog } from '../listen/fault-log.ts'
 import { type ListenEndpoint, parseListenAddress } from '../listen/listen-address.ts'
 import { type Listener, type ListenSettings, startListeners } from '../listen/listener.ts'
@@ -86,7 +87,7 @@ class OpenHttpServer implements HttpServer {
         this.#faults.warn({ listener: endpoint.text, reason: error.message }, 'cannot accept'),
     })
     this.#listeners.push(...listeners)
-    for (const listener of listeners) this.#warnIfOpen(listener, endpoint)
+    for (const listener of listeners) warnIfOpen(listener, endpoint, this.#parts, this.#parts.logger)
     return listeners.map((listener) => listener.address).join(', ')
   }
 
@@ -176,14 +177,5 @@ class OpenHttpServer implements HttpServer {
     const onFault = (reason: string, peer: string | undefined) =>
       this.#faults.warn({ listener: text, peer, reason }, 'a TLS handshake failed')
     return createTlsAcceptor(options, { onSecure: accept, onFault })
-  }
-
-  #warnIfOpen({ address, isExposed }: Listener, { roles }: ListenEndpoint): void {
-    if (!isExposed) return
-    const { tokens, tls, logger } = this.#parts
-    if (tokens && !tls)
-      logger.warn({ listen_address: address }, 'tokens cross the network in the clear: give --tls-cert')
-    if (!tokens && tls?.requestCert !== true && !roles.includes('read-only'))
-      logger.warn({ listen_address: address }, 'whoever reaches this address may write to the store')
   }
 }

@@ -1,31 +1,21 @@
 import { StoreError } from '../../support/errors.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
-import { type BigtableTable, openBigtableTable } from '../bigtable-table.ts'
-import { grpcBlobService } from '../blobs/grpc.ts'
+import type { BigtableTable } from '../bigtable-table.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
-import { bigtableDirectoryService } from '../directories/bigtable.ts'
-import { grpcDirectoryService } from '../directories/grpc.ts'
-import { askSizeFormula } from '../directories/grpc-size-formula.ts'
 import type { DirectoryService } from '../directories/interface.ts'
-import { openLmdbDirectoryService } from '../directories/lmdb.ts'
 import { memoryDirectoryService } from '../directories/memory.ts'
 import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import type { GrpcAddress } from '../grpc-address.ts'
-import { type GrpcChannel, openGrpcChannel } from '../grpc-channel.ts'
+import type { GrpcChannel } from '../grpc-channel.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
-import { openBucket } from '../objects/open.ts'
-import { bigtablePathInfoService } from '../pathinfos/bigtable.ts'
-import { grpcPathInfoService } from '../pathinfos/grpc.ts'
 import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
-import { openLmdbPathInfoService } from '../pathinfos/lmdb.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
 import type { StoreAddress, SubstitutingAddress } from './address.ts'
-import { openSubstituter } from './open-substituter.ts'
 import type { Castore, StoreSettings, Stores } from './stores.ts'
 
 /** What a service of path infos that fetches contents needs besides its address. */
@@ -39,7 +29,10 @@ export interface OpenPathInfos {
   readonly narCalculation?: NarCalculation
 }
 
-/** Opens bare backends, each by its address, and remembers what is to be closed. */
+/**
+ * Opens bare backends, each by its address, and remembers what is to be closed. What they are made of is loaded when an
+ * address asks for it: gRPC alone takes as long as everything else that a mount of local files needs.
+ */
 export class Backends implements AsyncDisposable {
   readonly #opened = new AsyncDisposableStack()
   readonly #channels = new Map<string, GrpcChannel>()
@@ -47,36 +40,62 @@ export class Backends implements AsyncDisposable {
   /** `averageChunkBytes`: for backends that divide blobs; the default if `undefined`. */
   async blobs(address: StoreAddress, averageChunkBytes?: number): Promise<BlobService> {
     if (address.kind === 'memory') return memoryBlobService()
-    if (address.kind === 'grpc') return grpcBlobService(await this.#channel(address.grpc))
+    if (address.kind === 'grpc') {
+      const { grpcBlobService } = await import('../blobs/grpc.ts')
+      return grpcBlobService(await this.#channel(address.grpc))
+    }
     const local = address.kind === 'object-file' ? LocalChunks.at(address.path) : undefined
     return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
 
   async directories(address: StoreAddress): Promise<DirectoryService> {
-    if (address.kind === 'memory') return memoryDirectoryService()
-    if (address.kind === 'grpc') return grpcDirectoryService(await this.#channel(address.grpc))
-    if (address.kind === 'lmdb') return this.#opened.use(await openLmdbDirectoryService(address.path))
-    if (address.kind === 'bigtable') return bigtableDirectoryService(await this.#table(address.bigtable))
-    return objectStoreDirectoryService(await this.#objects(address))
+    switch (address.kind) {
+      case 'memory':
+        return memoryDirectoryService()
+      case 'grpc': {
+        const { grpcDirectoryService } = await import('../directories/grpc.ts')
+        return grpcDirectoryService(await this.#channel(address.grpc))
+      }
+      case 'lmdb': {
+        const { openLmdbDirectoryService } = await import('../directories/lmdb.ts')
+        return this.#opened.use(await openLmdbDirectoryService(address.path))
+      }
+      case 'bigtable': {
+        const { bigtableDirectoryService } = await import('../directories/bigtable.ts')
+        return bigtableDirectoryService(await this.#table(address.bigtable))
+      }
+      default:
+        return objectStoreDirectoryService(await this.#objects(address))
+    }
   }
 
   async sizeFormula(address: StoreAddress): Promise<Stores['askSizeFormula']> {
     if (address.kind !== 'grpc') return undefined
+    const { askSizeFormula } = await import('../directories/grpc-size-formula.ts')
     const channel = await this.#channel(address.grpc)
     return (call) => askSizeFormula(channel, call)
   }
 
   async pathInfos(address: StoreAddress, around: Surroundings): Promise<OpenPathInfos> {
-    if (address.kind === 'substituting') return await this.#substituting(address, around)
-    if (address.kind === 'grpc') {
-      const remote = grpcPathInfoService(await this.#channel(address.grpc))
-      return { pathInfos: remote, narCalculation: remote }
+    switch (address.kind) {
+      case 'substituting':
+        return await this.#substituting(address, around)
+      case 'grpc': {
+        const { grpcPathInfoService } = await import('../pathinfos/grpc.ts')
+        const remote = grpcPathInfoService(await this.#channel(address.grpc))
+        return { pathInfos: remote, narCalculation: remote }
+      }
+      case 'lmdb': {
+        const { openLmdbPathInfoService } = await import('../pathinfos/lmdb.ts')
+        return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
+      }
+      case 'bigtable': {
+        const { bigtablePathInfoService } = await import('../pathinfos/bigtable.ts')
+        return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
+      }
+      default:
+        return { pathInfos: memoryPathInfoService() }
     }
-    if (address.kind === 'lmdb')
-      return { pathInfos: this.#opened.use(await openLmdbPathInfoService(address.path)) }
-    if (address.kind === 'bigtable')
-      return { pathInfos: bigtablePathInfoService(await this.#table(address.bigtable)) }
-    return { pathInfos: memoryPathInfoService() }
   }
 
   /** To be closed with the backends. */
@@ -94,11 +113,15 @@ export class Backends implements AsyncDisposable {
   }
 
   async #objects(address: StoreAddress): Promise<ObjectStore> {
-    if (address.kind === 'bucket') return this.#opened.use(await openBucket(address.bucket))
+    if (address.kind === 'bucket') {
+      const { openBucket } = await import('../objects/open.ts')
+      return this.#opened.use(await openBucket(address.bucket))
+    }
     return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
   }
 
   async #table(address: BigtableAddress): Promise<BigtableTable> {
+    const { openBigtableTable } = await import('../bigtable-table.ts')
     return this.#opened.use(await openBigtableTable(address))
   }
 
@@ -106,6 +129,7 @@ export class Backends implements AsyncDisposable {
     const { nars, castore } = around
     if (!nars || !castore) throw new StoreError('unimplemented', 'binary caches cannot be used here')
     const near = address.near && (await this.pathInfos(address.near, around))
+    const { openSubstituter } = await import('./open-substituter.ts')
     const settings = { ...around, nars, castore, near: near?.pathInfos, opened: this.#opened }
     return { ...near, pathInfos: openSubstituter(address, settings) }
   }
@@ -114,6 +138,7 @@ export class Backends implements AsyncDisposable {
   async #channel({ text }: GrpcAddress): Promise<GrpcChannel> {
     const open = this.#channels.get(text)
     if (open) return open
+    const { openGrpcChannel } = await import('../grpc-channel.ts')
     const channel = await openGrpcChannel(text)
     this.#opened.defer(() => channel.close())
     this.#channels.set(text, channel)

@@ -1,4 +1,3 @@
-import { status } from '@grpc/grpc-js'
 import { ERROR_TABLE, StoreError } from '../../support/errors.ts'
 import { Counter, Histogram, type Labels, type Metric } from '../../support/metrics.ts'
 
@@ -101,6 +100,31 @@ export class RunningMeasure {
   }
 
   fail(error: unknown): void {
-    this.end(status[ERROR_TABLE[StoreError.from(error).code].grpc]!)
+    this.end(statusName(ERROR_TABLE[StoreError.from(error).code].grpc))
   }
+}
+
+/** By number (grpc/grpc doc/statuscodes.md). */
+const STATUS_NAMES = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+]
+
+function statusName(code: number): string {
+  return STATUS_NAMES[code] ?? 'UNKNOWN'
 }

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
-import { FILL_RECORD, FillAhead } from '../../../../src/mount/tree/fill-ahead.ts'
+import {
+  FILL_FROM_AFAR,
+  FILL_FROM_DISK,
+  FILL_RECORD,
+  FillAhead,
+} from '../../../../src/mount/tree/fill-ahead.ts'
 import type { PageFiller } from '../../../../src/mount/tree/interface.ts'
 import {
   FILL_FILE_BYTES_MAX,
@@ -31,7 +36,7 @@ const file = (size: number) =>
 
 function listing(size = 1000) {
   const filler = new RecordingFiller()
-  const ahead = new FillAhead(filler)
+  const ahead = new FillAhead(filler, FILL_FROM_DISK)
   /** Lists a directory with two files, whose numbers are ten times its own and the one after. */
   const list = (...directories: number[]) => {
     for (const directory of directories) {
@@ -53,9 +58,9 @@ describe('small files ahead of being read', () => {
   test('one read in a directory is no evidence, the second one is, for it and what was listed after it', () => {
     const { filler, ahead, list } = listing()
     list(1, 2, 3)
-    ahead.read(2)
+    ahead.read(0, 2)
     expect(filler.pushed).toEqual([])
-    ahead.read(2)
+    ahead.read(0, 2)
     expect(filler.urgent).toEqual([20, 21])
     expect(filler.pushed).toEqual([20, 21, 30, 31])
   })
@@ -63,7 +68,7 @@ describe('small files ahead of being read', () => {
   test('nothing is pushed twice, unless it is listed again', () => {
     const { filler, ahead, list } = listing()
     list(1)
-    for (let i = 0; i < 4; i++) ahead.read(1)
+    for (let i = 0; i < 4; i++) ahead.read(0, 1)
     expect(filler.pushed).toEqual([10, 11])
     list(1)
     expect(filler.pushed).toEqual([10, 11, 10, 11])
@@ -73,11 +78,11 @@ describe('small files ahead of being read', () => {
     const { filler, ahead, list } = listing(FILL_FILE_BYTES_MAX)
     const perWindow = FILL_WINDOW_BYTES_MIN / (2 * FILL_FILE_BYTES_MAX)
     list(...Array.from({ length: perWindow * 4 }, (_, n) => n + 1))
-    ahead.read(1)
-    ahead.read(1)
+    ahead.read(0, 1)
+    ahead.read(0, 1)
     expect(filler.pushed).toHaveLength(2 * perWindow)
-    ahead.read(perWindow + 1)
-    ahead.read(perWindow + 1)
+    ahead.read(0, perWindow + 1)
+    ahead.read(0, perWindow + 1)
     expect(filler.pushed).toHaveLength(2 * perWindow * 3)
   })
 
@@ -85,31 +90,31 @@ describe('small files ahead of being read', () => {
     const { filler, ahead, list } = listing()
     list(1, 2)
     filler.isFull = true
-    ahead.read(1)
-    ahead.read(1)
+    ahead.read(0, 1)
+    ahead.read(0, 1)
     expect(filler.pushed).toEqual([10, 11])
     filler.isFull = false
-    ahead.read(99)
+    ahead.read(0, 99)
     expect(filler.pushed).toEqual([10, 11, 20, 21])
   })
 
   test('a directory that is listed while others are read in turn is pushed at once', () => {
     const { filler, ahead, list } = listing()
     list(1)
-    ahead.read(1)
-    ahead.read(1)
+    ahead.read(0, 1)
+    ahead.read(0, 1)
     list(2)
     expect(filler.pushed).toEqual([10, 11, 20, 21])
   })
 
   test('empty and larger files are left out', () => {
     const filler = new RecordingFiller()
-    const ahead = new FillAhead(filler)
+    const ahead = new FillAhead(filler, FILL_FROM_DISK)
     for (const [inode, size] of [0, 1, FILL_FILE_BYTES_MAX, FILL_FILE_BYTES_MAX + 1].entries())
       ahead.add(inode + 10, file(size))
     ahead.endPage(1, true)
-    ahead.read(1)
-    ahead.read(1)
+    ahead.read(0, 1)
+    ahead.read(0, 1)
     expect(filler.pushed).toEqual([11, 12])
   })
 
@@ -122,9 +127,39 @@ describe('small files ahead of being read', () => {
     }
     const most = Math.floor(FILL_RECORDS_BYTES_MAX / (files * FILL_RECORD.bytes))
     for (let directory = 1; directory <= most + 1; directory++) listMany(directory)
-    for (let i = 0; i < 2; i++) ahead.read(1)
+    for (let i = 0; i < 2; i++) ahead.read(0, 1)
     expect(filler.pushed).toEqual([])
-    for (let i = 0; i < 2; i++) ahead.read(2)
+    for (let i = 0; i < 2; i++) ahead.read(0, 2)
     expect(filler.pushed[0]).toBe(2 * files)
+  })
+})
+
+describe('small files from afar', () => {
+  function listing(files: number) {
+    const filler = new RecordingFiller()
+    const ahead = new FillAhead(filler, FILL_FROM_AFAR)
+    for (let n = 0; n < files; n++) ahead.add(100 + n, file(1000))
+    ahead.endPage(1, true)
+    return { filler, ahead, read: (...inodes: number[]) => inodes.map((inode) => ahead.read(inode, 1)) }
+  }
+
+  test('are pushed when four are read as they were listed', () => {
+    const { filler, read } = listing(10)
+    read(100, 101, 102)
+    expect(filler.pushed).toEqual([])
+    read(103)
+    expect(filler.pushed).toHaveLength(10)
+  })
+
+  test('also from the middle on', () => {
+    const { filler, read } = listing(10)
+    read(105, 106, 107, 108)
+    expect(filler.pushed).toHaveLength(10)
+  })
+
+  test('are not for who looks here and there', () => {
+    const { filler, read } = listing(100)
+    read(100, 150, 101, 120, 121, 180, 181, 182, 199, 100, 101, 102, 150, 151)
+    expect(filler.pushed).toEqual([])
   })
 })

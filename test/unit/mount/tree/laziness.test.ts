@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
 import { formatMountStats, mountStatsJson } from '../../../../src/mount/tree/stats.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
-import { FakeStore, list, readAll, walk } from '../../../support/trees.ts'
+import { FakeStore, list, PageSink, readAll, walk } from '../../../support/trees.ts'
 
 const MiB = 1024 * 1024
 
@@ -92,6 +92,49 @@ describe('nothing is fetched before it is needed', () => {
     expect([fake.blobs.chunkRequests, fake.blobs.readRequests]).toEqual([1, 3])
     expect(tree.stats.chunks).toMatchObject({ asked: 3, fetched: 3, fetchedBytes: 3 * (MiB / 4) })
     expect(tree.stats.chunkLists).toMatchObject({ asked: 2, fetched: 1, cached: 1 })
+  })
+})
+
+describe('small files of a directory that is read in order', () => {
+  function wide(): { fake: FakeStore; names: string[] } {
+    const fake = new FakeStore()
+    const names = Array.from({ length: 50 }, (_, n) => `f${String(n).padStart(2, '0')}`)
+    fake.rootNodes.add(
+      '1-a',
+      fake.directory(Object.fromEntries(names.map((name) => [name, fake.file(name)]))),
+    )
+    return { fake, names }
+  }
+
+  async function readFiles(tree: CastoreTree, names: readonly string[]): Promise<string[]> {
+    const read: string[] = []
+    for (const name of names)
+      read.push((await readAll(tree, (await walk(tree, `1-a/${name}`)).inode, 0, 100)).toString())
+    return read
+  }
+
+  async function listed(tree: CastoreTree): Promise<void> {
+    await tree.readdir((await walk(tree, '1-a')).inode, 0, new PageSink(1000), true)
+  }
+
+  test('come before they are asked for', async () => {
+    const { fake, names } = wide()
+    const tree = fake.tree()
+    await listed(tree)
+    await readFiles(tree, names.slice(0, 4))
+    await expect.poll(() => fake.blobs.readRequests).toBe(50)
+    expect(await readFiles(tree, names)).toEqual(names)
+    expect(fake.blobs.readRequests).toBe(50)
+  })
+
+  test('do not when they are read in another order, or were never listed', async () => {
+    const { fake, names } = wide()
+    const tree = fake.tree()
+    await readFiles(tree, names.slice(0, 10))
+    await listed(tree)
+    await readFiles(tree, [...names].reverse().slice(0, 10))
+    expect(fake.blobs.readRequests).toBe(20)
+    expect(tree.stats.readAhead.fetched).toBe(0)
   })
 })
 
