@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include "page_filler.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,7 +20,9 @@
 #include <unistd.h>
 
 #include "blake3.h"
+#include "chunk_file.h"
 #include "values.h"
+#include "zstd.h"
 
 /* Two keep ahead of one reader on two processors; more would take the processor from it. */
 #define THREADS 2
@@ -29,8 +30,6 @@
 #define SHARE 8
 /* What a record may announce; as FILL_FILE_BYTES_MAX in src/support/limits.ts, and what blake3() takes. */
 #define FILE_MAX BLAKE3_MESSAGE_MAX
-/* A zstd frame of noise is this much longer at most (ZSTD_compressBound, and its header and checksum). */
-#define FRAME_MAX (FILE_MAX + (FILE_MAX >> 7) + 64)
 /* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
 #define WAITING_MAX 1024
 #define NOTIFY_STORE 4
@@ -61,17 +60,8 @@ struct store_message {
 	} store;
 };
 
-/* libzstd is a part of the node executable, which exports it; its header is not. */
-struct zstd {
-	void *(*create)(void);
-	size_t (*destroy)(void *);
-	size_t (*decompress)(void *, void *, size_t, const void *, size_t);
-	unsigned (*is_error)(size_t);
-};
-
 struct filler {
 	int device, folder;
-	struct zstd zstd;
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
 	struct batch *first, **last;
@@ -86,59 +76,17 @@ struct filler {
 
 struct worker {
 	struct filler *filler;
-	void *context;
-	uint8_t frame[FRAME_MAX], contents[FILE_MAX];
+	struct frame_room room;
+	uint8_t contents[FILE_MAX];
 };
-
-static bool find_zstd(struct zstd *zstd)
-{
-	*(void **)&zstd->create = dlsym(RTLD_DEFAULT, "ZSTD_createDCtx");
-	*(void **)&zstd->destroy = dlsym(RTLD_DEFAULT, "ZSTD_freeDCtx");
-	*(void **)&zstd->decompress = dlsym(RTLD_DEFAULT, "ZSTD_decompressDCtx");
-	*(void **)&zstd->is_error = dlsym(RTLD_DEFAULT, "ZSTD_isError");
-	return zstd->create && zstd->destroy && zstd->decompress && zstd->is_error;
-}
-
-/* `<4 hex>/<64 hex>`, the name of a chunk below its folder. */
-static void name_of(const uint8_t digest[BLAKE3_BYTES], char name[5 + 2 * BLAKE3_BYTES + 1])
-{
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 0; i < BLAKE3_BYTES; i++) {
-		name[5 + 2 * i] = digits[digest[i] >> 4];
-		name[6 + 2 * i] = digits[digest[i] & 15];
-	}
-	memcpy(name, name + 5, 4);
-	name[4] = '/';
-	name[5 + 2 * BLAKE3_BYTES] = 0;
-}
-
-/* The compressed file, or less than 1 byte. */
-static ssize_t read_frame(struct worker *worker, const uint8_t digest[BLAKE3_BYTES])
-{
-	char name[5 + 2 * BLAKE3_BYTES + 1];
-	name_of(digest, name);
-	int fd = openat(worker->filler->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -1;
-	ssize_t length = read(fd, worker->frame, FRAME_MAX);
-	close(fd);
-	return length;
-}
 
 static bool load(struct worker *worker, const struct record *record)
 {
-	const struct zstd *zstd = &worker->filler->zstd;
 	uint8_t digest[BLAKE3_BYTES];
-	if (record->size > FILE_MAX)
+	if (record->size > FILE_MAX ||
+	    !load_chunk(worker->filler->folder, record->digest, worker->contents, record->size, &worker->room))
 		return false;
-	ssize_t length = read_frame(worker, record->digest);
-	if (length <= 0)
-		return false;
-	size_t size =
-	    zstd->decompress(worker->context, worker->contents, record->size, worker->frame, (size_t)length);
-	if (zstd->is_error(size) || size != record->size)
-		return false;
-	blake3(worker->contents, size, digest);
+	blake3(worker->contents, record->size, digest);
 	return memcmp(digest, record->digest, BLAKE3_BYTES) == 0;
 }
 
@@ -191,7 +139,7 @@ static void *run(void *argument)
 				atomic_fetch_add(&filler->failed, 1);
 			}
 		}
-	filler->zstd.destroy(worker->context);
+	free(worker->room.bytes);
 	free(worker);
 	napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
 	return NULL;
@@ -216,12 +164,11 @@ static void all_stopped(napi_env env, void *data, void *hint)
 static bool start_thread(struct filler *filler)
 {
 	pthread_t thread;
-	struct worker *worker = malloc(sizeof *worker);
+	struct worker *worker = calloc(1, sizeof *worker);
 	if (!worker)
 		return false;
 	worker->filler = filler;
-	worker->context = filler->zstd.create();
-	if (!worker->context || napi_acquire_threadsafe_function(filler->threads) != napi_ok)
+	if (napi_acquire_threadsafe_function(filler->threads) != napi_ok)
 		goto failed;
 	if (pthread_create(&thread, NULL, run, worker) != 0) {
 		napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
@@ -230,8 +177,6 @@ static bool start_thread(struct filler *filler)
 	pthread_detach(thread);
 	return true;
 failed:
-	if (worker->context)
-		filler->zstd.destroy(worker->context);
 	free(worker);
 	return false;
 }
@@ -257,7 +202,7 @@ napi_value start_filler(napi_env env, napi_callback_info info)
 	if (napi_get_value_int32(env, args[0], &filler->device) != napi_ok || !string_of(env, args[1], folder))
 		goto failed;
 	error = ENOSYS;
-	if (!find_zstd(&filler->zstd))
+	if (!zstd_found())
 		goto failed;
 	filler->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	error = errno;

@@ -1,4 +1,4 @@
-// Builds the native addon (native/build/fuse_device.node) when it is missing or older than its sources.
+// Builds the native addons (native/build/*.node) that are missing or older than their sources.
 // Plain Node-API: one build works for every Node.js from 24 on, and nothing is downloaded.
 
 import { spawnSync } from 'node:child_process'
@@ -40,7 +40,7 @@ function findHeaders() {
 function fail(reason, debianPackage) {
   console.error(
     `build-native: ${reason}; on Debian install it with: apt-get install ${debianPackage}\n` +
-      'build-native: without the addon everything works except mounting',
+      'build-native: without it everything works except mounting, and many small files are read and stored more slowly',
   )
   process.exit(1)
 }

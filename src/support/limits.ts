@@ -48,8 +48,12 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
 export const CHUNK_UPLOADS_MAX = 8
 
-/** Chunks of one blob that are fetched and decompressed ahead of its reader. */
+/** Small blobs of one batch that are read at the same time, where a service does not take them all at once. */
+export const BLOB_READS_MAX = 32
+/** Chunks of one blob, or portions of LOCAL_CHUNKS_BYTES, that are fetched and decompressed ahead of its reader. */
 export const CHUNK_READS_MAX = 4
+/** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
+export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -75,8 +79,19 @@ export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 
 // — Object stores —
 
-/** Files that one file object store has open at the same time; more wait for their turn. */
+/** Files that one file object store reads from at the same time; more wait for their turn. */
 export const OBJECT_FILES_MAX = 64
+/** Objects that one file object store is storing at the same time: the more, the fewer syncs. Each has a file open. */
+export const OBJECT_PUTS_MAX = 256
+/** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
+export const FSYNCS_MAX = 4
+/** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
+export const SYNC_TOGETHER_MIN = 8
+/**
+ * With more than this in the memory of the machine that no disk has, files are synced one by one: syncfs would wait
+ * for all of it, which is a second of an SSD. Who imports what was just unpacked or built stays below.
+ */
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_MAX = 512 * MiB
 /** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
 export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
 /** Longer than any such read takes that finds what it wants in memory. */
@@ -133,8 +148,14 @@ export const NAR_PIECE_BYTES_MAX = 256 * KiB
 export const NAR_TURN_MS_MAX = 4
 /** Blobs of one NAR that are uploaded at the same time. */
 export const NAR_UPLOADS_MAX = 64
-/** Files whose contents are fetched ahead of their turn while a NAR is rendered; each is a small blob. */
+/** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
+/** A NAR is rendered in batches of so many entries … */
+export const NAR_BATCH_STEPS_MAX = 128
+/** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
+export const NAR_BATCH_BYTES_MAX = 1 * MiB
+/** … of which so many are on their way: the thread pool has four threads, and others want some. */
+export const NAR_BATCHES_MAX = 3
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
@@ -372,6 +393,8 @@ export const HTTP_SERVER_KEEPALIVE_MS = 60_000
 export const HTTP_WRITE_BYTES = 256 * KiB
 /** What a connection takes in beyond what the kernel holds, so that the next pieces are made while these are sent. */
 export const HTTP_WRITE_BUFFER_BYTES = 1 * MiB
+/** What Node queues for a connection before its writer waits: it makes the next part meanwhile. */
+export const SOCKET_BUFFER_BYTES = 1 * MiB
 /** Flow-control window of an HTTP/2 upload. */
 export const HTTP_WINDOW_BYTES = 4 * MiB
 /** Content codings cost both sides more than they save below this. */

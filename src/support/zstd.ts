@@ -11,6 +11,7 @@ import {
 import { concatBytes, view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
 import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limits.ts'
+import { type NativeCodec, nativeCodec } from './native-codec.ts'
 import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
 
 const LEVEL = 3
@@ -31,7 +32,15 @@ const decompressOnSpot = zstdDecompressSync as unknown as (
   options: ZstdOptions,
 ) => Unfolded
 
-export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
+/** Where small buffers are compressed to, before as much as they take is kept. */
+const scratch = new Uint8Array(ZSTD_INLINE_BYTES_MAX + (ZSTD_INLINE_BYTES_MAX >>> 7) + SPARE_BYTES)
+
+/** `codec`: what there is of it; for tests. */
+export async function compress(bytes: Uint8Array, codec = nativeCodec): Promise<Uint8Array> {
+  if (codec && bytes.length <= ZSTD_INLINE_BYTES_MAX) {
+    const length = codec.zstdCompress(bytes, scratch, LEVEL)
+    if (length > 0) return new Uint8Array(scratch.subarray(0, length))
+  }
   if (bytes.length > ZSTD_INLINE_BYTES_MAX && looksLikeNoise(bytes)) return storedFrame(bytes)
   const options = {
     params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
@@ -44,9 +53,16 @@ export async function compress(bytes: Uint8Array): Promise<Uint8Array> {
 
 /**
  * All frames of an object, one after the other: writers may use several. Throws `corrupt` for what is no zstd frame or
- * holds more than `maxBytes`, whatever its header says.
+ * holds more than `maxBytes`, whatever its header says. `codec`: as for `compress`.
  */
-export async function decompress(frames: Uint8Array, maxBytes: number, source: string): Promise<Uint8Array> {
+export async function decompress(
+  frames: Uint8Array,
+  maxBytes: number,
+  source: string,
+  codec = nativeCodec,
+): Promise<Uint8Array> {
+  const small = codec && decompressSmall(frames, maxBytes, codec)
+  if (small) return small
   const contents: Uint8Array[] = []
   let rest = frames
   let size = 0
@@ -62,6 +78,18 @@ export async function decompress(frames: Uint8Array, maxBytes: number, source: s
     throw decompressionError(error, maxBytes, source)
   }
   return contents.length === 1 ? contents[0]! : concatBytes(contents, size)
+}
+
+/**
+ * A small object that is one frame and true to its header, as nearly all are. For anything else `undefined`: then it is
+ * node:zlib that says what is wrong, or reads it.
+ */
+function decompressSmall(frame: Uint8Array, maxBytes: number, codec: NativeCodec): Uint8Array | undefined {
+  const size = declaredSize(frame)
+  if (size === undefined || size === 0 || size > maxBytes) return undefined
+  if (Math.max(size, frame.length) > ZSTD_DECOMPRESS_INLINE_BYTES_MAX) return undefined
+  const contents = Buffer.allocUnsafeSlow(size)
+  return codec.zstdDecompress(frame, contents) === size ? contents : undefined
 }
 
 async function decompressFrame(frame: Uint8Array, maxBytes: number): Promise<Unfolded> {
@@ -87,10 +115,13 @@ export function decompressionError(error: unknown, maxBytes: number, source: str
   return new StoreError('corrupt', `${source} is not a zstd frame: ${error.message}`, { cause: error })
 }
 
+/** Magic, descriptor, window, dictionary, size: what a header has at most. */
+const HEADER_BYTES_MAX = 18
+const NO_BYTES = Buffer.alloc(HEADER_BYTES_MAX)
+
 /** The size in the frame's header, which streaming writers leave out. A hint: it may be a lie. */
 function declaredSize(frame: Uint8Array): number | undefined {
-  if (frame.length < 18) return frame.length
-  const header = view(frame)
+  const header = frame.length < HEADER_BYTES_MAX ? Buffer.concat([frame, NO_BYTES]) : view(frame)
   if (header.readUInt32LE(0) !== MAGIC) return undefined
   const descriptor = header[4]!
   const singleSegment = (descriptor & 0x20) !== 0

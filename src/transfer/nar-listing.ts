@@ -19,19 +19,21 @@ export async function narListing(
   const writer = new NarWriter()
   const listing = new ListingBuilder()
   let entries = 0
-  for await (const { events, file } of walkNar(directories, root, call)) {
-    for (const event of events) {
-      if (event.type === 'entry' && ++entries > NAR_LISTING_ENTRIES_MAX)
-        throw new StoreError(
-          'exhausted',
-          `a listing has at most ${NAR_LISTING_ENTRIES_MAX} entries; this tree has more`,
-        )
-      writer.write(event)
-      listing.add(event, writer.bytesWritten)
-    }
-    if (file) {
-      writer.skipContents(Number(file.size))
-      writer.write({ type: 'end-file' })
+  for await (const steps of walkNar(directories, root, call)) {
+    for (const { events, file } of steps) {
+      for (const event of events) {
+        if (event.type === 'entry' && ++entries > NAR_LISTING_ENTRIES_MAX)
+          throw new StoreError(
+            'exhausted',
+            `a listing has at most ${NAR_LISTING_ENTRIES_MAX} entries; this tree has more`,
+          )
+        writer.write(event)
+        listing.add(event, writer.bytesWritten)
+      }
+      if (file) {
+        writer.skipContents(Number(file.size))
+        writer.write({ type: 'end-file' })
+      }
     }
     writer.take()
   }

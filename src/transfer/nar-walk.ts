@@ -5,7 +5,12 @@ import type { NarEvent } from '../model/nar/event.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import { BLOB_BYTES_MAX, TREE_DEPTH_MAX } from '../support/limits.ts'
+import {
+  BLOB_BYTES_MAX,
+  NAR_BATCH_BYTES_MAX,
+  NAR_BATCH_STEPS_MAX,
+  TREE_DEPTH_MAX,
+} from '../support/limits.ts'
 
 /** Events in order, up to and including the next file, whose contents are still to come. */
 export interface NarStep {
@@ -19,35 +24,53 @@ interface Level {
 }
 
 /**
- * The NAR of `root` without the contents of its files: depth first, entries in byte order (spec §6.3). Throws `corrupt`,
- * naming the digest, when a directory is missing.
+ * The NAR of `root` without the contents of its files: depth first, entries in byte order (spec §6.3), in batches of up to
+ * NAR_BATCH_STEPS_MAX steps and of files that hold NAR_BATCH_BYTES_MAX, or a little more. Throws `corrupt`, naming the
+ * digest, when a directory is missing.
  */
 export async function* walkNar(
   directories: DirectoryService,
   root: Node,
   call?: Call,
-): AsyncGenerator<NarStep> {
+): AsyncGenerator<readonly NarStep[]> {
   const levels: Level[] = []
-  const enter = async (node: Node): Promise<NarStep> => {
-    if (node.kind === 'symlink') return { events: [{ type: 'symlink', target: node.target }] }
-    if (node.kind === 'file') return { events: [fileEvent(node)], file: node }
+  let batch: NarStep[] = []
+  let bytes = 0
+  const add = (node: Node, before: readonly NarEvent[]) => {
+    if (node.kind === 'file') bytes += Number(node.size)
+    batch.push(stepInto(node, before))
+  }
+  const enter = async (digest: Digest) => {
     if (levels.length >= TREE_DEPTH_MAX)
       throw new StoreError('exhausted', `the tree is nested deeper than ${TREE_DEPTH_MAX} directories`)
-    levels.push({ entries: (await getDirectory(directories, node.digest, call)).entries, next: 0 })
-    return { events: [{ type: 'directory' }] }
+    levels.push({ entries: (await getDirectory(directories, digest, call)).entries, next: 0 })
   }
-  yield await enter(root)
+  add(root, [])
+  if (root.kind === 'directory') await enter(root.digest)
   for (let level = levels.at(-1); level; level = levels.at(-1)) {
     throwIfAborted(call?.signal)
     const entry = level.entries[level.next++]
     if (entry) {
-      const { events, file } = await enter(entry.node)
-      yield { events: [{ type: 'entry', name: entry.name }, ...events], ...(file && { file }) }
+      add(entry.node, [{ type: 'entry', name: entry.name }])
+      if (entry.node.kind === 'directory') await enter(entry.node.digest)
     } else {
       levels.pop()
-      yield { events: [{ type: 'end-directory' }] }
+      batch.push(END_DIRECTORY)
     }
+    if (batch.length < NAR_BATCH_STEPS_MAX && bytes < NAR_BATCH_BYTES_MAX) continue
+    yield batch
+    batch = []
+    bytes = 0
   }
+  if (batch.length > 0) yield batch
+}
+
+const END_DIRECTORY: NarStep = { events: [{ type: 'end-directory' }] }
+
+function stepInto(node: Node, before: readonly NarEvent[]): NarStep {
+  if (node.kind === 'file') return { events: [...before, fileEvent(node)], file: node }
+  if (node.kind === 'directory') return { events: [...before, { type: 'directory' }] }
+  return { events: [...before, { type: 'symlink', target: node.target }] }
 }
 
 export function fileEvent(node: FileNode): NarEvent {

@@ -1,9 +1,12 @@
+import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from '../../src/services/blobs/interface.ts'
+import { LocalChunks } from '../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
+import { readBlob } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
@@ -25,6 +28,20 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
       const dir = await tempDir()
       return {
         subject: objectStoreBlobService(await openFileObjectStore(join(dir.path, 'store'))),
+        [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+      }
+    },
+    { chunks: 'content-defined' },
+  ],
+  [
+    'object store of files, read by the addon',
+    async () => {
+      const dir = await tempDir()
+      const root = join(dir.path, 'store')
+      const local = LocalChunks.at(root)
+      assert(local, 'the addon is not built: npm run build:native')
+      return {
+        subject: objectStoreBlobService(await openFileObjectStore(root), undefined, local),
         [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
       }
     },
@@ -63,6 +80,10 @@ const breakages: Readonly<Record<string, Breakage>> = {
   'ignores signals': (base) => ({
     has: (digest) => base.has(digest),
     openRead: (digest) => base.openRead(digest),
+  }),
+  'reads many in another order': (base) => ({
+    readMany: async (wanted) =>
+      await Promise.all(wanted.toReversed().map(({ digest, size }) => readBlob(base, digest, size))),
   }),
   'flips a bit': (base) => readingAs(base, (blob) => blob.map((piece) => piece.map((byte) => byte ^ 1))),
   'loses the last piece': (base) => readingAs(base, (blob) => blob.slice(0, -1)),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
 import type { BlobService, ChunkMeta } from '../../src/services/blobs/interface.ts'
-import { readBlob } from '../../src/services/blobs/read-blob.ts'
+import { readBlob, readBlobs } from '../../src/services/blobs/read-blob.ts'
 import { concatBytes } from '../../src/support/bytes.ts'
 import { StoreError } from '../../src/support/errors.ts'
 import { CHUNK_BYTES_AVG } from '../../src/support/limits.ts'
@@ -102,6 +102,28 @@ const readingCases: readonly Case<BlobService>[] = [
     async run(blobs) {
       await put(blobs, LARGE)
       for (let i = 0; i < 3; i++) await assertHolds(blobs, LARGE)
+    },
+  },
+  {
+    title: 'reads many blobs at once, if it can, each in its place, and leaves out what is not so',
+    async run(blobs) {
+      const contents = [BLOB_A, pseudoRandom(5_000, 7), BLOB_A.subarray(1), pseudoRandom(100_000, 8), EMPTY]
+      const wanted = contents.map((bytes) => ({ digest: Digest.of(bytes), size: bytes.length }))
+      const before = await readBlobs(blobs, wanted.slice(0, -1))
+      assert.deepEqual(
+        before,
+        contents.slice(0, -1).map(() => undefined),
+      )
+      for (const bytes of contents) await put(blobs, bytes)
+      const found = await readBlobs(blobs, wanted)
+      for (const [i, bytes] of contents.entries()) assertSameBytes(found[i], bytes)
+      if (!blobs.readMany) return
+      const others = wanted.slice(0, 2).map(({ digest, size }) => ({ digest, size: size + 1 }))
+      const absent = { digest: Digest.of(BLOB_B), size: BLOB_B.length }
+      const many = await blobs.readMany([...others, absent, wanted[1]!, wanted[0]!])
+      assert.deepEqual(many.slice(0, 3), [undefined, undefined, undefined])
+      assertSameBytes(many[3], contents[1]!)
+      assertSameBytes(many[4], contents[0]!)
     },
   },
   {

@@ -3,6 +3,7 @@ import { lstat, stat, unlink } from 'node:fs/promises'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
+import { SOCKET_BUFFER_BYTES } from '../../support/limits.ts'
 import type { ListenEndpoint } from './listen-address.ts'
 import { inheritedSockets } from './socket-activation.ts'
 
@@ -79,7 +80,8 @@ export async function startListeners(
 }
 
 function socketOptions({ keepAliveMs }: ListenSettings) {
-  return keepAliveMs === undefined ? {} : { keepAlive: true, keepAliveInitialDelay: keepAliveMs }
+  const keepAlive = keepAliveMs === undefined ? {} : { keepAlive: true, keepAliveInitialDelay: keepAliveMs }
+  return { highWaterMark: SOCKET_BUFFER_BYTES, ...keepAlive }
 }
 
 function activation({ ignoreActivationEnvironment = false }: ListenSettings) {

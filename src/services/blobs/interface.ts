@@ -8,6 +8,18 @@ export interface ChunkMeta {
   readonly size: number
 }
 
+/** A blob of which a directory or chunk list says how large it is. */
+export interface SizedBlob {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+}
+
+export type ReadMany = (
+  wanted: readonly SizedBlob[],
+  call?: Call,
+) => Promise<readonly (Uint8Array | undefined)[]>
+
 /**
  * The contents of a blob, in order, in pieces of any size above 0 bytes. Read once. Leaving the loop early
  * releases the source. The pieces belong to the reader: nobody writes to them afterwards.
@@ -31,6 +43,12 @@ export interface BlobService {
 
   /** `undefined` when the blob is absent. */
   openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined>
+
+  /**
+   * Several small blobs at once, in the order of `wanted`, for a fraction of what opening each costs; not every service
+   * can. `undefined` for whatever it cannot give this way, whatever the reason: `openRead` gives it, or tells.
+   */
+  readonly readMany?: ReadMany | undefined
 
   /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
   openWrite(call?: Call): BlobWriter

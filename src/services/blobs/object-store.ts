@@ -2,11 +2,17 @@ import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
-import { CHUNK_BYTES_AVG, CHUNK_BYTES_MAX, CHUNK_READS_MAX } from '../../support/limits.ts'
+import {
+  CHUNK_BYTES_AVG,
+  CHUNK_BYTES_MAX,
+  CHUNK_READS_MAX,
+  LOCAL_CHUNKS_BYTES,
+} from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
+import type { LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { ObjectStoreBlobWriter } from './object-store-writer.ts'
 
@@ -17,21 +23,27 @@ import { ObjectStoreBlobWriter } from './object-store-writer.ts'
  *     blobs/b3/<4 hex>/<digest>    the chunk list; empty for blobs of one chunk or none
  *
  * The `blobs/` object is written last: what is listed there is complete. `averageChunkBytes`: a power of two.
+ * `local`: a faster way to the chunks, if there is one.
  */
 export function objectStoreBlobService(
   objects: ObjectStore,
   averageChunkBytes = CHUNK_BYTES_AVG,
+  local?: LocalChunks,
 ): BlobService {
-  return new ObjectStoreBlobService(objects, averageChunkBytes)
+  return new ObjectStoreBlobService(objects, averageChunkBytes, local)
 }
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #averageChunkBytes: number
+  readonly #local: LocalChunks | undefined
+  readonly readMany: ReadMany | undefined
 
-  constructor(objects: ObjectStore, averageChunkBytes: number) {
+  constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
     this.#averageChunkBytes = averageChunkBytes
+    this.#local = local
+    this.readMany = local && ((wanted) => local.read(wanted))
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
@@ -54,7 +66,27 @@ class ObjectStoreBlobService implements BlobService {
     const list = await this.#chunkList(digest, call)
     if (!list) return undefined
     if (list.length === 0) throw this.#missingChunk(digest, digest)
-    return mapConcurrent(list, CHUNK_READS_MAX, (meta, inner) => this.#listedChunk(digest, meta, inner), call)
+    return this.#listed(digest, list, call)
+  }
+
+  async *#listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): AsyncGenerator<Uint8Array> {
+    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, inner)
+    for await (const chunks of mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)) yield* chunks
+  }
+
+  /** What is read in one go: a trip to the thread pool that does much costs as much as one that does little. */
+  *#portions(list: readonly ChunkMeta[]): Generator<ChunkMeta[]> {
+    let portion: ChunkMeta[] = []
+    let bytes = 0
+    for (const meta of list) {
+      portion.push(meta)
+      bytes += meta.size
+      if (this.#local && bytes < LOCAL_CHUNKS_BYTES) continue
+      yield portion
+      portion = []
+      bytes = 0
+    }
+    if (portion.length > 0) yield portion
   }
 
   openWrite(call?: Call): BlobWriter {
@@ -83,6 +115,14 @@ class ObjectStoreBlobService implements BlobService {
     const frame = await this.#objects.get(chunkKey(digest), call)
     if (!frame) return undefined
     return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
+  }
+
+  async #listedChunks(blob: Digest, metas: readonly ChunkMeta[], call: Call): Promise<Uint8Array[]> {
+    const found = (await this.#local?.read(metas)) ?? []
+    const chunks: Uint8Array[] = []
+    for (const [i, meta] of metas.entries())
+      chunks.push(found[i] ?? (await this.#listedChunk(blob, meta, call)))
+    return chunks
   }
 
   async #listedChunk(blob: Digest, meta: ChunkMeta, call: Call): Promise<Uint8Array> {

@@ -1,9 +1,10 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import type { Call } from '../../support/call.ts'
+import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
-import { UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
-import type { BlobService } from './interface.ts'
+import { BLOB_READS_MAX, UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
+import type { BlobService, SizedBlob } from './interface.ts'
 
 /**
  * A whole blob in memory; `undefined` when it is absent. With `expectedSize` (bytes) a blob of another size is
@@ -29,6 +30,30 @@ export async function readBlob(
   }
   if (expectedSize !== undefined && size !== expectedSize) throw wrongSize(digest, expectedSize, `${size}`)
   return pieces.length === 1 ? pieces[0] : concatBytes(pieces, size)
+}
+
+/**
+ * Blobs of known sizes in memory, in their order; `undefined` for those that are absent. Throws as `readBlob` does. The
+ * caller bounds how many there are and how large.
+ */
+export async function readBlobs(
+  blobs: BlobService,
+  wanted: readonly SizedBlob[],
+  call?: Call,
+): Promise<readonly (Uint8Array | undefined)[]> {
+  const found = (await blobs.readMany?.(wanted, call)) ?? []
+  if (found.length > 0 && !found.includes(undefined)) return found
+  const all: (Uint8Array | undefined)[] = []
+  const one = async ({ digest, size }: SizedBlob, i: number, inner: Call) =>
+    found[i] ?? (await readBlob(blobs, digest, size, inner))
+  const reads = mapConcurrent(
+    wanted.entries(),
+    BLOB_READS_MAX,
+    ([i, blob], inner) => one(blob, i, inner),
+    call,
+  )
+  for await (const bytes of reads) all.push(bytes)
+  return all
 }
 
 function tooLarge(digest: Digest): StoreError {

@@ -1,8 +1,8 @@
-import type { Digest } from '../../model/castore/digest.ts'
+import { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { checkChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany, SizedBlob } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
 /**
@@ -17,10 +17,13 @@ export function verifyingBlobService(base: BlobService, source: string): BlobSer
 class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
+  readonly readMany: ReadMany | undefined
 
   constructor(base: BlobService, source: string) {
     this.#base = base
     this.#source = source
+    const { readMany } = base
+    this.readMany = readMany && (async (wanted, call) => verifiedMany(wanted, await readMany(wanted, call)))
   }
 
   has(digest: Digest, call?: Call): Promise<boolean> {
@@ -41,6 +44,17 @@ class VerifyingBlobService implements BlobService {
   openWrite(call?: Call): BlobWriter {
     return new VerifyingBlobWriter(this.#base.openWrite(call), this.#source)
   }
+}
+
+/** What does not match is left out: reading it by itself tells what is wrong with it, or gets it whole this time. */
+function verifiedMany(
+  wanted: readonly SizedBlob[],
+  found: readonly (Uint8Array | undefined)[],
+): (Uint8Array | undefined)[] {
+  return wanted.map(({ digest, size }, i) => {
+    const bytes = found[i]
+    return bytes?.length === size && Digest.of(bytes).equals(digest) ? bytes : undefined
+  })
 }
 
 async function* verified(stream: BlobStream, digest: Digest, source: string): AsyncGenerator<Uint8Array> {

@@ -3,6 +3,7 @@ import { silentLogger } from '../../support/log.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
 import type { BigtableTable } from '../bigtable-table.ts'
 import type { BlobService } from '../blobs/interface.ts'
+import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import type { DirectoryService } from '../directories/interface.ts'
@@ -53,7 +54,8 @@ export class Backends implements AsyncDisposable {
       const { grpcBlobService } = await import('../blobs/grpc.ts')
       return grpcBlobService(await this.#channel(address.grpc))
     }
-    return objectStoreBlobService(await this.#objects(address), averageChunkBytes)
+    const local = address.kind === 'object-file' ? LocalChunks.at(address.path) : undefined
+    return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
 
   async directories(address: StoreAddress): Promise<DirectoryService> {

@@ -12,6 +12,8 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
+  const { readMany } = base
+  const readingMany = readMany && of('readMany')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
     chunks: (digest, call) => chunks.run(() => base.chunks(digest, call)),
@@ -22,6 +24,7 @@ export function measuredBlobService(
       running.end('NOT_FOUND')
       return undefined
     },
+    readMany: readMany && ((wanted, call) => readingMany!.run(() => readMany(wanted, call))),
     openWrite: (call) => measuredWriter(base.openWrite(call), write.start()),
   }
 }

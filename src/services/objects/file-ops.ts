@@ -1,5 +1,6 @@
 import fs from 'node:fs'
-import { promisify } from 'node:util'
+import { getSystemErrorName, promisify } from 'node:util'
+import { nativeSync, SYNCED_FILE_SYSTEMS, syncReportsFailures } from './native-sync.ts'
 
 /**
  * The system calls a file object store writes with. They are a table so that tests can record them, fail them
@@ -19,6 +20,12 @@ export interface FileOps {
   close(fd: number): void
   rename(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
+  /** Whether `syncFileSystem` may take the place of fsync below this folder. */
+  maySyncTogether(folder: string): Promise<boolean>
+  /** syncfs(2): makes everything durable that was written to the file system of `fd`. */
+  syncFileSystem(fd: number): Promise<void>
+  /** Bytes that all programs have written and no disk has: the most that `syncFileSystem` would have to wait for. */
+  unwrittenBytes(): number
 }
 
 const write = promisify(fs.write) as unknown as (
@@ -37,4 +44,32 @@ export const nodeFileOps: FileOps = {
   close: fs.closeSync,
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
+  maySyncTogether,
+  syncFileSystem,
+  unwrittenBytes,
+}
+
+async function maySyncTogether(folder: string): Promise<boolean> {
+  if (!nativeSync || !syncReportsFailures()) return false
+  const { type } = await fs.promises.statfs(folder)
+  return SYNCED_FILE_SYSTEMS.has(type >>> 0)
+}
+
+async function syncFileSystem(fd: number): Promise<void> {
+  const result = await nativeSync!.syncFileSystem(fd)
+  if (result === 0) return
+  const code = getSystemErrorName(result)
+  throw Object.assign(new Error(`${code}: syncfs`), { code, errno: result, syscall: 'syncfs' })
+}
+
+/** The kernel's own count; without one (no /proc) there is no telling. */
+function unwrittenBytes(): number {
+  try {
+    const text = fs.readFileSync('/proc/meminfo', 'latin1')
+    const kilobytes = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(text)?.[1])
+    const bytes = 1024 * (kilobytes('Dirty') + kilobytes('Writeback'))
+    return Number.isNaN(bytes) ? Number.POSITIVE_INFINITY : bytes
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
 }

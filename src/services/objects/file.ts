@@ -6,11 +6,16 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { systemCode } from '../../support/errors.ts'
 import { createFolders } from '../../support/folders.ts'
-import { OBJECT_FILES_MAX, READ_ON_SPOT_BYTES_MAX, TEMP_FILE_STALE_MS } from '../../support/limits.ts'
+import {
+  OBJECT_FILES_MAX,
+  OBJECT_PUTS_MAX,
+  READ_ON_SPOT_BYTES_MAX,
+  TEMP_FILE_STALE_MS,
+} from '../../support/limits.ts'
 import { type ReadPace, readPaceOf } from '../../support/read-pace.ts'
+import { DiskSync } from './disk-sync.ts'
 import { fileError } from './file-error.ts'
 import { type FileOps, nodeFileOps } from './file-ops.ts'
-import { FolderSync } from './folder-sync.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange } from './range.ts'
@@ -38,16 +43,22 @@ export async function openFileObjectStore(
   pace?: ReadPace,
 ): Promise<ObjectStore> {
   const folder = resolve(root)
-  await createRoot(folder, new FolderSync(ops))
+  await createRoot(folder, ops)
   await removeStaleTempFiles(join(folder, TEMP_FOLDER), ops)
-  return new FileObjectStore(folder, ops, pace ?? (await readPaceOf(folder)))
+  const sync = new DiskSync(folder, ops, await ops.maySyncTogether(folder))
+  return new FileObjectStore(folder, ops, sync, pace ?? (await readPaceOf(folder)))
+}
+
+/** A folder that is there. Its entry in the folder above is durable when a put that needed it resolved. */
+interface Folder {
+  readonly created: Promise<void>
+  isDurable: boolean
 }
 
 /**
- * A put is: write a temp file, fsync it, rename it to its name, fsync the folder. Whenever the power goes, there
- * is either the whole object or none, and once `put` resolved there is the object. Durability costs a wait for
- * the disk and not work, so it is made cheap by doing many puts at once: fsyncs run side by side in Node's thread
- * pool (file systems commit them together), and those of one folder are shared.
+ * A put is: write a temp file, sync it, rename it to its name, sync the folder (and those above it, when it is new).
+ * Whenever the power goes, there is either the whole object or none, and once `put` resolved there is the object.
+ * Durability costs a wait for the disk and not work, so it is made cheap by doing many puts at once: see DiskSync.
  *
  * An object of ours that is being put does not exist for `head` and `ifAbsent` until it is durable, so nobody
  * refers to what a power cut could still take away. Between processes the order of the file system's journal
@@ -58,19 +69,20 @@ class FileObjectStore implements ObjectStore {
   readonly #root: string
   readonly #ops: FileOps
   readonly #pace: ReadPace
-  readonly #folderSync: FolderSync
-  readonly #files = new Semaphore(OBJECT_FILES_MAX)
-  /** Folders that exist durably, or will when the promise resolves. Grows with the fan-out, not with the store. */
-  readonly #folders = new Map<string, Promise<void>>()
+  readonly #sync: DiskSync
+  readonly #reads = new Semaphore(OBJECT_FILES_MAX)
+  readonly #writes = new Semaphore(OBJECT_PUTS_MAX)
+  /** Grows with the fan-out, not with the store. */
+  readonly #folders = new Map<string, Folder>()
   readonly #puts = new Map<string, Promise<void>>()
 
-  constructor(root: string, ops: FileOps, pace: ReadPace) {
+  constructor(root: string, ops: FileOps, sync: DiskSync, pace: ReadPace) {
     this.name = `file://${root}`
     this.#root = root
     this.#ops = ops
     this.#pace = pace
-    this.#folderSync = new FolderSync(ops)
-    this.#folders.set(root, Promise.resolve())
+    this.#sync = sync
+    this.#forgetFolders()
   }
 
   async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
@@ -80,7 +92,7 @@ class FileObjectStore implements ObjectStore {
       const found = this.#pace.run(() => readSmallFile(path, call?.range))
       if (found !== TOO_LARGE) return found
     }
-    return this.#files.run(() => readFile(path, call?.range), 1, call?.signal)
+    return this.#reads.run(() => readFile(path, call?.range), 1, call?.signal)
   }
 
   async head(key: string, call?: Call): Promise<number | undefined> {
@@ -103,7 +115,11 @@ class FileObjectStore implements ObjectStore {
         if (stored) return
       }
     }
-    const put = this.#files.run(() => this.#store(path, body, call), 1, call?.signal)
+    const store = () => this.#sync.during(() => this.#store(path, body, call))
+    const put = this.#writes.run(store, 1, call?.signal).catch((error) => {
+      if (systemCode(error) === 'ENOENT') this.#forgetFolders()
+      throw fileError(`storing ${path}`, error)
+    })
     this.#puts.set(key, put)
     try {
       await put
@@ -124,7 +140,7 @@ class FileObjectStore implements ObjectStore {
     const path = this.#path(key)
     try {
       await this.#ops.unlink(path)
-      await this.#folderSync.sync(dirname(path))
+      await this.#sync.folder(dirname(path))
     } catch (error) {
       if (!saysAbsent(error)) throw fileError(`deleting ${path}`, error)
     }
@@ -149,14 +165,9 @@ class FileObjectStore implements ObjectStore {
 
   async #store(path: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }) {
     if (call?.ifAbsent && (await this.#sizeOf(path)) !== undefined) return
-    try {
-      await this.#ensureFolder(dirname(path))
-      if (body.length > 0 || !(await this.#createEmpty(path))) await this.#replace(path, body, call)
-      await this.#folderSync.sync(dirname(path))
-    } catch (error) {
-      this.#forgetFolders(error)
-      throw fileError(`storing ${path}`, error)
-    }
+    await this.#ensureFolder(dirname(path))
+    if (body.length > 0 || !(await this.#createEmpty(path))) await this.#replace(path, body, call)
+    await this.#syncEntry(path)
   }
 
   /** Without contents nothing could be half there, so it needs no temp file. False when there is a file already. */
@@ -188,38 +199,52 @@ class FileObjectStore implements ObjectStore {
       let written = 0
       while (written < body.length) written += await this.#ops.write(fd, body, written)
       // An empty file has no contents to lose; its existence is the folder's business.
-      if (body.length > 0) await this.#ops.fsync(fd)
+      if (body.length > 0) await this.#sync.file(fd)
     } finally {
       this.#ops.close(fd)
     }
     throwIfAborted(call?.signal)
   }
 
-  /** Creates a folder and those above it, and makes their entries durable. */
+  /** Creates a folder and those above it; their entries need not be durable yet. */
   #ensureFolder(folder: string): Promise<void> {
     const known = this.#folders.get(folder)
-    if (known) return known
+    if (known) return known.created
     const created = this.#createFolder(folder)
-    this.#folders.set(folder, created)
+    this.#folders.set(folder, { created, isDurable: false })
     created.catch(() => this.#folders.delete(folder))
     return created
   }
 
   async #createFolder(folder: string): Promise<void> {
-    const parent = dirname(folder)
-    await this.#ensureFolder(parent)
+    await this.#ensureFolder(dirname(folder))
     await this.#ops.mkdir(folder).catch((error) => {
       if (systemCode(error) !== 'EEXIST') throw error
     })
-    // Also when it exists: whoever created it may have been killed before this step.
-    await this.#folderSync.sync(parent)
   }
 
-  /** Somebody removed folders below us: look again the next time, so that no restart is needed. */
-  #forgetFolders(error: unknown): void {
-    if (systemCode(error) !== 'ENOENT') return
+  /**
+   * Makes a name durable, and those of the folders above it that may not be: one of our puts has just created them,
+   * or another process that may have been killed before this step.
+   */
+  async #syncEntry(path: string): Promise<void> {
+    const synced = [this.#sync.folder(dirname(path))]
+    const made: Folder[] = []
+    for (let folder = dirname(path); ; folder = dirname(folder)) {
+      const known = this.#folders.get(folder)
+      if (!known || known.isDurable) break
+      made.push(known)
+      synced.push(this.#sync.folder(dirname(folder)))
+    }
+    const failed = (await Promise.allSettled(synced)).find(({ status }) => status === 'rejected')
+    if (failed) throw (failed as PromiseRejectedResult).reason
+    for (const folder of made) folder.isDurable = true
+  }
+
+  /** At first, and when somebody removed folders below us: look again the next time, so that no restart is needed. */
+  #forgetFolders(): void {
     this.#folders.clear()
-    this.#folders.set(this.#root, Promise.resolve())
+    this.#folders.set(this.#root, { created: Promise.resolve(), isDurable: true })
   }
 
   /** Keys below `folder` ('' or with a slash at the end); `prefix` narrows the first level. */
@@ -242,9 +267,11 @@ class FileObjectStore implements ObjectStore {
   }
 }
 
-async function createRoot(root: string, folderSync: FolderSync): Promise<void> {
+async function createRoot(root: string, ops: FileOps): Promise<void> {
   try {
-    for (const folder of await createFolders(root)) await folderSync.sync(dirname(folder))
+    const created = await createFolders(root)
+    const sync = new DiskSync(root, ops, false)
+    for (const folder of created) await sync.folder(dirname(folder))
   } catch (error) {
     throw fileError(`creating ${root}`, error)
   }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { constants, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import { nativeCodec } from '../../../src/support/native-codec.ts'
 import { compress, decompress } from '../../../src/support/zstd.ts'
 import { looksLikeNoise, storedFrame } from '../../../src/support/zstd-stored.ts'
 
@@ -57,4 +58,70 @@ test('noise grows by its headers only, and everything else shrinks as zstd shrin
   expect((await compress(text)).length).toBeLessThan(text.length / 100)
   const gzipped = gzipSync(randomBytes(100_000))
   expect(Buffer.compare(zstdDecompressSync(await compress(gzipped)), gzipped)).toBe(0)
+})
+
+/** Without the addon: what node:zlib does. */
+const NO_CODEC = null as unknown as undefined
+
+describe.each([
+  ['the addon', nativeCodec],
+  ['node:zlib', NO_CODEC],
+])('small buffers through %s', (_, codec) => {
+  const buffers = [
+    ...[0, 1, 7, 17, 255, 256, 257, 5_000, 16 * 1024, 16 * 1024 + 1].map((size) => text.subarray(0, size)),
+    ...[1, 100, 5_000, 16 * 1024].map((size) => randomBytes(size)),
+  ]
+
+  test('can be tested', () => expect(codec).not.toBeUndefined())
+
+  test('become frames that tell their size, which the other reads', async () => {
+    for (const bytes of buffers) {
+      const frame = await compress(bytes, codec)
+      expect(Buffer.compare(zstdDecompressSync(frame), bytes)).toBe(0)
+      for (const other of [nativeCodec, NO_CODEC])
+        expect(Buffer.compare(await decompress(frame, bytes.length, 'a test', other), bytes)).toBe(0)
+      // Single segment, so the size is in the header (RFC 8878 §3.1.1.1.1).
+      expect(frame[4]! & 0x20).toBe(0x20)
+    }
+  })
+
+  test('are given back in memory of their own', async () => {
+    const [first, second] = [await compress(buffers[7]!, codec), await compress(buffers[6]!, codec)]
+    expect(Buffer.compare(zstdDecompressSync(first), buffers[7]!)).toBe(0)
+    expect(Buffer.compare(zstdDecompressSync(second), buffers[6]!)).toBe(0)
+  })
+
+  test('are read whatever the writer did', async () => {
+    const bytes = text.subarray(0, 5_000)
+    const unsized = zstdCompressSync(bytes, { params: { [constants.ZSTD_c_contentSizeFlag]: 0 } })
+    const summed = zstdCompressSync(bytes, { params: { [constants.ZSTD_c_checksumFlag]: 1 } })
+    const several = Buffer.concat(
+      [bytes.subarray(0, 9), bytes.subarray(9)].map((part) => zstdCompressSync(part)),
+    )
+    const withEmpty = Buffer.concat([zstdCompressSync(Buffer.alloc(0)), zstdCompressSync(bytes)])
+    for (const frames of [unsized, summed, several, withEmpty])
+      expect(Buffer.compare(await decompress(frames, bytes.length, 'a test', codec), bytes)).toBe(0)
+  })
+
+  test('are refused when they are damaged or too large, for the same reason', async () => {
+    const frame = zstdCompressSync(text.subarray(0, 5_000))
+    const lies = Buffer.from(frame)
+    lies.writeUInt16LE(100, 5)
+    const cases: [Uint8Array, number][] = [
+      [frame, 4_999],
+      [zstdCompressSync(Buffer.alloc(10_000_000)), 1_000],
+      [frame.subarray(0, -1), 5_000],
+      [lies, 5_000],
+      [Buffer.concat([frame, Buffer.from('x')]), 5_000],
+      [Buffer.concat([frame, frame]), 5_000],
+      [Buffer.from('no frame'), 5_000],
+      [Buffer.from('x'), 5_000],
+      [Buffer.alloc(0), 5_000],
+    ]
+    for (const [frames, maxBytes] of cases) {
+      const found = await decompress(frames, maxBytes, 'a test', codec).catch((error) => error)
+      const expected = await decompress(frames, maxBytes, 'a test', NO_CODEC).catch((error) => error)
+      expect(found).toMatchObject({ code: 'corrupt', message: expected.message })
+    }
+  })
 })

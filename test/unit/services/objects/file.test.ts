@@ -1,10 +1,11 @@
 import fs from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { type FileOps, nodeFileOps } from '../../../../src/services/objects/file-ops.ts'
+import type { ObjectStore } from '../../../../src/services/objects/interface.ts'
 import type { ErrorCode } from '../../../../src/support/errors.ts'
-import { TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
+import { SYNC_TOGETHER_UNWRITTEN_BYTES_MAX, TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
 import { ReadPace } from '../../../../src/support/read-pace.ts'
 import { collect } from '../../../support/collect.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
@@ -15,44 +16,54 @@ const BODY = pseudoRandom(5000, 1)
 
 /** A system call that changes something, with the paths or the file it is about. */
 interface Step {
-  readonly op: keyof FileOps
+  readonly op: keyof FileOps | 'resolved'
   readonly path: string
   readonly to?: string
+  /** When it began and ended, as `clock` counts. */
+  readonly began: number
+  readonly ended: number
 }
 
-/** The system calls as they succeed, in order; a descriptor goes by the path it was opened with. */
-function recordingOps(steps: Step[]): FileOps {
+/** Syncs together wherever that is worthwhile, whatever else this machine writes. */
+const TOGETHER: FileOps = { ...nodeFileOps, maySyncTogether: async () => true, unwrittenBytes: () => 0 }
+const ONE_BY_ONE: FileOps = { ...nodeFileOps, maySyncTogether: async () => false }
+
+let clock = 0
+
+/** Puts, and notes when it resolved. */
+async function put(store: ObjectStore, key: string, steps: Step[]): Promise<void> {
+  await store.put(key, BODY)
+  steps.push({ op: 'resolved', path: key, began: clock, ended: clock++ })
+}
+
+/** The system calls that succeed; a descriptor goes by the path it was opened with. */
+function recordingOps(steps: Step[], base: FileOps): FileOps {
   const paths = new Map<number, string>()
   const path = (fd: number) => paths.get(fd)!
+  async function record<R>(step: Omit<Step, 'began' | 'ended'>, call: () => Promise<R>): Promise<R> {
+    const began = clock++
+    const result = await call()
+    steps.push({ ...step, began, ended: clock++ })
+    return result
+  }
   return {
-    ...nodeFileOps,
-    async mkdir(path) {
-      await nodeFileOps.mkdir(path)
-      steps.push({ op: 'mkdir', path })
-    },
+    ...base,
+    mkdir: (path) => record({ op: 'mkdir', path }, () => base.mkdir(path)),
     async open(path, flags) {
-      const fd = await nodeFileOps.open(path, flags)
+      const fd = await record({ op: 'open', path }, () => base.open(path, flags))
       paths.set(fd, path)
       return fd
     },
     openFolder(path) {
-      const fd = nodeFileOps.openFolder(path)
+      const fd = base.openFolder(path)
       paths.set(fd, path)
       return fd
     },
-    async write(fd, bytes, offset) {
-      const written = await nodeFileOps.write(fd, bytes, offset)
-      steps.push({ op: 'write', path: path(fd) })
-      return written
-    },
-    async fsync(fd) {
-      await nodeFileOps.fsync(fd)
-      steps.push({ op: 'fsync', path: path(fd) })
-    },
-    async rename(from, to) {
-      await nodeFileOps.rename(from, to)
-      steps.push({ op: 'rename', path: from, to })
-    },
+    write: (fd, bytes, offset) =>
+      record({ op: 'write', path: path(fd) }, () => base.write(fd, bytes, offset)),
+    fsync: (fd) => record({ op: 'fsync', path: path(fd) }, () => base.fsync(fd)),
+    rename: (from, to) => record({ op: 'rename', path: from, to }, () => base.rename(from, to)),
+    syncFileSystem: (fd) => record({ op: 'syncFileSystem', path: path(fd) }, () => base.syncFileSystem(fd)),
   }
 }
 
@@ -69,6 +80,7 @@ function failingOps(nth: number, code: string): { ops: FileOps; readonly count: 
       return call(...args)
     }
   const ops: FileOps = {
+    ...nodeFileOps,
     mkdir: failing(nodeFileOps.mkdir),
     open: failing(nodeFileOps.open),
     write: failing(nodeFileOps.write),
@@ -83,7 +95,6 @@ function failingOps(nth: number, code: string): { ops: FileOps; readonly count: 
       return nodeFileOps.openFolder(path)
     },
     rename: failing(nodeFileOps.rename),
-    unlink: nodeFileOps.unlink,
   }
   return {
     ops,
@@ -96,18 +107,25 @@ function failingOps(nth: number, code: string): { ops: FileOps; readonly count: 
 /** What a put must have done before it resolves, or a power cut takes something away. `undefined` when all is well. */
 function durabilityFault(steps: readonly Step[], root: string, key: string): string | undefined {
   const target = join(root, key)
-  const renamed = steps.findIndex(({ op, to }) => op === 'rename' && to === target)
-  if (renamed < 0) return 'not renamed'
-  const temp = steps[renamed]!.path
-  const last = (op: string, path: string) =>
-    steps.findLastIndex((step) => step.op === op && step.path === path)
-  const written = last('write', temp)
-  const synced = last('fsync', temp)
-  if (written < 0) return 'not written'
-  if (!(written < synced && synced < renamed)) return 'contents not synced before the rename'
-  for (const [i, { op, path }] of steps.entries()) {
-    const folder = op === 'mkdir' ? path : op === 'rename' && steps[i]!.to === target ? target : undefined
-    if (folder && last('fsync', join(folder, '..')) < i) return `entry of ${folder} not synced`
+  const renamed = steps.find(({ op, to }) => op === 'rename' && to === target)
+  if (!renamed) return 'not renamed'
+  /** Whether a sync of `path` lies wholly after `change`, and before `deadline`. */
+  const isSynced = (path: string, change: Step, deadline: number) =>
+    steps.some(
+      ({ op, path: synced, began, ended }) =>
+        (op === 'syncFileSystem' || (op === 'fsync' && synced === path)) &&
+        began > change.ended &&
+        ended < deadline,
+    )
+  const written = steps.findLast(({ op, path }) => op === 'write' && path === renamed.path)
+  if (!written) return 'not written'
+  if (!isSynced(renamed.path, written, renamed.began)) return 'contents not synced before the rename'
+  const resolved = steps.find(({ op, path }) => op === 'resolved' && path === key)
+  if (!resolved) return 'not resolved'
+  const made = steps.filter(({ op, path }) => op === 'mkdir' && target.startsWith(`${path}/`))
+  for (const change of [renamed, ...made]) {
+    const name = change.to ?? change.path
+    if (!isSynced(dirname(name), change, resolved.began)) return `entry of ${name} not synced`
   }
   return undefined
 }
@@ -117,9 +135,11 @@ describe('a put', () => {
     await using dir = await tempDir()
     const steps: Step[] = []
     const root = join(dir.path, 'a', 'b')
-    const store = await openFileObjectStore(root, recordingOps(steps))
-    await store.put(KEY, BODY)
+    const store = await openFileObjectStore(root, recordingOps(steps, nodeFileOps))
+    await put(store, KEY, steps)
     expect(durabilityFault(steps, root, KEY)).toBeUndefined()
+    // It waits for nothing but itself.
+    expect(steps.filter(({ op }) => op === 'syncFileSystem')).toEqual([])
     // The root and the one folder above it were created too.
     expect(
       steps.filter(({ op, path }) => op === 'fsync' && [dir.path, join(dir.path, 'a')].includes(path)),
@@ -129,10 +149,9 @@ describe('a put', () => {
   it('(negative control) would be caught leaving out any of its steps', async () => {
     await using dir = await tempDir()
     const steps: Step[] = []
-    const store = await openFileObjectStore(dir.path, recordingOps(steps))
-    await store.put(KEY, BODY)
-    // The folder of temp files needs no durable entry: what is in it is garbage after a power cut.
-    const needed = steps.filter(({ op, path }) => op !== 'mkdir' && !(op === 'fsync' && path === dir.path))
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, nodeFileOps))
+    await put(store, KEY, steps)
+    const needed = steps.filter(({ op }) => op !== 'mkdir' && op !== 'open')
     expect(needed.length).toBeGreaterThanOrEqual(6)
     for (const step of needed)
       expect(
@@ -207,12 +226,127 @@ describe('a put', () => {
   it('shares folder syncs with the puts beside it', async () => {
     await using dir = await tempDir()
     const steps: Step[] = []
-    const store = await openFileObjectStore(dir.path, recordingOps(steps))
-    await Promise.all(Array.from({ length: 100 }, (_, i) => store.put(`a/${i}`, BODY)))
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, ONE_BY_ONE))
+    await Promise.all(Array.from({ length: 100 }, (_, i) => put(store, `a/${i}`, steps)))
+    expect(steps.filter(({ op }) => op === 'syncFileSystem')).toEqual([])
     const syncs = steps.filter(({ op, path }) => op === 'fsync' && path === join(dir.path, 'a'))
     expect(syncs.length).toBeLessThan(100)
     for (let i = 0; i < 100; i++) expect(durabilityFault(steps, dir.path, `a/${i}`)).toBeUndefined()
   })
+})
+
+/** Keys in many folders, as digests are. */
+const KEYS = Array.from({ length: 300 }, (_, i) => `chunks/b3/${i % 97}/${i}`)
+
+describe('many puts at the same time', () => {
+  it('are made durable together, each in the order of a single one', async () => {
+    await using dir = await tempDir()
+    const steps: Step[] = []
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, TOGETHER))
+    await Promise.all(KEYS.map((key) => put(store, key, steps)))
+    for (const key of KEYS) expect(durabilityFault(steps, dir.path, key), key).toBeUndefined()
+    expect(steps.filter(({ op }) => op === 'syncFileSystem').length).toBeGreaterThan(1)
+    expect(steps.filter(({ op }) => op === 'fsync').length).toBeLessThan(KEYS.length / 2)
+  })
+
+  it('(negative control) would be caught without any one sync of a group', async () => {
+    await using dir = await tempDir()
+    const steps: Step[] = []
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, TOGETHER))
+    await Promise.all(KEYS.map((key) => put(store, key, steps)))
+    const together = steps.filter(({ op }) => op === 'syncFileSystem')
+    for (const lost of together) {
+      const left = steps.filter((step) => step !== lost)
+      expect(KEYS.some((key) => durabilityFault(left, dir.path, key))).toBe(true)
+    }
+  })
+
+  it('fail each for itself', async () => {
+    await using dir = await tempDir()
+    const bad = join(dir.path, KEYS[7]!)
+    const ops: FileOps = {
+      ...TOGETHER,
+      rename: async (from, to) => {
+        if (to === bad) throw Object.assign(new Error('ENOSPC: injected'), { code: 'ENOSPC' })
+        await TOGETHER.rename(from, to)
+      },
+    }
+    const store = await openFileObjectStore(dir.path, ops)
+    const controller = new AbortController()
+    const puts = KEYS.map((key, i) =>
+      store.put(key, BODY, i === 9 ? { signal: controller.signal } : undefined),
+    )
+    controller.abort(new Error('given up'))
+    const failed = (await Promise.allSettled(puts)).flatMap(({ status }, i) =>
+      status === 'rejected' ? [i] : [],
+    )
+    expect(failed).toEqual([7, 9])
+    expect(await fs.readdir(join(dir.path, '.tmp'))).toEqual([])
+  })
+
+  it('lose only the file that the disk lost, when syncfs fails', async () => {
+    await using dir = await tempDir()
+    const lost = new Set<number>()
+    let opened = 0
+    const ops: FileOps = {
+      ...TOGETHER,
+      open: async (path, flags) => {
+        const fd = await TOGETHER.open(path, flags)
+        lost.delete(fd)
+        if (opened++ === 40) lost.add(fd)
+        return fd
+      },
+      fsync: async (fd) => {
+        if (lost.has(fd)) throw Object.assign(new Error('EIO: injected'), { code: 'EIO' })
+        await TOGETHER.fsync(fd)
+      },
+      syncFileSystem: async () => {
+        throw Object.assign(new Error('EIO: injected'), { code: 'EIO' })
+      },
+    }
+    const steps: Step[] = []
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, ops))
+    const results = await Promise.allSettled(KEYS.map((key) => put(store, key, steps)))
+    expect(results.filter(({ status }) => status === 'rejected')).toMatchObject([
+      { reason: { name: 'StoreError', code: 'unavailable' } },
+    ])
+    for (const [i, { status }] of results.entries())
+      if (status === 'fulfilled') expect(durabilityFault(steps, dir.path, KEYS[i]!)).toBeUndefined()
+  })
+
+  it('do not wait for what other programs have written', async () => {
+    await using dir = await tempDir()
+    const steps: Step[] = []
+    const ops = { ...TOGETHER, unwrittenBytes: () => SYNC_TOGETHER_UNWRITTEN_BYTES_MAX + 1 }
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, ops))
+    await Promise.all(KEYS.map((key) => put(store, key, steps)))
+    expect(steps.filter(({ op }) => op === 'syncFileSystem')).toEqual([])
+    for (const key of KEYS) expect(durabilityFault(steps, dir.path, key), key).toBeUndefined()
+  })
+
+  it('leave no descriptor open', async () => {
+    await using dir = await tempDir()
+    let open = 0
+    const ops: FileOps = {
+      ...TOGETHER,
+      open: (path, flags) => TOGETHER.open(path, flags).finally(() => open++),
+      openFolder: (path) => {
+        open++
+        return TOGETHER.openFolder(path)
+      },
+      close: (fd) => {
+        open--
+        TOGETHER.close(fd)
+      },
+    }
+    const store = await openFileObjectStore(dir.path, ops)
+    await Promise.all(KEYS.map((key) => store.put(key, BODY)))
+    expect(open).toBe(0)
+  })
+})
+
+test('syncfs says what is wrong', async () => {
+  await expect(nodeFileOps.syncFileSystem(-1)).rejects.toMatchObject({ code: 'EBADF', syscall: 'syncfs' })
 })
 
 async function putFailing(root: string, nth: number, code: string, expected: ErrorCode) {

@@ -1,0 +1,39 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** native/codec.c. What answers with a number says less than 0 when it failed; none throws. */
+export interface NativeCodec {
+  /** One frame with the size of its contents, in `into`: how many bytes it has. */
+  zstdCompress(bytes: Uint8Array, into: Uint8Array, level: number): number
+  /** All frames, into `into`: how many bytes were in them. */
+  zstdDecompress(frames: Uint8Array, into: Uint8Array): number
+  /** See src/services/blobs/local-chunks.ts. */
+  loadChunks(folder: string, records: Uint8Array, into: Uint8Array): Promise<void> | number
+}
+
+/** From `src/support` and from `dist/support` alike. */
+const ADDON = fileURLToPath(new URL('../../native/build/codec.node', import.meta.url))
+
+/** `undefined` where the addon was not built: everything works without it, only slower. */
+export const nativeCodec: NativeCodec | undefined = load()
+
+function load(): NativeCodec | undefined {
+  try {
+    const codec = createRequire(import.meta.url)(ADDON) as NativeCodec
+    return isWorking(codec) ? codec : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** A Node.js that was built with a libzstd of the system may not export it. */
+function isWorking(codec: NativeCodec): boolean {
+  const frame = new Uint8Array(64)
+  const contents = new Uint8Array(3)
+  const length = codec.zstdCompress(Uint8Array.of(1, 2, 3), frame, 3)
+  return (
+    length > 0 &&
+    codec.zstdDecompress(frame.subarray(0, length), contents) === 3 &&
+    contents.join() === '1,2,3'
+  )
+}

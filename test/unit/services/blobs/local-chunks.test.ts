@@ -1,0 +1,116 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { constants, zstdCompressSync } from 'node:zlib'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Digest } from '../../../../src/model/castore/digest.ts'
+import { LocalChunks } from '../../../../src/services/blobs/local-chunks.ts'
+import { chunkKey } from '../../../../src/services/blobs/object-keys.ts'
+import { objectStoreBlobService } from '../../../../src/services/blobs/object-store.ts'
+import { verifyingBlobService } from '../../../../src/services/blobs/verifying.ts'
+import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
+import { concatBytes, utf8 } from '../../../../src/support/bytes.ts'
+import { CHUNK_BYTES_MAX } from '../../../../src/support/limits.ts'
+import { pseudoRandom } from '../../../support/pseudo-random.ts'
+import { tempDir } from '../../../support/temp-dir.ts'
+
+let dir: Awaited<ReturnType<typeof tempDir>>
+let chunks: LocalChunks
+
+beforeEach(async () => {
+  dir = await tempDir()
+  chunks = LocalChunks.at(dir.path)!
+})
+
+afterEach(() => dir[Symbol.asyncDispose]())
+
+const pathOf = (digest: Digest) => join(dir.path, chunkKey(digest))
+
+/** Puts `file` where the chunk `contents` belongs. */
+async function put(contents: Uint8Array, file: Uint8Array = zstdCompressSync(contents)) {
+  const digest = Digest.of(contents)
+  await mkdir(dirname(pathOf(digest)), { recursive: true })
+  await writeFile(pathOf(digest), file)
+  return { digest, size: contents.length }
+}
+
+const TEXT = utf8('a chunk of text, '.repeat(300))
+const NOISE = pseudoRandom(300_000, 1)
+
+test('reads what is there, whatever its size and order', async () => {
+  const contents = Array.from({ length: 200 }, (_, i) => pseudoRandom(1 + i * i, i))
+  const wanted = []
+  for (const bytes of contents) wanted.push(await put(bytes))
+  const found = await chunks.read(wanted)
+  for (const [i, bytes] of contents.entries()) expect(Buffer.compare(found[i]!, bytes)).toBe(0)
+  expect(await chunks.read([])).toEqual([])
+})
+
+test('reads several frames, and frames that do not tell their size', async () => {
+  const unsized = { params: { [constants.ZSTD_c_contentSizeFlag]: 0 } }
+  const halves = [TEXT.subarray(0, 1_000), TEXT.subarray(1_000)].map((half) => zstdCompressSync(half))
+  const wanted = [await put(TEXT, concatBytes(halves)), await put(NOISE, zstdCompressSync(NOISE, unsized))]
+  const [text, noise] = await chunks.read(wanted)
+  expect(Buffer.compare(text!, TEXT)).toBe(0)
+  expect(Buffer.compare(noise!, NOISE)).toBe(0)
+})
+
+const frame = zstdCompressSync(TEXT)
+const flipped = new Uint8Array(frame)
+flipped[frame.length >> 1]! ^= 0x55
+
+test.each<[string, Uint8Array]>([
+  ['empty', new Uint8Array(0)],
+  ['no zstd frame', utf8('this is none')],
+  ['cut', frame.subarray(0, -1)],
+  ['longer than a frame', concatBytes([frame, utf8('x')])],
+  ['damaged in its header', concatBytes([frame.subarray(0, 5), Uint8Array.of(255, 255), frame.subarray(7)])],
+  ['of too few bytes', zstdCompressSync(TEXT.subarray(1))],
+  ['of too many bytes', zstdCompressSync(concatBytes([TEXT, TEXT]))],
+  ['a bomb', zstdCompressSync(new Uint8Array(64 * 1024 * 1024))],
+  ['much larger than it could be', concatBytes([frame, ...Array(50).fill(frame)])],
+])('leaves out a file that is %s, and gives what else was asked for', async (_, file) => {
+  const good = await put(NOISE)
+  const [before, bad, after] = await chunks.read([good, await put(TEXT, file), good])
+  expect(bad).toBeUndefined()
+  expect([before, after].map((bytes) => Buffer.compare(bytes!, NOISE))).toEqual([0, 0])
+})
+
+test('compares no digests, which the verifying service above it does', async () => {
+  const other = new Uint8Array(TEXT).reverse()
+  const wanted = [await put(TEXT, zstdCompressSync(other)), await put(NOISE)]
+  expect(Buffer.compare((await chunks.read(wanted))[0]!, other)).toBe(0)
+  const bare = objectStoreBlobService(await openFileObjectStore(dir.path), undefined, chunks)
+  const found = await verifyingBlobService(bare, 'a test').readMany!(wanted)
+  expect(found[0]).toBeUndefined()
+  expect(Buffer.compare(found[1]!, NOISE)).toBe(0)
+})
+
+test('leaves out what is no file, and never waits for it', async () => {
+  const absent = { digest: Digest.of(utf8('absent')), size: 6 }
+  const wanted = ['pipe', 'folder', 'link'].map((name) => ({
+    digest: Digest.of(utf8(name)),
+    size: name.length,
+  }))
+  const [pipe, folder, link] = wanted.map(({ digest }) => pathOf(digest))
+  await mkdir(folder!, { recursive: true })
+  for (const path of [pipe!, link!]) await mkdir(dirname(path), { recursive: true })
+  execFileSync('mkfifo', [pipe!])
+  await put(TEXT)
+  await symlink(pathOf(Digest.of(TEXT)), link!)
+  expect(await chunks.read([...wanted, absent])).toEqual([undefined, undefined, undefined, undefined])
+})
+
+test('takes sizes from strangers', async () => {
+  const { digest } = await put(TEXT)
+  const sizes = [
+    0,
+    1,
+    TEXT.length - 1,
+    TEXT.length + 1,
+    CHUNK_BYTES_MAX + 1,
+    2 ** 32 + TEXT.length,
+    2 ** 53 - 1,
+  ]
+  expect(await chunks.read(sizes.map((size) => ({ digest, size })))).toEqual(sizes.map(() => undefined))
+})
