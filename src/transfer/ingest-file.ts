@@ -5,7 +5,12 @@ import type { FileNode } from '../model/castore/node.ts'
 import { printable } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import { READ_BUFFER_BYTES, READ_ON_SPOT_BYTES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import {
+  READ_BUFFER_BYTES,
+  READ_ON_SPOT_BYTES_MAX,
+  SMALL_BLOB_BYTES_MAX,
+  STREAMED_BLOB_BYTES,
+} from '../support/limits.ts'
 import type { ReadPace } from '../support/read-pace.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { type IngestProgress, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
@@ -87,6 +92,7 @@ async function uploadLarge(
   uploader: BlobUploader,
   options: IngestFileOptions,
 ): Promise<Digest> {
+  const release = await uploader.reserve(STREAMED_BLOB_BYTES, options)
   const writer = uploader.blobs.openWrite(options)
   try {
     let total = 0
@@ -105,6 +111,8 @@ async function uploadLarge(
   } catch (error) {
     await writer.abort()
     throw error
+  } finally {
+    release()
   }
 }
 
