@@ -2,8 +2,9 @@ import { type Channel, type Metadata, type StatusObject, status } from '@grpc/gr
 import { concatBytes, view } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_CANCEL_MS_MAX, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
+import { writeFrame } from './grpc-frames.ts'
 import { RECEIVE_LIMIT_HEADER, TRACEPARENT_HEADER } from './grpc-headers.ts'
-import { type PieceDecoder, receiveInPieces } from './grpc-pieces.ts'
+import { type PieceDecoder, receiveInPieces, streamOf } from './grpc-pieces.ts'
 import { errorOfStatus } from './grpc-status.ts'
 
 type RawCall = ReturnType<Channel['createCall']>
@@ -64,6 +65,7 @@ export class GrpcCall {
   readonly #signal: AbortSignal | undefined
   readonly #isUpload: boolean
   readonly #observer: CallObserver
+  #hasSent = false
   #halfClosed = false
   #spoiling: NodeJS.Timeout | undefined
   /** Runs since the last wait began. */
@@ -92,15 +94,27 @@ export class GrpcCall {
     if (this.#signal?.aborted) this.#onAbort()
   }
 
-  /** Resolves when the transport has taken the message. Throws what the call ended with. */
-  async send(message: Uint8Array): Promise<void> {
+  /** Resolves when the transport has taken the message; until then it must not change. Throws what the call ended with. */
+  async send(message: Message): Promise<void> {
     this.#throwIfFailed()
     if (this.#ending === 'ok')
       throw new StoreError('internal', `${this.what}: answered before everything was sent`)
     const sender = Promise.withResolvers<void>()
     this.#sender = sender
-    this.#raw.sendMessageWithContext({ callback: () => sender.resolve() }, view(message))
+    if (this.#hasSent) this.#sendPast(message, sender)
+    else this.#raw.sendMessageWithContext({ callback: () => sender.resolve() }, view(joined(message)))
+    this.#hasSent = true
     await this.#wait(sender.promise)
+  }
+
+  /** All messages but the first go past grpc-js: one that is alone is small, and the others are the bulk of a blob. */
+  #sendPast(message: Message, sender: PromiseWithResolvers<void>): void {
+    const stream = streamOf(this.#raw)
+    // A stream that has failed is the matter of grpc-js, which ends the call with a status.
+    if (!stream.destroyed && !stream.writableEnded)
+      writeFrame(stream, message, (error) => {
+        if (!error) sender.resolve()
+      })
   }
 
   /** Nothing more will be sent. */

@@ -216,7 +216,7 @@ class PeerChannel implements GrpcChannel {
   /** Makes a call for the sake of its status. */
   async #ask(call: GrpcCall, request: Uint8Array): Promise<StoreError | undefined> {
     try {
-      await call.send(request)
+      await call.send([request])
       call.halfClose()
       while (await call.receive()) {}
       return undefined

@@ -1,4 +1,5 @@
 /** Messages that come past grpc-js, in the pieces in which HTTP/2 delivers them. */
+import type { ClientHttp2Stream } from 'node:http2'
 import type { Channel } from '@grpc/grpc-js'
 import { StoreError } from '../support/errors.ts'
 import { GRPC_PIECE_BYTES_MIN, GRPC_RECEIVE_BYTES_MAX } from '../support/limits.ts'
@@ -20,13 +21,29 @@ interface LoadBalancingCall {
   readonly child?: ConnectionCall
 }
 interface ConnectionCall {
+  readonly http2Stream?: ClientHttp2Stream
   decoder?: { write(data: Buffer): Buffer[] }
+}
+
+function connectionCall(call: ReturnType<Channel['createCall']>): ConnectionCall | undefined {
+  const retrying = (call as ResolvingCall).child
+  return retrying?.underlyingCalls?.[retrying.committedCallIndex ?? -1]?.call?.child
+}
+
+/**
+ * The HTTP/2 stream of a call that grpc-js has sent a message on: what is written to it comes next. Without retries
+ * (see grpc-channel.ts) a call is committed to its connection by its first message.
+ */
+export function streamOf(call: ReturnType<Channel['createCall']>): ClientHttp2Stream {
+  const stream = connectionCall(call)?.http2Stream
+  if (typeof stream?.write !== 'function')
+    throw new StoreError('internal', 'this version of @grpc/grpc-js hides the HTTP/2 stream of a call')
+  return stream
 }
 
 /** Makes a call whose headers have just come receive its messages in pieces. */
 export function receiveInPieces(call: ReturnType<Channel['createCall']>): PieceDecoder {
-  const retrying = (call as ResolvingCall).child
-  const inner = retrying?.underlyingCalls?.[retrying.committedCallIndex ?? -1]?.call?.child
+  const inner = connectionCall(call)
   if (typeof inner?.decoder?.write !== 'function')
     throw new StoreError('internal', 'this version of @grpc/grpc-js hides the decoder of a call')
   const decoder = new PieceDecoder(GRPC_RECEIVE_BYTES_MAX)

@@ -49,7 +49,7 @@ async function sendRequest(
   options: StartOptions | undefined,
 ): Promise<GrpcCall> {
   const call = await channel.start(service, name, options)
-  await call.send(service.methods[name]!.request.encode(request))
+  await call.send([service.methods[name]!.request.encode(request)])
   call.halfClose()
   return call
 }
@@ -112,7 +112,8 @@ export class Upload<Request, Response> {
   /** Resolves when the transport wants more. Throws what the server ended the call with. */
   async send(request: Request): Promise<void> {
     const call = await this.#open()
-    await call.send(this.#method.request.encode(request))
+    const { request: codec } = this.#method
+    await call.send(codec.encodeParts?.(request) ?? [codec.encode(request)])
   }
 
   /** The server's answer to everything that was sent. Asking again gives the same answer. */

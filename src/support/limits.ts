@@ -136,12 +136,14 @@ export const BIGTABLE_WRITES_MAX = 64
 
 /** Blobs up to this size are held in memory and uploaded concurrently; larger ones are streamed. */
 export const SMALL_BLOB_BYTES_MAX = 1 * MiB
-/** Bytes of small blobs in memory at once, over all imports of the process. */
+/** Bytes of blobs in memory at once, over all imports of the process. */
 export const SMALL_BLOB_BUDGET_BYTES = 128 * MiB
 /** Blobs up to this size are sent without asking whether they exist: the question costs about as much as the answer. */
 export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
-/** Files of one import that are open at the same time. */
-export const INGEST_FILES_MAX = 50
+/** What a blob that is streamed counts in that budget: its chunks that are being stored, and what is read ahead. */
+export const STREAMED_BLOB_BYTES = 8 * MiB
+/** Files of one import that are open at the same time: until they are stored, and a store syncs many as fast as one. */
+export const INGEST_FILES_MAX = 128
 /** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
 export const NAR_PIECE_BYTES_MAX = 256 * KiB
 /** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
@@ -172,7 +174,7 @@ export const DIRECTORY_UPLOAD_BYTES_MAX = 512 * MiB
 /** Directories that a breadth-first walk loads ahead of the one it yields. */
 export const DIRECTORY_LOADS_MAX = 32
 /** Directories of one upload that are written to an object store at the same time. */
-export const DIRECTORY_STORES_MAX = 16
+export const DIRECTORY_STORES_MAX = 64
 /** First read of a stored closure: one block of zstd (RFC 8878: 128 KiB at most), and with it nearly every root. */
 export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 /** Further reads of a stored closure grow up to this. */

@@ -4,8 +4,8 @@ import type { Call } from '../support/call.ts'
 import { Semaphore, SingleFlight } from '../support/concurrency.ts'
 import { SMALL_BLOB_BUDGET_BYTES, UPLOAD_UNASKED_BYTES_MAX } from '../support/limits.ts'
 
-/** Bytes of small blobs that all imports of this process hold in memory (spec §6.2). */
-const smallBlobBudget = new Semaphore(SMALL_BLOB_BUDGET_BYTES)
+/** Bytes of blobs that all imports of this process hold in memory (spec §6.2). */
+const blobBudget = new Semaphore(SMALL_BLOB_BUDGET_BYTES)
 
 /**
  * Uploads blobs that are held in memory, each content once: blobs that exist are not sent (but for tiny
@@ -26,7 +26,7 @@ export class BlobUploader {
 
   /** Waits for `bytes` of the budget; call the result to give them back. */
   reserve(bytes: number, call?: Call): Promise<() => void> {
-    return smallBlobBudget.acquire(bytes, call?.signal)
+    return blobBudget.acquire(bytes, call?.signal)
   }
 
   /** Stores `contents` unless it is there already. */

@@ -6,7 +6,12 @@ import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { printable } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
-import { READ_BUFFER_BYTES, READ_ON_SPOT_BYTES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
+import {
+  READ_BUFFER_BYTES,
+  READ_ON_SPOT_BYTES_MAX,
+  SMALL_BLOB_BYTES_MAX,
+  STREAMED_BLOB_BYTES,
+} from '../support/limits.ts'
 import type { ReadPace } from '../support/read-pace.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
@@ -88,6 +93,7 @@ async function uploadLarge(
   uploader: BlobUploader,
   options: IngestFileOptions,
 ): Promise<Digest> {
+  const release = await uploader.reserve(STREAMED_BLOB_BYTES, options)
   const writer = uploader.blobs.openWrite(options)
   try {
     let total = 0
@@ -106,6 +112,8 @@ async function uploadLarge(
   } catch (error) {
     await writer.abort()
     throw error
+  } finally {
+    release()
   }
 }
 

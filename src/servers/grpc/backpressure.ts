@@ -1,17 +1,15 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, type ServerReadableStream, type ServerWritableStream } from '@grpc/grpc-js'
+import { writeFrame } from '../../services/grpc-frames.ts'
 import { throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { holdOneMessage, http2Stream, isCut } from './grpc-js-internals.ts'
-
-const FRAME_HEAD_BYTES = 5
 
 /**
  * Writes responses one ahead of the transport: while one message is on its way the next may be made, and no
  * more. (The stream's own buffer would take 16, which is 8 MiB for each client that reads slowly.)
  *
- * They go to the HTTP/2 stream and not through grpc-js, which would copy every byte into a frame of its own; those
- * copies, and the collection of them, were more than half of what reading a blob cost.
+ * They go to the HTTP/2 stream and not through grpc-js; see writeFrame.
  */
 export class ResponseSink {
   readonly #call: ServerWritableStream<Buffer, Buffer>
@@ -43,26 +41,9 @@ export class ResponseSink {
     const sent = Promise.withResolvers<void>()
     sent.promise.catch(() => {}) // thrown by the next write; after the last one nobody is left to tell
     this.#call.sendMetadata(new Metadata()) // once; later ones are ignored
-    const stream = this.#stream
-    // Nothing empty: Node takes all buffers for sent, and frees them, when it comes to an empty last one.
-    const pieces = [frameHead(parts), ...parts.filter((part) => part.length > 0)]
-    const last = pieces.pop()
-    stream.cork()
-    for (const piece of pieces) stream.write(piece)
-    stream.write(last, (error) => (error ? sent.reject(cut(error)) : sent.resolve()))
-    stream.uncork()
+    writeFrame(this.#stream, parts, (error) => (error ? sent.reject(cut(error)) : sent.resolve()))
     return sent
   }
-}
-
-/** Not compressed, and how many bytes follow. */
-function frameHead(parts: readonly Uint8Array[]): Buffer {
-  const head = Buffer.alloc(FRAME_HEAD_BYTES)
-  head.writeUInt32BE(
-    parts.reduce((sum, part) => sum + part.length, 0),
-    1,
-  )
-  return head
 }
 
 function cut(error: Error): StoreError {
