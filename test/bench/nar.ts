@@ -11,7 +11,6 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { zstdCompressSync } from 'node:zlib'
 import { Digest } from '../../src/model/castore/digest.ts'
 import { Chunker, ChunkSplitter } from '../../src/model/castore/fastcdc.ts'
 import { NarParser } from '../../src/model/nar/parser.ts'
@@ -20,6 +19,7 @@ import { narStorePath } from '../../src/model/nix/store-path-calculation.ts'
 import { narUrl } from '../../src/servers/http/nar-url.ts'
 import { openStores, type Stores } from '../../src/services/composition/open-stores.ts'
 import { READ_BUFFER_BYTES } from '../../src/support/limits.ts'
+import { compress } from '../../src/support/zstd.ts'
 import { ingestNar } from '../../src/transfer/ingest-nar.ts'
 import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { renderNar } from '../../src/transfer/render-nar.ts'
@@ -149,7 +149,7 @@ async function turns(
 /** What we do and Nix does not, each alone on one thread over the contents of the NAR. */
 async function costs(nar: string): Promise<void> {
   const contents = await filesOf(nar)
-  const report = async (what: string, work: () => void) =>
+  const report = async (what: string, work: () => void | Promise<void>) =>
     console.log(`- ${what}: ${(await measure(work)).toFixed(2)} s of one thread`)
   console.log('\nOf that, alone:\n')
   await report('SHA-256 of the NAR', () => {
@@ -167,8 +167,8 @@ async function costs(nar: string): Promise<void> {
       chunks.push(...splitter.push(file), ...splitter.finish())
     }
   })
-  await report(`zstd of ${chunks.length} chunks`, () => {
-    for (const chunk of chunks) zstdCompressSync(chunk)
+  await report(`zstd of ${chunks.length} chunks`, async () => {
+    for (const chunk of chunks) await compress(chunk)
   })
 }
 

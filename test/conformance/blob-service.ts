@@ -124,6 +124,8 @@ const readingCases: readonly Case<BlobService>[] = [
       assert.deepEqual(many.slice(0, 3), [undefined, undefined, undefined])
       assertSameBytes(many[3], contents[1]!)
       assertSameBytes(many[4], contents[0]!)
+      const signal = AbortSignal.abort(new StoreError('cancelled', 'not wanted any more'))
+      await assert.rejects(blobs.readMany(wanted, { signal }), { code: 'cancelled' })
     },
   },
   {

@@ -43,7 +43,12 @@ class ObjectStoreBlobService implements BlobService {
     this.#objects = objects
     this.#averageChunkBytes = averageChunkBytes
     this.#local = local
-    this.readMany = local && ((wanted) => local.read(wanted))
+    this.readMany =
+      local &&
+      (async (wanted, call) => {
+        throwIfAborted(call?.signal)
+        return await local.read(wanted)
+      })
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
