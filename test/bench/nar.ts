@@ -56,8 +56,8 @@ async function run(folder: string): Promise<void> {
   const files = Number(execFileSync('sh', ['-c', `find '${tree}' -type f | wc -l`], { encoding: 'utf8' }))
   console.log(`a tree of ${files} files, NAR of ${mb(narBytes)}`)
   const rows: Row[] = []
-  const first = join(folder, 'first')
-  rows.push(await ingesting(nar, narBytes, folder, first))
+  const { row, stored: first } = await ingesting(nar, narBytes, folder)
+  rows.push(row)
   await using stores = await open(first)
   const node = await ingestTree(stores, tree, { sizeFormula: 'rust' })
   rows.push(await rendering(stores, node, tree, narBytes))
@@ -108,8 +108,17 @@ async function rendering(
   return { work: `render a NAR of ${mb(narBytes)}`, ...best, note: rates(narBytes, best) }
 }
 
-async function ingesting(nar: string, narBytes: number, folder: string, into: string): Promise<Row> {
+/**
+ * Each round goes into folders of its own, and they are removed when all is done: ext4 is slow to make files where many
+ * have just been deleted.
+ */
+async function ingesting(
+  nar: string,
+  narBytes: number,
+  folder: string,
+): Promise<{ row: Row; stored: string }> {
   let round = 0
+  let stored = ''
   const nix = () => {
     const home = join(folder, `nix-${round++}`)
     const env = [
@@ -121,15 +130,15 @@ async function ingesting(nar: string, narBytes: number, folder: string, into: st
     shell(
       `mkdir -p ${home} && nix-store --restore ${home}/tree < ${nar} && env ${env.join(' ')} nix-store --add ${home}/tree >/dev/null`,
     )
-    execFileSync('sh', ['-c', `chmod -R u+w ${home}; rm -rf ${home}`])
   }
   const ours = async () => {
-    await rm(into, { recursive: true, force: true })
-    await using stores = await open(into)
+    stored = join(folder, `ours-${round++}`)
+    await using stores = await open(stored)
     await ingestNar(stores, createReadStream(nar, { highWaterMark: READ_BUFFER_BYTES }))
   }
   const best = await turns(nix, ours, 2)
-  return { work: `ingest it (Nix: --restore and --add)`, ...best, note: rates(narBytes, best) }
+  const row = { work: `ingest it (Nix: --restore and --add)`, ...best, note: rates(narBytes, best) }
+  return { row, stored }
 }
 
 /** The best of some rounds that take turns, so that noise meets both. */
