@@ -1,20 +1,13 @@
 import type { Command } from 'commander'
 import { createGrpcServer } from '../servers/grpc/server.ts'
-import { startMetricsServer } from '../servers/metrics/server.ts'
 import { daemonAddresses } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
-import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
-import {
-  addReadinessOptions,
-  announceReady,
-  announceStopping,
-  type ReadinessOptions,
-  runInBackground,
-} from './readiness.ts'
+import { addReadinessOptions, type ReadinessOptions, runInBackground } from './readiness.ts'
+import { serveUntilStopped } from './serve.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 type DaemonOptions = StoreOptions & ListenOptions & ReadinessOptions & { readonly metrics?: string }
@@ -46,18 +39,5 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   const server = createGrpcServer({ ...stores, narCalculation, logger, ...security })
-  for (const address of options.listenAddress) {
-    const bound = await server.listen(address, settings)
-    logger.info({ listen_address: bound }, 'starting daemon')
-  }
-  const metrics =
-    options.metrics &&
-    (await startMetricsServer(options.metrics, [...server.metrics, ...(layerMetrics?.all ?? [])]))
-  if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
-  announceReady(options, logger)
-  const signal = await stop.requested
-  announceStopping(logger)
-  logger.info({ signal }, 'finishing what was begun, then stopping')
-  await server.shutdown(SHUTDOWN_MS_MAX)
-  if (metrics) metrics.close()
+  await serveUntilStopped(server, options, { name: 'daemon', settings, layerMetrics, stop, logger })
 }

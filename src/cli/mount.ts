@@ -140,7 +140,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   // What is pushed causes no request, and so would be missing in a profile.
-  const chunkFolder = recorder ? undefined : localChunkFolder(storeAddresses(options))
+  const chunkFolder = recorder ? undefined : localChunkFolder(addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)

@@ -4,7 +4,6 @@ import { SigningKey } from '../model/nix/signing-key.ts'
 import { createBridge } from '../servers/http/bridge.ts'
 import { createPages } from '../servers/http/pages/pages.ts'
 import { createHttpServer } from '../servers/http/server.ts'
-import { startMetricsServer } from '../servers/metrics/server.ts'
 import { CLIENT_ADDRESSES, narIndexAddress } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import type { NarIndex } from '../services/nar-index/interface.ts'
@@ -14,18 +13,12 @@ import type { IngestNar } from '../services/pathinfos/interface.ts'
 import { signingPathInfoService } from '../services/pathinfos/signing.ts'
 import { StoreError, withContext } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
-import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import type { Logger } from '../support/log.ts'
 import { ingestNar } from '../transfer/ingest-nar.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
-import {
-  addReadinessOptions,
-  announceReady,
-  announceStopping,
-  type ReadinessOptions,
-  runInBackground,
-} from './readiness.ts'
+import { addReadinessOptions, type ReadinessOptions, runInBackground } from './readiness.ts'
+import { serveUntilStopped } from './serve.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
 interface BridgeOptions extends StoreOptions, ListenOptions, ReadinessOptions {
@@ -105,26 +98,17 @@ async function runNarBridge(options: BridgeOptions, command: Command): Promise<v
   const stop = onStopSignal()
   const { anonymousRead = false } = options
   const server = createHttpServer({ handler: bridge.handle, logger, anonymousRead, ...security })
-  for (const address of options.listenAddress) {
-    const bound = await server.listen(address, settings)
-    logger.info({ listen_address: bound }, 'starting nar-bridge')
+  let resumed: Promise<void> | undefined
+  const onListening = () => {
+    resumed = bridge.resume({ signal: stop.signal }).catch((error: unknown) => {
+      if (!stop.signal.aborted)
+        logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
+    })
   }
-  const resumed = bridge.resume({ signal: stop.signal }).catch((error: unknown) => {
-    if (!stop.signal.aborted)
-      logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
-  })
-  const metrics =
-    options.metrics &&
-    (await startMetricsServer(options.metrics, [...server.metrics, ...(layerMetrics?.all ?? [])]))
-  if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
-  announceReady(options, logger)
-  const signal = await stop.requested
-  announceStopping(logger)
-  logger.info({ signal }, 'finishing what was begun, then stopping')
-  await server.shutdown(SHUTDOWN_MS_MAX)
+  const serving = { name: 'nar-bridge', settings, layerMetrics, stop, logger, onListening }
+  await serveUntilStopped(server, options, serving)
   await resumed
   pages.close()
-  if (metrics) metrics.close()
 }
 
 /** Where nobody said so and no file can be had, uploads still work: they just have to be finished in one go. */

@@ -4,6 +4,7 @@ import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_MAX } from '../../support/limits.ts'
 import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import type { SizedBlob } from './interface.ts'
+import { CHUNKS_PREFIX } from './object-keys.ts'
 
 /** As `struct wanted` of native/codec.c: the digest, the size, and whether it was loaded. */
 const RECORD_BYTES = BLAKE3_BYTES + 4 + 4
@@ -18,7 +19,7 @@ export class LocalChunks {
 
   /** `root`: of the bucket. `undefined` where the addon is not built. */
   static at(root: string, codec = nativeCodec): LocalChunks | undefined {
-    return codec && new LocalChunks(join(root, 'chunks', 'b3'), codec)
+    return codec && new LocalChunks(join(root, CHUNKS_PREFIX), codec)
   }
 
   private constructor(folder: string, codec: NativeCodec) {

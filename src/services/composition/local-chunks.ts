@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { CHUNKS_PREFIX } from '../blobs/object-keys.ts'
 import { parseAddress } from './address.ts'
 import type { StoreAddresses } from './stores.ts'
 
@@ -9,5 +10,5 @@ import type { StoreAddresses } from './stores.ts'
 export function localChunkFolder({ blobs, composition }: StoreAddresses): string | undefined {
   if (composition !== undefined) return undefined
   const address = parseAddress('blobs', blobs)
-  return address.kind === 'object-file' ? join(address.path, 'chunks/b3') : undefined
+  return address.kind === 'object-file' ? join(address.path, CHUNKS_PREFIX) : undefined
 }
