@@ -1,66 +1,37 @@
 #include "gear.h"
 
-/* A hash of 64 bits has forgotten what lies further back than this. */
-#define MEMORY 64
-/* Parts that are hashed at the same time: in one alone each step waits for the one before it. */
-#define PARTS 4
-#define PART_BYTES 2048
+/* Bytes that are hashed in one step. */
+#define STEP 4
 
-static inline uint64_t step(const struct gear *gear, uint64_t hash, uint8_t byte)
-{
-	return (hash << 1) + gear->table[byte];
-}
-
-static size_t find_alone(const struct gear *gear, const uint8_t *bytes, size_t from, size_t to, uint64_t mask, uint64_t *hash)
-{
-	uint64_t h = *hash;
-	for (; from < to; from++) {
-		h = step(gear, h, bytes[from]);
-		if ((h & mask) == 0)
-			break;
-	}
-	*hash = h;
-	return from;
-}
-
-/* The same in PARTS of PART_BYTES from `bytes`, where at least MEMORY bytes lie that were hashed; their length when there is none. */
-static size_t find_in_parts(const struct gear *gear, const uint8_t *bytes, uint64_t mask, uint64_t *hash)
-{
-	uint64_t h[PARTS] = {*hash};
-	size_t found[PARTS];
-	for (int part = 1; part < PARTS; part++)
-		for (int i = -MEMORY; i < 0; i++)
-			h[part] = step(gear, h[part], bytes[part * PART_BYTES + i]);
-	for (int part = 0; part < PARTS; part++)
-		found[part] = PART_BYTES;
-	for (size_t i = 0; i < PART_BYTES; i++) {
-		for (int part = 0; part < PARTS; part++)
-			h[part] = step(gear, h[part], bytes[part * PART_BYTES + i]);
-		if (__builtin_expect((h[0] & mask) && (h[1] & mask) && (h[2] & mask) && (h[3] & mask), 1))
-			continue;
-		for (int part = 0; part < PARTS; part++)
-			if ((h[part] & mask) == 0 && found[part] == PART_BYTES)
-				found[part] = i;
-		if (found[0] < PART_BYTES)
-			break;
-	}
-	*hash = h[PARTS - 1];
-	for (int part = 0; part < PARTS; part++)
-		if (found[part] < PART_BYTES)
-			return part * PART_BYTES + found[part];
-	return PARTS * PART_BYTES;
-}
-
-/* Hashes on and gives the first position from `from` whose byte makes the hash 0 under `mask`; `to` when there is none. */
+/*
+ * Hashes on and gives the first position from `from` whose byte makes the hash 0 under `mask`; `to` when there is none.
+ * Each hash waits for the one before it, so the last of a step is made of the second alone, and that of the step before.
+ */
 static size_t find(const struct gear *gear, const uint8_t *bytes, size_t from, size_t to, uint64_t mask, uint64_t *hash)
 {
-	while (to - from >= PARTS * PART_BYTES) {
-		size_t found = find_in_parts(gear, bytes + from, mask, hash);
-		from += found;
-		if (found < PARTS * PART_BYTES)
+	const uint64_t *table = gear->table;
+	uint64_t h = *hash;
+	for (; to - from >= STEP; from += STEP) {
+		uint64_t a = table[bytes[from]], b = table[bytes[from + 1]];
+		uint64_t c = table[bytes[from + 2]], d = table[bytes[from + 3]];
+		uint64_t first = (h << 1) + a, second = (h << 2) + ((a << 1) + b), third = (second << 1) + c;
+		h = (second << 2) + ((c << 1) + d);
+		if ((first & mask) == 0)
+			return from;
+		if ((second & mask) == 0)
+			return from + 1;
+		if ((third & mask) == 0)
+			return from + 2;
+		if ((h & mask) == 0)
+			return from + 3;
+	}
+	for (; from < to; from++) {
+		h = (h << 1) + table[bytes[from]];
+		if ((h & mask) == 0)
 			return from;
 	}
-	return find_alone(gear, bytes, from, to, mask, hash);
+	*hash = h;
+	return to;
 }
 
 static size_t even(size_t length)
