@@ -83,15 +83,25 @@ export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 export const OBJECT_FILES_MAX = 64
 /** Objects that one file object store is storing at the same time: the more, the fewer syncs. Each has a file open. */
 export const OBJECT_PUTS_MAX = 256
+/** Objects that are stored in one trip to the thread pool: some 20 ms of one of its threads … */
+export const OBJECT_BATCH_MAX = 512
+/** … and their bytes. */
+export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
+/** Batches on their way at the same time: the next is written while one waits for the disk. */
+export const OBJECT_BATCHES_MAX = 3
+/** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
+export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 /** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
 export const FSYNCS_MAX = 4
 /** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
 export const SYNC_TOGETHER_MIN = 8
 /**
- * With more than this in the memory of the machine that no disk has, files are synced one by one: syncfs would wait
- * for all of it, which is a second of an SSD. Who imports what was just unpacked or built stays below.
+ * With more than this in the memory of the machine that no disk has, a few files are synced one by one: syncfs would wait
+ * for all of it, which is a second of an SSD …
  */
-export const SYNC_TOGETHER_UNWRITTEN_BYTES_MAX = 512 * MiB
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_MIN = 512 * MiB
+/** … and many files with more than this for each: one that is synced by itself waits for its turn at the same disk. */
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_EACH = 8 * MiB
 /** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
 export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
 /** Longer than any such read takes that finds what it wants in memory. */

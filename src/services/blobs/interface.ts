@@ -50,6 +50,9 @@ export interface BlobService {
    */
   readonly readMany?: ReadMany | undefined
 
+  /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
+  readonly smallWritesMax?: number | undefined
+
   /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
   openWrite(call?: Call): BlobWriter
 }

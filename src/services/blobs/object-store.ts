@@ -7,14 +7,17 @@ import {
   CHUNK_BYTES_MAX,
   CHUNK_READS_MAX,
   LOCAL_CHUNKS_BYTES,
+  SMALL_BLOB_WRITES_MAX,
 } from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
+import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
 import type { LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { SmallBlobWriter } from './small-blob-writer.ts'
 
 /**
  * Blobs as chunks in a bucket, in the layout of spec §3.3:
@@ -37,12 +40,16 @@ class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #averageChunkBytes: number
   readonly #local: LocalChunks | undefined
+  readonly #batches: BlobBatches | undefined
   readonly readMany: ReadMany | undefined
+  readonly smallWritesMax: number | undefined
 
   constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
     this.#averageChunkBytes = averageChunkBytes
     this.#local = local
+    this.#batches = objects.putMany && new BlobBatches(objects.putMany)
+    this.smallWritesMax = this.#batches && SMALL_BLOB_WRITES_MAX
     this.readMany =
       local &&
       (async (wanted, call) => {
@@ -95,7 +102,10 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   openWrite(call?: Call): BlobWriter {
-    return new ObjectStoreBlobWriter(this.#objects, this.#averageChunkBytes, call)
+    const open = () => new ObjectStoreBlobWriter(this.#objects, this.#batches, this.#averageChunkBytes, call)
+    // No chunker cuts what is below its minimum.
+    const smallMax = this.#averageChunkBytes / 2
+    return this.#batches ? new SmallBlobWriter(this.#batches, smallMax, open, call) : open()
   }
 
   /** What the `blobs/` object says; `undefined` without one. */

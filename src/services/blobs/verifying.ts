@@ -18,11 +18,13 @@ class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
   readonly readMany: ReadMany | undefined
+  readonly smallWritesMax: number | undefined
 
   constructor(base: BlobService, source: string) {
     this.#base = base
     this.#source = source
-    const { readMany } = base
+    const { readMany, smallWritesMax } = base
+    this.smallWritesMax = smallWritesMax
     this.readMany = readMany && (async (wanted, call) => verifiedMany(wanted, await readMany(wanted, call)))
   }
 
