@@ -53,6 +53,9 @@ export interface BlobService {
   /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
   readonly smallWritesMax?: number | undefined
 
+  /** Whether a writer's digest is computed in this process, of the bytes that were written: no need to do it again. */
+  readonly digestsWrites?: boolean | undefined
+
   /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
   openWrite(call?: Call): BlobWriter
 }

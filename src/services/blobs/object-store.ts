@@ -1,4 +1,5 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
+import { Chunker } from '../../model/castore/fastcdc.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
@@ -16,7 +17,8 @@ import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
 import type { LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
-import { ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { PortionPool } from './portions.ts'
 import { SmallBlobWriter } from './small-blob-writer.ts'
 
 /**
@@ -38,18 +40,19 @@ export function objectStoreBlobService(
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
-  readonly #averageChunkBytes: number
+  readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
-  readonly #batches: BlobBatches | undefined
   readonly readMany: ReadMany | undefined
   readonly smallWritesMax: number | undefined
+  readonly digestsWrites = true
 
   constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
-    this.#averageChunkBytes = averageChunkBytes
     this.#local = local
-    this.#batches = objects.putMany && new BlobBatches(objects.putMany)
-    this.smallWritesMax = this.#batches && SMALL_BLOB_WRITES_MAX
+    const batches = objects.putMany && new BlobBatches(objects.putMany)
+    const chunker = new Chunker(averageChunkBytes)
+    this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
+    this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX
     this.readMany =
       local &&
       (async (wanted, call) => {
@@ -102,10 +105,10 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   openWrite(call?: Call): BlobWriter {
-    const open = () => new ObjectStoreBlobWriter(this.#objects, this.#batches, this.#averageChunkBytes, call)
+    const { batches, chunker } = this.#chunkStore
+    const open = () => new ObjectStoreBlobWriter(this.#chunkStore, call)
     // No chunker cuts what is below its minimum.
-    const smallMax = this.#averageChunkBytes / 2
-    return this.#batches ? new SmallBlobWriter(this.#batches, smallMax, open, call) : open()
+    return batches ? new SmallBlobWriter(batches, chunker.min, open, call) : open()
   }
 
   /** What the `blobs/` object says; `undefined` without one. */

@@ -12,7 +12,7 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { readMany, smallWritesMax } = base
+  const { readMany, smallWritesMax, digestsWrites } = base
   const readingMany = readMany && of('readMany')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
@@ -26,6 +26,7 @@ export function measuredBlobService(
     },
     readMany: readMany && ((wanted, call) => readingMany!.run(() => readMany(wanted, call))),
     smallWritesMax,
+    digestsWrites,
     openWrite: (call) => measuredWriter(base.openWrite(call), write.start()),
   }
 }
