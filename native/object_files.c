@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "stored_frame.h"
 #include "values.h"
 #include "zstd.h"
 
@@ -141,7 +142,8 @@ static int write_temp(const struct job *job, int root, size_t i, const char *key
 	if (there != 0)
 		return there < 0 ? there : THERE_ALREADY;
 	struct body body = job->bodies[i];
-	int result = job->zstd_level != 0 ? compress(job, &body, room) : 0;
+	bool is_zstd = job->zstd_level != 0, is_noise = is_zstd && looks_like_noise(body.bytes, body.length);
+	int result = is_zstd && !is_noise ? compress(job, &body, room) : 0;
 	if (result < 0)
 		return result;
 	temp_of(job, i, temp);
@@ -149,7 +151,7 @@ static int write_temp(const struct job *job, int root, size_t i, const char *key
 	int fd = create(root, temp, &ignored);
 	if (fd < 0)
 		return fd;
-	result = write_all(fd, body.bytes, body.length);
+	result = is_noise ? write_stored_frame(fd, body.bytes, body.length) : write_all(fd, body.bytes, body.length);
 	if (result == 0 && job->is_synced && fsync(fd) < 0)
 		result = -errno;
 	if (close(fd) < 0 && result == 0)
