@@ -177,6 +177,18 @@ export const NAR_BATCH_STEPS_MAX = 128
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the thread pool has four threads, and others want some. */
 export const NAR_BATCHES_MAX = 3
+/** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
+export const NAR_HASH_BYTES_MAX = 4 * MiB
+/** … and the walk is so many entries ahead at most. */
+export const NAR_HASH_STEPS_MAX = 65_536
+/** Entries of a directory whose states are asked for ahead of their turn. */
+export const INGEST_STATES_AHEAD = 1_024
+/** A file that changed this shortly before it was read may change again without a trace in its times. */
+export const IMPORT_CACHE_RACY_MS = 1_000
+/** Files of one tree that are remembered, 80 bytes each. */
+export const IMPORT_CACHE_FILES_MAX = 1_000_000
+/** What is remembered of all trees together; those that were imported last are kept. */
+export const IMPORT_CACHE_BYTES_MAX = 256 * MiB
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */
