@@ -51,7 +51,7 @@ export const CHUNK_UPLOADS_MAX = 8
 /** Chunks that a blob is gathered for before they are cut, in the largest possible size: about 1 ms of a thread. */
 export const BLOB_PORTION_CHUNKS = 4
 /** Portions that a writer of a blob fills, cuts and stores at the same time: what comes while a disk syncs. */
-export const BLOB_PORTIONS_MAX = 12
+export const BLOB_PORTIONS_MAX = 20
 /** Portions of all blobs of the process. When that many are in use writers get smaller ones, and few of them. */
 export const BLOB_PORTIONS_OF_ALL_MAX = 32
 /** Such a smaller portion counts so many. */
