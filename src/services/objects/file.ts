@@ -180,7 +180,7 @@ class FileObjectStore implements ObjectStore {
     try {
       await put
     } catch (error) {
-      if (failures.size === 0) throw error
+      if (failures.size === 0) throw fileError(`storing objects in ${this.#root}`, error)
     } finally {
       for (const { key } of objects) if (this.#puts.get(key) === put) this.#puts.delete(key)
     }
