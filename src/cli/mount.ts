@@ -83,7 +83,7 @@ export function addMountCommand(program: Command): void {
     )
     .option(
       '--passthrough',
-      'let the kernel read blobs by itself that lie whole in --cache-dir: for stores of large files, as root',
+      'let the kernel read blobs by itself that lie whole in --cache-dir or files:///…: for stores of large files, as root',
       false,
     )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')

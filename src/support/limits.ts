@@ -255,6 +255,8 @@ export const DISK_CACHE_TOUCHED_MAX = 50_000
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
+/** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
+export const LOCAL_FILES_VERIFIED_MAX = 50_000
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */

@@ -110,6 +110,11 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     fields: { path: REQUIRED },
     address: (fields) => `lmdb://${encodePath(`${fields.get('path')}`)}`,
   },
+  files: {
+    roles: ['blobs'],
+    fields: { path: REQUIRED },
+    address: (fields) => `files://${encodePath(`${fields.get('path')}`)}`,
+  },
   redb: {
     roles: ['directories', 'pathInfos'],
     fields: {

@@ -94,7 +94,7 @@ const MEASURED: {
 class GraphOpening {
   /** Of the peers that path infos come from. */
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
-  /** Of the blob caches. */
+  /** Of blob caches and stores of raw files. */
   readonly localFiles = new Map<GraphNode, OpenLocalFile>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
@@ -151,7 +151,12 @@ class GraphOpening {
   async #backend<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const address = node.address!
     const open: { readonly [E in Role]: () => Promise<ServiceOf[E]> } = {
-      blobs: () => this.#backends.blobs(address, averageChunkBytes(node)),
+      blobs: async () => {
+        const blobs = await this.#backends.blobs(address, averageChunkBytes(node))
+        if ('openLocalFile' in blobs)
+          this.localFiles.set(node, (digest, call) => blobs.openLocalFile(digest, call))
+        return blobs
+      },
       directories: () => this.#backends.directories(address),
       pathInfos: async () => {
         const around = { ...this.#settings, ...(await this.#surroundings(node)) }

@@ -4,8 +4,8 @@ import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import type { Logger } from '../../support/log.ts'
-import type { LocalFile } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
+import type { LocalFile } from '../blobs/verified-file.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type {
   CopyCastoreOptions,
@@ -68,7 +68,7 @@ export interface Stores extends AsyncDisposable {
   readonly narCalculation?: NarCalculation
   /** What sizes of directories the peer takes, when directories go to one. */
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
-  /** Of the blob cache, when there is one. */
+  /** Of the blob cache, or of a store of raw files. */
   readonly openLocalFile?: OpenLocalFile
   /** What is written behind, where something is. */
   readonly uploads?: Uploads
