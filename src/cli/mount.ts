@@ -8,13 +8,12 @@ import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
+import type { Stores } from '../services/composition/open-stores.ts'
 import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
-import type { PathInfoService } from '../services/pathinfos/interface.ts'
 import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
-import { StoreError } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { DISK_CACHE_BYTES } from '../support/limits.ts'
-import { findPath } from '../transfer/find-path.ts'
+import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
@@ -26,10 +25,11 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
+import { addSignatureOptions, requiredSignatures, type SignatureOptions } from './signature-options.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
-interface MountOptions extends StoreOptions, ReadinessOptions {
+interface MountOptions extends StoreOptions, ReadinessOptions, SignatureOptions {
   readonly allowOther: boolean
   readonly listRoot: boolean
   readonly showXattr: boolean
@@ -104,6 +104,7 @@ export function addMountCommand(program: Command): void {
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
     .action(runMount)
+  addSignatureOptions(command)
   addReadinessOptions(command)
   addStoreOptions(command, CLIENT_ADDRESSES)
 }
@@ -114,10 +115,14 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  const addresses = { ...storeAddresses(options), cache: cacheOf(options) }
+  const addresses = {
+    ...storeAddresses(options),
+    cache: cacheOf(options),
+    requiredSignatures: requiredSignatures(options),
+  }
   await using stores = await openCommandStores(command, addresses, layerMetrics)
   const rootNodes = options.closureOf
-    ? await closureOf(stores.pathInfos, options.closureOf)
+    ? await closureOf(stores, options.closureOf)
     : pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -172,14 +177,12 @@ function parseBytes(text: string): number {
 }
 
 /** Throws `not-found`, naming who refers to it, for a path that is not there. */
-async function closureOf(pathInfos: PathInfoService, roots: readonly string[]): Promise<RootNodes> {
+async function closureOf(stores: Stores, roots: readonly string[]): Promise<RootNodes> {
   const closure: PathInfo[] = []
-  const found = walkClosure(async (path, call, referrer) => {
-    const pathInfo = await findPath(pathInfos, path, call)
-    if (pathInfo) return pathInfo
-    const why = referrer ? `, which ${referrer} refers to` : ''
-    throw new StoreError('not-found', `${path.absolutePath}${why}: there is no such path in the store`)
-  }, roots.map(parseStorePath))
+  const found = walkClosure(
+    (path, call, referrer) => requirePath(stores, path, call, referrer),
+    roots.map(parseStorePath),
+  )
   for await (const pathInfo of found) closure.push(pathInfo)
   return closureRootNodes(closure)
 }

@@ -1,4 +1,4 @@
-import { withContext } from '../../support/errors.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
@@ -182,18 +182,20 @@ class GraphOpening {
 
   async #layer<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const sources = new Map<string, readonly Source<ServiceOf[R]>[]>()
+    const { fields, ...layers } = KINDS[node.kind] as LayerKind
+    // What leads to another section is for `surroundings`.
     for (const [field, targets] of node.references)
-      sources.set(
-        field,
-        await Promise.all(
-          targets.map(async (target) => ({
-            name: target.label,
-            service: await this.service(role, target),
-          })),
-        ),
-      )
-    const layers: Layers = KINDS[node.kind] as LayerKind
-    const build: Layers[R] = layers[role]
+      if (!fields[field]?.to)
+        sources.set(
+          field,
+          await Promise.all(
+            targets.map(async (target) => ({
+              name: target.label,
+              service: await this.service(role, target),
+            })),
+          ),
+        )
+    const build: Layers[R] = (layers as Layers)[role]
     return await build!(this.#parts(node, sources))
   }
 
@@ -212,6 +214,14 @@ class GraphOpening {
         return set
       },
       text: (field) => value(field) as string,
+      texts: (field) => value(field) as readonly string[],
+      proveContentAddress: async (pathInfo, call) => {
+        const { castore } = await this.#surroundings(node)
+        const { nars } = this.#settings
+        if (!castore || !nars)
+          throw new StoreError('unimplemented', 'content addresses cannot be proven here')
+        await nars.proveContentAddress(castore, pathInfo, call)
+      },
       count: (field) => value(field) as number | undefined,
       queue: () => this.#queue(value('queue') as string, logger),
       use: (opened) => this.#backends.use(opened),
