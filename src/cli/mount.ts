@@ -4,15 +4,17 @@ import type { PathInfo } from '../model/nix/path-info.ts'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
-import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { type CastoreTree, createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
-import type { Stores } from '../services/composition/open-stores.ts'
+import { openReloadableStores, type ReloadableStores } from '../services/composition/reloadable-stores.ts'
 import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
 import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
-import { onStopSignal } from '../support/lifecycle.ts'
+import { StoreError } from '../support/errors.ts'
+import { onStopOrReload } from '../support/lifecycle.ts'
 import { DISK_CACHE_BYTES } from '../support/limits.ts'
+import type { Logger } from '../support/log.ts'
 import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import { loggerOf } from './logging.ts'
@@ -21,6 +23,8 @@ import { readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
   announceReady,
+  announceReloaded,
+  announceReloading,
   announceStopping,
   type ReadinessOptions,
   runInBackground,
@@ -120,7 +124,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     cache: cacheOf(options),
     requiredSignatures: requiredSignatures(options),
   }
-  await using stores = await openCommandStores(command, addresses, layerMetrics)
+  await using stores = await openReloadableStores(() => openCommandStores(command, addresses, layerMetrics))
   const rootNodes = options.closureOf
     ? await closureOf(stores, options.closureOf)
     : pathInfoRootNodes(stores.pathInfos)
@@ -143,7 +147,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     logger.info({ metrics_address: metrics.address }, 'serving metrics')
   }
   // Until here there is nothing to wind down, and a signal ends the process at once.
-  const stop = onStopSignal()
+  const stop = onStopOrReload(() => reload(stores, tree, logger))
   // What is pushed causes no request, and so would be missing in a profile.
   const chunkFolder = recorder ? undefined : localChunkFolder(addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
@@ -158,6 +162,20 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
+}
+
+/** Turns to what the settings say now, or keeps what there is; what is gone from the root disappears. */
+async function reload(stores: ReloadableStores, tree: CastoreTree, logger: Logger): Promise<void> {
+  announceReloading(logger)
+  try {
+    await stores.reload()
+    logger.info({ store: stores.describe }, 'the stores were opened anew')
+  } catch (error) {
+    const { code, message } = StoreError.from(error)
+    logger.error({ code }, `the stores stay what they were: ${message}`)
+  }
+  await tree.checkRoot()
+  announceReloaded(logger)
 }
 
 /** The folder as a full path: the mount may change where the process is. */
@@ -177,7 +195,7 @@ function parseBytes(text: string): number {
 }
 
 /** Throws `not-found`, naming who refers to it, for a path that is not there. */
-async function closureOf(stores: Stores, roots: readonly string[]): Promise<RootNodes> {
+async function closureOf(stores: ReloadableStores, roots: readonly string[]): Promise<RootNodes> {
   const closure: PathInfo[] = []
   const found = walkClosure(
     (path, call, referrer) => requirePath(stores, path, call, referrer),

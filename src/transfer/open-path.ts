@@ -33,7 +33,7 @@ const STORE_PREFIX = utf8(`${STORE_DIR}/`)
  * `referrer` tells why it was looked for.
  */
 export async function requirePath(
-  services: Pick<PathServices, 'pathInfos' | 'describe'>,
+  services: { readonly pathInfos: Pick<PathInfoService, 'get'>; readonly describe: string },
   path: StorePath,
   call?: Call,
   referrer?: StorePath,

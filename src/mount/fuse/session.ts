@@ -31,7 +31,7 @@ import {
   OUT_HEADER,
   ROOT_NODE,
 } from './protocol.ts'
-import { Reply } from './reply.ts'
+import { invalidEntry, Reply } from './reply.ts'
 import { Request } from './request.ts'
 import { SessionStats } from './stats.ts'
 
@@ -94,6 +94,18 @@ export class FuseSession {
     this.ready = this.#ready.promise
     this.ready.catch(() => {}) // whoever waits sees it
     this.closed = this.#closed.promise
+  }
+
+  /**
+   * The kernel asks again for this name in the root. It waits for calls that look for names there, and so for our replies:
+   * written like one, it would wait for ever.
+   */
+  async forgetRootEntry(name: Uint8Array): Promise<void> {
+    try {
+      await this.#device.sendAside?.(invalidEntry(ROOT_NODE, name))
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the kernel keeps a store path that is gone')
+    }
   }
 
   start(): void {
