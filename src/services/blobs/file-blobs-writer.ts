@@ -4,7 +4,7 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { DISK_CACHE_CHUNKS_MAX, OBJECT_PUTS_MAX } from '../../support/limits.ts'
-import type { FileObjects, NewObject } from '../objects/file.ts'
+import type { FileObjects, StreamedObject } from '../objects/file.ts'
 import { encodeCacheMap } from './cache-map.ts'
 import { blobKey, encodePlace, mapKey, placeKey } from './file-blobs-layout.ts'
 import type { BlobWriter, ChunkMeta } from './interface.ts'
@@ -24,7 +24,7 @@ export class FileBlobWriter implements BlobWriter {
   readonly #digester = new PieceDigester()
   readonly #metas: ChunkMeta[] = []
   #first: Uint8Array | undefined
-  #file: NewObject | undefined
+  #file: StreamedObject | undefined
   #state: 'open' | 'aborted' | Promise<Digest> = 'open'
 
   constructor(objects: FileObjects, call?: Call) {
@@ -65,7 +65,7 @@ export class FileBlobWriter implements BlobWriter {
     return digest
   }
 
-  async #keep(digest: Digest, file: NewObject): Promise<void> {
+  async #keep(digest: Digest, file: StreamedObject): Promise<void> {
     await this.#storePlaces(digest)
     throwIfAborted(this.#call?.signal)
     await file.keep(blobKey(digest))
@@ -105,7 +105,7 @@ export class FileBlobWriter implements BlobWriter {
     await this.#file.write(chunk)
   }
 
-  async #start(): Promise<NewObject> {
+  async #start(): Promise<StreamedObject> {
     const file = await this.#objects.startObject(this.#call)
     try {
       await file.write(this.#first!)

@@ -28,11 +28,11 @@ export interface FileObjects extends ObjectStore {
   /** Where the object is a file, with just its bytes, if it is there. */
   pathOf(key: string): string
   /** Begins an object that is too large to be held in memory, and whose key may only be known at its end. */
-  startObject(call?: Call): Promise<NewObject>
+  startObject(call?: Call): Promise<StreamedObject>
 }
 
 /** An object that nobody sees before it is kept. After a failure only `abort` may be called. */
-export interface NewObject {
+export interface StreamedObject {
   /** Resolves when the bytes are the caller's again. */
   write(bytes: Uint8Array): Promise<void>
   /** Resolves when it is there durably. What is there already under the key is replaced. */
@@ -150,7 +150,7 @@ class FileObjectStore implements FileObjects {
     return this.#path(key)
   }
 
-  async startObject(call?: Call): Promise<NewObject> {
+  async startObject(call?: Call): Promise<StreamedObject> {
     throwIfAborted(call?.signal)
     const temp = join(this.#root, TEMP_FOLDER, randomUUID())
     try {
@@ -403,7 +403,7 @@ class FileObjectStore implements FileObjects {
 }
 
 /** Large enough for an fsync of its own. */
-class TempObject implements NewObject {
+class TempObject implements StreamedObject {
   readonly #fd: number
   readonly #temp: string
   readonly #ops: FileOps
