@@ -7,6 +7,7 @@ import {
   MOUNT_READY_MS,
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
+import type { Tree } from '../tree/interface.ts'
 import type { Mount, MountDriver, MountEnd, MountTreeOptions } from './interface.ts'
 import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
 import { mountWithLibfuse } from './libfuse.ts'
@@ -37,7 +38,7 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     passthrough: options.passthrough,
   })
   const filler = startFilling(fd, options)
-  const mounted = new KernelMount(target, session, filler, options.logger)
+  const mounted = new KernelMount(target, options.tree, session, filler, options.logger)
   try {
     await mounted.begin()
   } catch (error) {
@@ -77,14 +78,22 @@ function startFilling(
 class KernelMount implements Mount {
   readonly target: string
   readonly closed: Promise<MountEnd>
+  readonly #tree: Tree
   readonly #session: FuseSession
   readonly #filler: NativePageFiller | undefined
   readonly #logger: Logger
   #entry: MountEntry | undefined
   #unmounting: Promise<void> | undefined
 
-  constructor(target: string, session: FuseSession, filler: NativePageFiller | undefined, logger: Logger) {
+  constructor(
+    target: string,
+    tree: Tree,
+    session: FuseSession,
+    filler: NativePageFiller | undefined,
+    logger: Logger,
+  ) {
     this.target = target
+    this.#tree = tree
     this.#session = session
     this.#filler = filler
     this.#logger = logger
@@ -101,6 +110,7 @@ class KernelMount implements Mount {
     if (this.#entry?.source !== FILESYSTEM_NAME)
       throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
     this.#session.start()
+    this.#tree.onRootChange?.((name) => void this.#session.forgetRootEntry(name))
     await ready(this.#session, this.target)
     await raiseReadAhead(this.#entry, this.#logger)
   }

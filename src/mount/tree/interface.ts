@@ -56,6 +56,8 @@ export interface Tree {
   statfs(): Statfs
   /** The contents of a file as a file of this machine, if they are one; `undefined` where they must be read here. */
   localFile?(inode: InodeNumber, call?: Call): Promise<RawFile | undefined>
+  /** From now on `gone` hears of names at the root that are no more what was said of them. */
+  onRootChange?(gone: (name: Uint8Array) => void): void
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
   fillAhead?(filler: PageFiller): void
 }
