@@ -139,6 +139,8 @@ export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 export const BUCKET_PARTS_AT_ONCE = 4
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
+/** What S3 says of a read that it refuses: a few lines of XML. */
+export const BUCKET_REFUSAL_BYTES_MAX = 64 * KiB
 /** What Google's storage says about objects: a page of a listing has 1,000 names. */
 export const GCS_ANSWER_BYTES_MAX = 8 * MiB
 /** Objects of one page of a WebDAV listing: a folder, which with our layout has few hundred entries. */
