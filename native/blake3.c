@@ -14,18 +14,8 @@
 
 enum flag { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 };
 
-#define LANES 8
-
 typedef uint32_t row __attribute__((vector_size(16)));
-typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
 typedef uint32_t words8[8];
-
-/* Compiled for processors with wide vectors as well; the loader picks. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_THIS_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
-#else
-#define FOR_THIS_PROCESSOR
-#endif
 
 static const words8 IV = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -77,8 +67,6 @@ static inline row pick(const uint32_t m[16], const uint8_t *order)
 		v[b] = LANE_ROTATE(v[b] ^ v[c], 7);                                                               \
 	} while (0)
 
-#define all(word) ((lanes){0} + (word))
-
 /* Compresses one block into the chaining value `cv`. */
 static void compress(words8 cv, const uint8_t block[BLOCK_BYTES], uint64_t counter, uint32_t length, uint32_t flags)
 {
@@ -121,102 +109,118 @@ static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, ui
 	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | root);
 }
 
+/* Compiled for processors with wide vectors as well; the widest that this one has is asked for once. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE_VECTORS
+#define LANES 16
+#define LANES_NAME hash_chunks_avx512
+#define LANES_TARGET __attribute__((target("avx512f,avx512vl")))
+#include "blake3_lanes.h"
+#define LANES 8
+#define LANES_NAME hash_chunks_avx2
+#define LANES_TARGET __attribute__((target("avx2")))
+#include "blake3_lanes.h"
+#endif
+#define LANES 4
+#define LANES_NAME hash_chunks_any
+#define LANES_TARGET
+#include "blake3_lanes.h"
 
-/* Chaining values of `LANES` full chunks at once, a lane of each vector for each chunk. */
-FOR_THIS_PROCESSOR
-static void hash_chunks(const uint8_t *const chunks[LANES], uint64_t counter, words8 cvs[LANES])
+#define LANES_MAX 16
+
+struct hasher {
+	void (*hash)(const uint8_t *const chunks[], uint64_t counter, words8 cvs[]);
+	size_t lanes;
+};
+
+static struct hasher widest(void)
 {
-	lanes cv[8], v[16];
-	union {
-		lanes vectors[16];
-		uint32_t words[16][LANES];
-	} block_words;
-	const lanes *m = block_words.vectors;
-	for (int i = 0; i < 8; i++)
-		cv[i] = all(IV[i]);
-	for (int block = 0; block < CHUNK_BYTES / BLOCK_BYTES; block++) {
-		bool first = block == 0, last = block == CHUNK_BYTES / BLOCK_BYTES - 1;
-		for (int lane = 0; lane < LANES; lane++)
-			for (int i = 0; i < 16; i++)
-				memcpy(&block_words.words[i][lane], chunks[lane] + block * BLOCK_BYTES + 4 * i, 4);
-		for (int i = 0; i < 8; i++)
-			v[i] = cv[i];
-		for (int i = 0; i < 4; i++)
-			v[8 + i] = all(IV[i]);
-		for (int lane = 0; lane < LANES; lane++) {
-			v[12][lane] = (uint32_t)(counter + lane);
-			v[13][lane] = (uint32_t)((counter + lane) >> 32);
-		}
-		v[14] = all(BLOCK_BYTES);
-		v[15] = all((first ? CHUNK_START : 0) | (last ? CHUNK_END : 0));
-#pragma GCC unroll 7
-		for (int round = 0; round < ROUNDS; round++) {
-			const uint8_t *order = SCHEDULE[round];
-			LANE_MIX(0, 4, 8, 12, m[order[0]], m[order[1]]);
-			LANE_MIX(1, 5, 9, 13, m[order[2]], m[order[3]]);
-			LANE_MIX(2, 6, 10, 14, m[order[4]], m[order[5]]);
-			LANE_MIX(3, 7, 11, 15, m[order[6]], m[order[7]]);
-			LANE_MIX(0, 5, 10, 15, m[order[8]], m[order[9]]);
-			LANE_MIX(1, 6, 11, 12, m[order[10]], m[order[11]]);
-			LANE_MIX(2, 7, 8, 13, m[order[12]], m[order[13]]);
-			LANE_MIX(3, 4, 9, 14, m[order[14]], m[order[15]]);
-		}
-		for (int i = 0; i < 8; i++)
-			cv[i] = v[i] ^ v[8 + i];
-	}
-	for (int lane = 0; lane < LANES; lane++)
-		for (int i = 0; i < 8; i++)
-			cvs[lane][i] = cv[i][lane];
+#ifdef WIDE_VECTORS
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+		return (struct hasher){hash_chunks_avx512, 16};
+	if (__builtin_cpu_supports("avx2"))
+		return (struct hasher){hash_chunks_avx2, 8};
+#endif
+	return (struct hasher){hash_chunks_any, 4};
 }
 
-/* Eight lanes cost as much as two chunks alone. Lanes that are not needed repeat the first chunk. */
-static void hash_full_chunks(const uint8_t *bytes, size_t count, words8 *cvs)
+/* All lanes cost as much as two chunks alone. Those that are not needed repeat the first chunk. */
+static void hash_full_chunks(const uint8_t *bytes, size_t count, uint64_t counter, words8 *cvs)
 {
+	struct hasher hasher = widest();
 	for (size_t done = 0; done < count;) {
-		size_t now = count - done < LANES ? count - done : LANES;
+		size_t now = count - done < hasher.lanes ? count - done : hasher.lanes;
 		if (now <= 2) {
-			hash_chunk(bytes + done * CHUNK_BYTES, CHUNK_BYTES, done, 0, cvs[done]);
+			hash_chunk(bytes + done * CHUNK_BYTES, CHUNK_BYTES, counter + done, 0, cvs[done]);
 			done++;
 			continue;
 		}
-		const uint8_t *chunks[LANES];
-		words8 hashed[LANES];
-		for (size_t lane = 0; lane < LANES; lane++)
+		const uint8_t *chunks[LANES_MAX];
+		words8 hashed[LANES_MAX];
+		for (size_t lane = 0; lane < hasher.lanes; lane++)
 			chunks[lane] = bytes + (done + (lane < now ? lane : 0)) * CHUNK_BYTES;
-		hash_chunks(chunks, done, hashed);
+		hasher.hash(chunks, counter + done, hashed);
 		memcpy(cvs + done, hashed, now * sizeof(words8));
 		done += now;
 	}
 }
 
+static void hash_parent(const words8 children[2], uint32_t root, words8 cv)
+{
+	memcpy(cv, IV, sizeof(words8));
+	compress(cv, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | root);
+}
+
 /* The left subtree is the largest power of two of chunks that leaves something to the right (§2.1). */
+static size_t left_of(size_t count)
+{
+	size_t left = 1;
+	while (left * 2 < count)
+		left *= 2;
+	return left;
+}
+
 static void hash_parents(const words8 *cvs, size_t count, uint32_t root, words8 cv)
 {
 	if (count == 1) {
 		memcpy(cv, cvs[0], sizeof(words8));
 		return;
 	}
-	size_t left = 1;
-	while (left * 2 < count)
-		left *= 2;
+	size_t left = left_of(count);
 	words8 children[2];
 	hash_parents(cvs, left, 0, children[0]);
 	hash_parents(cvs + left, count - left, 0, children[1]);
-	memcpy(cv, IV, sizeof(words8));
-	compress(cv, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | root);
+	hash_parent(children, root, cv);
+}
+
+/* Chunks of which the chaining values are kept at a time. */
+#define SUBTREE_CHUNKS 64
+
+/* Chaining value of a part of the message, of more than a chunk if it is all of it. */
+static void hash_subtree(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+{
+	size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES, count = full + (rest > 0);
+	if (count > SUBTREE_CHUNKS) {
+		size_t left = left_of(count);
+		words8 children[2];
+		hash_subtree(bytes, left * CHUNK_BYTES, counter, 0, children[0]);
+		hash_subtree(bytes + left * CHUNK_BYTES, length - left * CHUNK_BYTES, counter + left, 0, children[1]);
+		hash_parent(children, root, cv);
+		return;
+	}
+	words8 cvs[SUBTREE_CHUNKS];
+	hash_full_chunks(bytes, full, counter, cvs);
+	if (rest > 0)
+		hash_chunk(bytes + full * CHUNK_BYTES, rest, counter + full, 0, cvs[full]);
+	hash_parents(cvs, count, root, cv);
 }
 
 void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES])
 {
-	words8 cvs[BLAKE3_MESSAGE_MAX / CHUNK_BYTES], cv;
-	if (length <= CHUNK_BYTES) {
+	words8 cv;
+	if (length <= CHUNK_BYTES)
 		hash_chunk(message, length, 0, ROOT, cv);
-	} else {
-		size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES;
-		hash_full_chunks(message, full, cvs);
-		if (rest > 0)
-			hash_chunk(message + length - rest, rest, full, 0, cvs[full]);
-		hash_parents(cvs, full + (rest > 0), ROOT, cv);
-	}
+	else
+		hash_subtree(message, length, 0, ROOT, cv);
 	memcpy(digest, cv, BLAKE3_BYTES);
 }

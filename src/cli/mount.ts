@@ -123,6 +123,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    localDirectory: stores.localDirectory,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: stores.labels,

@@ -1,4 +1,6 @@
 import type { Call } from '../../support/call.ts'
+import type { InodeTables } from './inode-table.ts'
+import type { NativeTree } from './native-tree.ts'
 
 /** What was asked for: at once when it is known, later when it must be fetched. The hot path allocates no promise. */
 export type Soon<T> = T | Promise<T>
@@ -24,6 +26,21 @@ export interface TreeEntry {
 export interface EntrySink {
   /** `cookie`: where listing goes on after this entry. Without `remember`, `entry.inode` is 0: none was handed out. */
   add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean
+  /** As `add` for all entries of a directory from `cookie` on, remembered; a sink without this takes them one by one. */
+  addPacked?(entries: PackedEntries, cookie: number): void
+}
+
+/** The entries of a directory in the memory that native/tree.c works on. */
+export interface PackedEntries {
+  readonly parent: InodeNumber
+  readonly encoded: Uint8Array
+  readonly index: Uint32Array
+  readonly native: NativeTree
+  /** Of the inodes, until `makeRoom`. */
+  readonly tables: InodeTables
+  makeRoom(): void
+  /** Takes note of the small files that were handed out: `FILL_RECORD`s, and how many bytes the files have. */
+  listed(records: Uint8Array, contents: number): void
 }
 
 /**
