@@ -80,7 +80,7 @@ double number_of(const struct inode_table *table, size_t slot)
 
 static uint32_t mix(uint32_t hash, uint32_t word)
 {
-	uint32_t mixed = (hash ^ word) * 0x9e3779b1u;
+	uint32_t mixed = (hash ^ word) * 0x9e3f79b1u;
 	return (mixed ^ (mixed >> 16)) * 0x85a3c2d7u;
 }
 

@@ -359,6 +359,7 @@ class LazyTree implements CastoreTree {
   ): TreeEntry | Missing {
     for (;;) {
       const inode = native.lookupEntry(this.#inodes.tables, encoded, index, parent, name)
+      if (inode === undefined) throw new TreeFault('ESTALE')
       if (inode > 0) return this.#inodes.handOut(inode)
       if (inode === 0) return MISSING_FOREVER
       this.#inodes.makeRoom()

@@ -20,7 +20,7 @@ export const PAGE = {
   fields: 8,
 } as const
 
-/** native/tree.c: loops over the entries of directories. `undefined` is an argument of the wrong type. */
+/** native/tree.c: loops over the entries of directories. `undefined` where a directory is asked of an inode that is none (any more). */
 export interface NativeTree {
   /** The index of a canonical encoding; `undefined` for anything else, and for one with another digest. */
   openDirectory(encoded: Uint8Array, digest: Uint8Array): Uint32Array | undefined
@@ -31,7 +31,7 @@ export interface NativeTree {
     index: Uint32Array,
     parent: InodeNumber,
     name: Uint8Array,
-  ): number
+  ): number | undefined
   /** Writes entries of READDIRPLUS, each with a reference, and a `FILL_RECORD` for each small file. */
   listEntries(
     tables: InodeTables,
@@ -41,7 +41,7 @@ export interface NativeTree {
     into: Uint8Array,
     records: Uint8Array,
     page: Float64Array,
-  ): number
+  ): number | undefined
 }
 
 /** From `src/mount/tree` and from `dist/mount/tree` alike. */
