@@ -82,12 +82,9 @@ struct worker {
 
 static bool load(struct worker *worker, const struct record *record)
 {
-	uint8_t digest[BLAKE3_BYTES];
-	if (record->size > FILE_MAX ||
-	    !load_chunk(worker->filler->folder, record->digest, worker->contents, record->size, &worker->room))
-		return false;
-	blake3(worker->contents, record->size, digest);
-	return memcmp(digest, record->digest, BLAKE3_BYTES) == 0;
+	return record->size <= FILE_MAX &&
+	       load_verified_chunk(worker->filler->folder, record->digest, worker->contents, record->size,
+	                           &worker->room, false) == CHUNK_LOADED;
 }
 
 /* The kernel says ENOENT for what it has forgotten meanwhile. */

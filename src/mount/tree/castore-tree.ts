@@ -48,6 +48,7 @@ import { type NativeTree, nativeTree } from './native-tree.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
 import { ReadAhead } from './read-ahead.ts'
+import type { ReadPlan } from './read-plan.ts'
 import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
 import { RootListing } from './root-listing.ts'
 import { RootNames } from './root-names.ts'
@@ -307,6 +308,17 @@ class LazyTree implements CastoreTree {
     const ahead = this.#readAhead.next(inode, range, file.size)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     return this.#locate(inode, pieces)
+  }
+
+  planRead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    if (this.#recorder || !this.#inodes.isAlive(inode) || !Number.isSafeInteger(offset)) return false
+    const { kind, size: recorded } = this.getattr(inode)
+    const fileSize = Number(recorded)
+    if (kind !== 'file' || offset >= fileSize || size === 0 || !Number.isSafeInteger(fileSize)) return false
+    const file = { digest: this.#inodes.digest(inode), size: fileSize }
+    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
+    if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
+    return isPlanned
   }
 
   listxattr(inode: InodeNumber): readonly string[] {

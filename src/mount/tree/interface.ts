@@ -1,6 +1,7 @@
 import type { Call } from '../../support/call.ts'
 import type { InodeTables } from './inode-table.ts'
 import type { NativeTree } from './native-tree.ts'
+import type { ReadPlan } from './read-plan.ts'
 
 /** What was asked for: at once when it is known, later when it must be fetched. The hot path allocates no promise. */
 export type Soon<T> = T | Promise<T>
@@ -73,6 +74,11 @@ export interface Tree {
   statfs(): Statfs
   /** The contents of a file as a file of this machine, if they are one; `undefined` where they must be read here. */
   localFile?(inode: InodeNumber, call?: Call): Promise<RawFile | undefined>
+  /**
+   * Writes down which chunks a read has to bring together. False where that is not known, or is for `read` to tell: such a
+   * read goes the usual way. Whoever gets a plan reads by it, or else by `read`.
+   */
+  planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
   fillAhead?(filler: PageFiller): void
 }
