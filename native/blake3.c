@@ -5,17 +5,18 @@
  */
 #include "blake3.h"
 
+#include "blake3_tree.h"
+
 #include <stdbool.h>
 #include <string.h>
 
 #define BLOCK_BYTES 64
-#define CHUNK_BYTES 1024
+#define CHUNK_BYTES BLAKE3_CHUNK_BYTES
 #define ROUNDS 7
 
-enum flag { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 };
+enum flag { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4 };
 
 typedef uint32_t row __attribute__((vector_size(16)));
-typedef uint32_t words8[8];
 
 static const words8 IV = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -93,8 +94,7 @@ static void compress(words8 cv, const uint8_t block[BLOCK_BYTES], uint64_t count
 	memcpy(cv + 4, &b, sizeof b);
 }
 
-/* Chaining value of one chunk: up to 1024 bytes, and none only when the whole message is empty. */
-static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+void blake3_chunk(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position, words8 cv)
 {
 	uint32_t flags = CHUNK_START;
 	memcpy(cv, IV, sizeof(words8));
@@ -106,30 +106,43 @@ static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, ui
 	}
 	uint8_t last[BLOCK_BYTES] = {0};
 	memcpy(last, bytes, length);
-	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | root);
+	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | position);
 }
+
+/* What is hashed side by side. */
+struct shape {
+	int blocks;
+	uint32_t bytes;
+	/* From the counter of one to that of the next. */
+	uint32_t step;
+	/* Flags of the first block and of the last. */
+	uint32_t first, last;
+};
+
+static const struct shape FULL_CHUNKS = {CHUNK_BYTES / BLOCK_BYTES, CHUNK_BYTES, 1, CHUNK_START, CHUNK_END};
+static const struct shape PARENTS = {1, BLOCK_BYTES, 0, PARENT, 0};
 
 /* Compiled for processors with wide vectors as well; the widest that this one has is asked for once. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDE_VECTORS
 #define LANES 16
-#define LANES_NAME hash_chunks_avx512
+#define LANES_NAME hash_avx512
 #define LANES_TARGET __attribute__((target("avx512f,avx512vl")))
 #include "blake3_lanes.h"
 #define LANES 8
-#define LANES_NAME hash_chunks_avx2
+#define LANES_NAME hash_avx2
 #define LANES_TARGET __attribute__((target("avx2")))
 #include "blake3_lanes.h"
 #endif
 #define LANES 4
-#define LANES_NAME hash_chunks_any
+#define LANES_NAME hash_any
 #define LANES_TARGET
 #include "blake3_lanes.h"
 
 #define LANES_MAX 16
 
 struct hasher {
-	void (*hash)(const uint8_t *const chunks[], uint64_t counter, words8 cvs[]);
+	void (*hash)(const uint8_t *const inputs[], const struct shape *shape, uint64_t counter, words8 cvs[]);
 	size_t lanes;
 };
 
@@ -137,38 +150,53 @@ static struct hasher widest(void)
 {
 #ifdef WIDE_VECTORS
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-		return (struct hasher){hash_chunks_avx512, 16};
+		return (struct hasher){hash_avx512, 16};
 	if (__builtin_cpu_supports("avx2"))
-		return (struct hasher){hash_chunks_avx2, 8};
+		return (struct hasher){hash_avx2, 8};
 #endif
-	return (struct hasher){hash_chunks_any, 4};
+	return (struct hasher){hash_any, 4};
 }
 
-/* All lanes cost as much as two chunks alone. Those that are not needed repeat the first chunk. */
-static void hash_full_chunks(const uint8_t *bytes, size_t count, uint64_t counter, words8 *cvs)
+static void hash_alone(const uint8_t *input, const struct shape *shape, uint64_t counter, words8 cv)
+{
+	memcpy(cv, IV, sizeof(words8));
+	for (int block = 0; block < shape->blocks; block++) {
+		bool first = block == 0, last = block == shape->blocks - 1;
+		compress(cv, input + block * BLOCK_BYTES, counter, BLOCK_BYTES,
+		         (first ? shape->first : 0) | (last ? shape->last : 0));
+	}
+}
+
+/*
+ * Chaining values of what lies one behind the other; they may take the place of the first inputs. All lanes cost as much
+ * as two alone. Those that are not needed repeat the first.
+ */
+static void hash_all(const uint8_t *bytes, size_t count, const struct shape *shape, uint64_t counter, words8 *cvs)
 {
 	struct hasher hasher = widest();
 	for (size_t done = 0; done < count;) {
+		const uint8_t *begin = bytes + done * shape->bytes, *inputs[LANES_MAX];
 		size_t now = count - done < hasher.lanes ? count - done : hasher.lanes;
-		if (now <= 2) {
-			hash_chunk(bytes + done * CHUNK_BYTES, CHUNK_BYTES, counter + done, 0, cvs[done]);
-			done++;
-			continue;
-		}
-		const uint8_t *chunks[LANES_MAX];
 		words8 hashed[LANES_MAX];
-		for (size_t lane = 0; lane < hasher.lanes; lane++)
-			chunks[lane] = bytes + (done + (lane < now ? lane : 0)) * CHUNK_BYTES;
-		hasher.hash(chunks, counter + done, hashed);
+		if (now <= 2) {
+			now = 1;
+			hash_alone(begin, shape, counter + done * shape->step, hashed[0]);
+		} else {
+			for (size_t lane = 0; lane < hasher.lanes; lane++)
+				inputs[lane] = begin + (lane < now ? lane : 0) * shape->bytes;
+			hasher.hash(inputs, shape, counter + done * shape->step, hashed);
+		}
 		memcpy(cvs + done, hashed, now * sizeof(words8));
 		done += now;
 	}
 }
 
-static void hash_parent(const words8 children[2], uint32_t root, words8 cv)
+void blake3_parent(const words8 children[2], enum blake3_position position, words8 cv)
 {
-	memcpy(cv, IV, sizeof(words8));
-	compress(cv, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | root);
+	words8 parent;
+	memcpy(parent, IV, sizeof parent);
+	compress(parent, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | position);
+	memcpy(cv, parent, sizeof parent);
 }
 
 /* The left subtree is the largest power of two of chunks that leaves something to the right (§2.1). */
@@ -180,47 +208,47 @@ static size_t left_of(size_t count)
 	return left;
 }
 
-static void hash_parents(const words8 *cvs, size_t count, uint32_t root, words8 cv)
+/* Each level takes the place of the one below; who has no neighbour to the right goes up alone. */
+static void hash_parents(words8 *cvs, size_t count, enum blake3_position position, words8 cv)
 {
-	if (count == 1) {
-		memcpy(cv, cvs[0], sizeof(words8));
-		return;
+	for (; count > 2; count = (count + 1) / 2) {
+		hash_all((const uint8_t *)cvs, count / 2, &PARENTS, 0, cvs);
+		if (count % 2 == 1)
+			memcpy(cvs[count / 2], cvs[count - 1], sizeof(words8));
 	}
-	size_t left = left_of(count);
-	words8 children[2];
-	hash_parents(cvs, left, 0, children[0]);
-	hash_parents(cvs + left, count - left, 0, children[1]);
-	hash_parent(children, root, cv);
+	if (count == 2)
+		blake3_parent(cvs, position, cv);
+	else
+		memcpy(cv, cvs[0], sizeof(words8));
 }
 
 /* Chunks of which the chaining values are kept at a time. */
 #define SUBTREE_CHUNKS 64
 
-/* Chaining value of a part of the message, of more than a chunk if it is all of it. */
-static void hash_subtree(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+void blake3_subtree(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position, words8 cv)
 {
 	size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES, count = full + (rest > 0);
 	if (count > SUBTREE_CHUNKS) {
 		size_t left = left_of(count);
 		words8 children[2];
-		hash_subtree(bytes, left * CHUNK_BYTES, counter, 0, children[0]);
-		hash_subtree(bytes + left * CHUNK_BYTES, length - left * CHUNK_BYTES, counter + left, 0, children[1]);
-		hash_parent(children, root, cv);
+		blake3_subtree(bytes, left * CHUNK_BYTES, counter, 0, children[0]);
+		blake3_subtree(bytes + left * CHUNK_BYTES, length - left * CHUNK_BYTES, counter + left, 0, children[1]);
+		blake3_parent(children, position, cv);
 		return;
 	}
 	words8 cvs[SUBTREE_CHUNKS];
-	hash_full_chunks(bytes, full, counter, cvs);
+	hash_all(bytes, full, &FULL_CHUNKS, counter, cvs);
 	if (rest > 0)
-		hash_chunk(bytes + full * CHUNK_BYTES, rest, counter + full, 0, cvs[full]);
-	hash_parents(cvs, count, root, cv);
+		blake3_chunk(bytes + full * CHUNK_BYTES, rest, counter + full, 0, cvs[full]);
+	hash_parents(cvs, count, position, cv);
 }
 
 void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES])
 {
 	words8 cv;
 	if (length <= CHUNK_BYTES)
-		hash_chunk(message, length, 0, ROOT, cv);
+		blake3_chunk(message, length, 0, BLAKE3_ROOT, cv);
 	else
-		hash_subtree(message, length, 0, ROOT, cv);
+		blake3_subtree(message, length, 0, BLAKE3_ROOT, cv);
 	memcpy(digest, cv, BLAKE3_BYTES);
 }

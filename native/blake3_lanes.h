@@ -1,5 +1,5 @@
 /*
- * Included by blake3.c once for each width: LANES chunks are hashed at once, a lane of each vector for each chunk.
+ * Included by blake3.c once for each width: LANES chunks, or parents, are hashed at once, a lane of each vector for each.
  * LANES is a power of two up to 16, LANES_NAME the function, LANES_TARGET for which processors it is compiled.
  */
 #define LANES_PASTE(a, b) a##b
@@ -39,18 +39,18 @@ static inline void transpose(lanes v[LANES])
 	EXCHANGE(v, 1)
 }
 
-/* Chaining values of full chunks; `counter` is the number of the first of them. */
+/* Chaining values of what begins at each of `inputs`. */
 LANES_TARGET
-static void LANES_NAME(const uint8_t *const chunks[], uint64_t counter, words8 cvs[])
+static void LANES_NAME(const uint8_t *const inputs[], const struct shape *shape, uint64_t counter, words8 cvs[])
 {
 	lanes cv[8], v[16], m[16];
 	for (int i = 0; i < 8; i++)
 		cv[i] = (lanes){0} + IV[i];
-	for (int block = 0; block < CHUNK_BYTES / BLOCK_BYTES; block++) {
-		bool first = block == 0, last = block == CHUNK_BYTES / BLOCK_BYTES - 1;
+	for (int block = 0; block < shape->blocks; block++) {
+		bool first = block == 0, last = block == shape->blocks - 1;
 		for (int part = 0; part < 16; part += LANES) {
 			for (int lane = 0; lane < LANES; lane++)
-				memcpy(&m[part + lane], chunks[lane] + block * BLOCK_BYTES + 4 * part, sizeof(lanes));
+				memcpy(&m[part + lane], inputs[lane] + block * BLOCK_BYTES + 4 * part, sizeof(lanes));
 			transpose(m + part);
 		}
 		for (int i = 0; i < 8; i++)
@@ -58,11 +58,11 @@ static void LANES_NAME(const uint8_t *const chunks[], uint64_t counter, words8 c
 		for (int i = 0; i < 4; i++)
 			v[8 + i] = (lanes){0} + IV[i];
 		for (int lane = 0; lane < LANES; lane++) {
-			v[12][lane] = (uint32_t)(counter + lane);
-			v[13][lane] = (uint32_t)((counter + lane) >> 32);
+			v[12][lane] = (uint32_t)(counter + lane * shape->step);
+			v[13][lane] = (uint32_t)((counter + lane * shape->step) >> 32);
 		}
 		v[14] = (lanes){0} + BLOCK_BYTES;
-		v[15] = (lanes){0} + ((first ? CHUNK_START : 0) | (last ? CHUNK_END : 0));
+		v[15] = (lanes){0} + ((first ? shape->first : 0) | (last ? shape->last : 0));
 #pragma GCC unroll 7
 		for (int round = 0; round < ROUNDS; round++) {
 			const uint8_t *order = SCHEDULE[round];

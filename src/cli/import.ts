@@ -3,14 +3,14 @@ import type { SizeFormula } from '../model/castore/directory.ts'
 import { importName } from '../model/nix/import-name.ts'
 import { printSri } from '../model/nix/nix-hash.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
-import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
+import { CLIENT_ADDRESSES, importCacheFolder } from '../services/composition/default-addresses.ts'
 import { utf8 } from '../support/bytes.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { IMPORT_PATHS_MAX } from '../support/limits.ts'
 import { importPath } from '../transfer/import-path.ts'
-import { localNarCalculation } from '../transfer/nar-calculation.ts'
+import { loggerOf } from './logging.ts'
 import { jsonOfNode } from './node-json.ts'
 import { ImportProgress } from './progress.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
@@ -46,16 +46,15 @@ async function runImport(paths: string[], options: ImportOptions, command: Comma
   for (const path of paths) importName(utf8(path))
   await using stores = await openCommandStores(command, storeAddresses(options))
   const stop = onStopSignal()
-  const services = { ...stores, narCalculation: stores.narCalculation ?? localNarCalculation(stores) }
   const progress = new ImportProgress(paths.length)
   try {
     const sizeFormula = options.directorySize ?? (await stores.askSizeFormula?.(stop)) ?? 'rust'
-    const settings = { sizeFormula, progress }
+    const settings = { sizeFormula, progress, cacheFolder: importCacheFolder(), logger: loggerOf(command) }
     const imported = mapConcurrent(
       paths,
       IMPORT_PATHS_MAX,
       async (path, call) => {
-        const pathInfo = await importPath(services, path, { ...settings, ...call })
+        const pathInfo = await importPath(stores, path, { ...settings, ...call })
         progress.path()
         progress.print(options.json ? toJson(path, pathInfo) : pathInfo.storePath.absolutePath)
       },

@@ -39,3 +39,25 @@ export function withDeadline(
     },
   }
 }
+
+const callbacks = new WeakMap<AbortSignal, Set<() => void>>()
+
+/**
+ * Calls back when the signal aborts, which it must not have yet; call the result to take that back. Thousands of blobs
+ * wait on the signal of one import, and an EventTarget looks at all of its listeners whenever one is added.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  const all = callbacks.get(signal) ?? listenOnce(signal)
+  all.add(callback)
+  return () => void all.delete(callback)
+}
+
+function listenOnce(signal: AbortSignal): Set<() => void> {
+  const all = new Set<() => void>()
+  callbacks.set(signal, all)
+  const callAll = () => {
+    for (const callback of all) callback()
+  }
+  signal.addEventListener('abort', callAll, { once: true })
+  return all
+}

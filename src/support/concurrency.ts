@@ -1,4 +1,4 @@
-import { type Call, throwIfAborted } from './call.ts'
+import { type Call, onAbort, throwIfAborted } from './call.ts'
 import { StoreError } from './errors.ts'
 
 interface Waiter {
@@ -50,7 +50,7 @@ export class Semaphore {
       const waiter: Waiter = {
         weight,
         grant: () => {
-          signal?.removeEventListener('abort', abandon)
+          takeBack?.()
           resolve()
         },
       }
@@ -60,7 +60,7 @@ export class Semaphore {
         this.#grantWaiting()
         reject(StoreError.from(signal?.reason))
       }
-      signal?.addEventListener('abort', abandon, { once: true })
+      const takeBack = signal && onAbort(signal, abandon)
       this.#waiting.push(waiter)
     })
   }
@@ -110,16 +110,15 @@ export class SingleFlight<K, V> {
   }
 
   async #ride(key: K, flight: Flight<V>, signal: AbortSignal | undefined): Promise<V> {
-    let leave: (() => void) | undefined
+    let stay: (() => void) | undefined
     try {
       if (!signal) return await flight.result
       const left = new Promise<never>((_, reject) => {
-        leave = () => reject(StoreError.from(signal.reason))
-        signal.addEventListener('abort', leave, { once: true })
+        stay = onAbort(signal, () => reject(StoreError.from(signal.reason)))
       })
       return await Promise.race([flight.result, left])
     } finally {
-      if (leave) signal?.removeEventListener('abort', leave)
+      stay?.()
       if (--flight.passengers === 0 && this.#flights.get(key) === flight) {
         this.#flights.delete(key)
         flight.controller.abort(new StoreError('cancelled', 'nobody waits for this any more'))

@@ -48,6 +48,15 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
 export const CHUNK_UPLOADS_MAX = 8
 
+/** Chunks that a blob is gathered for before they are cut, in the largest possible size: about 1 ms of a thread. */
+export const BLOB_PORTION_CHUNKS = 4
+/** Portions that a writer of a blob fills, cuts and stores at the same time: what comes while a disk syncs. */
+export const BLOB_PORTIONS_MAX = 12
+/** Portions of all blobs of the process. When that many are in use writers get smaller ones, and few of them. */
+export const BLOB_PORTIONS_OF_ALL_MAX = 32
+/** Such a smaller portion counts so many. */
+export const BLOB_PORTION_SMALL_UNITS = 3
+
 /** Small blobs of one batch that are read at the same time, where a service does not take them all at once. */
 export const BLOB_READS_MAX = 32
 /** Chunks of one blob, or portions of LOCAL_CHUNKS_BYTES, that are fetched and decompressed ahead of its reader. */
@@ -83,15 +92,25 @@ export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 export const OBJECT_FILES_MAX = 64
 /** Objects that one file object store is storing at the same time: the more, the fewer syncs. Each has a file open. */
 export const OBJECT_PUTS_MAX = 256
+/** Objects that are stored in one trip to the thread pool: some 20 ms of one of its threads … */
+export const OBJECT_BATCH_MAX = 512
+/** … and their bytes. */
+export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
+/** Batches on their way at the same time: the next is written while one waits for the disk. */
+export const OBJECT_BATCHES_MAX = 3
+/** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
+export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 /** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
 export const FSYNCS_MAX = 4
 /** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
 export const SYNC_TOGETHER_MIN = 8
 /**
- * With more than this in the memory of the machine that no disk has, files are synced one by one: syncfs would wait
- * for all of it, which is a second of an SSD. Who imports what was just unpacked or built stays below.
+ * With more than this in the memory of the machine that no disk has, a few files are synced one by one: syncfs would wait
+ * for all of it, which is a second of an SSD …
  */
-export const SYNC_TOGETHER_UNWRITTEN_BYTES_MAX = 512 * MiB
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_MIN = 512 * MiB
+/** … and many files with more than this for each: one that is synced by itself waits for its turn at the same disk. */
+export const SYNC_TOGETHER_UNWRITTEN_BYTES_EACH = 8 * MiB
 /** Files up to this size are read without the thread pool, while that is quick (see read-pace.ts). */
 export const READ_ON_SPOT_BYTES_MAX = 64 * KiB
 /** Longer than any such read takes that finds what it wants in memory. */
@@ -158,6 +177,18 @@ export const NAR_BATCH_STEPS_MAX = 128
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the thread pool has four threads, and others want some. */
 export const NAR_BATCHES_MAX = 3
+/** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
+export const NAR_HASH_BYTES_MAX = 4 * MiB
+/** … and the walk is so many entries ahead at most. */
+export const NAR_HASH_STEPS_MAX = 65_536
+/** Entries of a directory whose states are asked for ahead of their turn. */
+export const INGEST_STATES_AHEAD = 1_024
+/** A file that changed this shortly before it was read may change again without a trace in its times. */
+export const IMPORT_CACHE_RACY_MS = 1_000
+/** Files of one tree that are remembered, 80 bytes each. */
+export const IMPORT_CACHE_FILES_MAX = 1_000_000
+/** What is remembered of all trees together; those that were imported last are kept. */
+export const IMPORT_CACHE_BYTES_MAX = 256 * MiB
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */

@@ -14,7 +14,7 @@ import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limit
 import { type NativeCodec, nativeCodec } from './native-codec.ts'
 import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
 
-const LEVEL = 3
+export const ZSTD_LEVEL = 3
 const MAGIC = 0xfd2fb528
 /** zlib grows its output by buffers of this size; with room to spare there is a single one. */
 const SPARE_BYTES = 1024
@@ -38,12 +38,12 @@ const scratch = new Uint8Array(ZSTD_INLINE_BYTES_MAX + (ZSTD_INLINE_BYTES_MAX >>
 /** `codec`: what there is of it; for tests. */
 export async function compress(bytes: Uint8Array, codec = nativeCodec): Promise<Uint8Array> {
   if (codec && bytes.length <= ZSTD_INLINE_BYTES_MAX) {
-    const length = codec.zstdCompress(bytes, scratch, LEVEL)
+    const length = codec.zstdCompress(bytes, scratch, ZSTD_LEVEL)
     if (length > 0) return new Uint8Array(scratch.subarray(0, length))
   }
   if (bytes.length > ZSTD_INLINE_BYTES_MAX && looksLikeNoise(bytes)) return storedFrame(bytes)
   const options = {
-    params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
+    params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
     chunkSize: bytes.length + (bytes.length >>> 7) + SPARE_BYTES,
     pledgedSrcSize: bytes.length,
   }

@@ -39,6 +39,8 @@ export class BlobUploader {
   /** The same for who needs the digest before the contents are stored. */
   start(contents: Uint8Array, call?: Call): { readonly digest: Digest; readonly stored: Promise<void> } {
     const digest = Digest.of(contents)
+    // A service that stores in batches joins equal ones, and asks whether they are there, at less expense.
+    if (this.#blobs.smallWritesMax !== undefined) return { digest, stored: this.#write(contents, call) }
     const stored = this.#uploads.run(digest.key, (flight) => this.#store(digest, contents, flight), call)
     return { digest, stored }
   }
@@ -46,6 +48,10 @@ export class BlobUploader {
   async #store(digest: Digest, contents: Uint8Array, call: Call): Promise<void> {
     const isTiny = contents.length <= UPLOAD_UNASKED_BYTES_MAX
     if (!isTiny && (await this.#blobs.has(digest, call))) return
+    await this.#write(contents, call)
+  }
+
+  async #write(contents: Uint8Array, call?: Call): Promise<void> {
     const writer = this.#blobs.openWrite(call)
     try {
       if (contents.length > 0) await writer.write(contents)

@@ -3,18 +3,18 @@ import { promisify } from 'node:util'
 import type { Digest } from '../model/castore/digest.ts'
 import type { FileNode } from '../model/castore/node.ts'
 import type { IngestProgress } from '../services/pathinfos/interface.ts'
-import { printable } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
-import { StoreError } from '../support/errors.ts'
 import {
   READ_BUFFER_BYTES,
   READ_ON_SPOT_BYTES_MAX,
   SMALL_BLOB_BYTES_MAX,
   STREAMED_BLOB_BYTES,
 } from '../support/limits.ts'
+import { isSameState } from '../support/native-sha256.ts'
 import type { ReadPace } from '../support/read-pace.ts'
 import type { BlobUploader } from './blob-uploader.ts'
-import { OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
+import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
+import type { NarFile } from './source-nar.ts'
 
 const OWNER_EXECUTE = 0o100n
 
@@ -28,10 +28,26 @@ const read = promisify(fs.read) as unknown as (
   position: null,
 ) => Promise<{ bytesRead: number }>
 
+/** A file that is about to be read, with what it needs for that. */
+export interface FileTurn {
+  readonly path: Uint8Array
+  /** As it was a moment ago, and has to be still. */
+  readonly state: fs.BigIntStats
+  /** Hashes its contents on the way, where that is wanted. */
+  readonly nar: NarFile | undefined
+  /** Called once it is closed: files are open in a limited number. */
+  readonly closed: () => void
+}
+
 export interface IngestFileOptions extends Call {
   /** Of the tree that the file is in. */
   readonly pace: ReadPace
   readonly progress?: IngestProgress | undefined
+}
+
+/** What of the budget of memory a file of this size needs. */
+export function memoryFor(size: bigint): number {
+  return size <= BigInt(SMALL_BLOB_BYTES_MAX) ? Number(size) : STREAMED_BLOB_BYTES
 }
 
 /**
@@ -40,27 +56,28 @@ export interface IngestFileOptions extends Call {
  * never existed.
  */
 export async function ingestFile(
-  path: Uint8Array,
+  turn: FileTurn,
   uploader: BlobUploader,
   options: IngestFileOptions,
 ): Promise<FileNode> {
-  const fd = await openSource(path, options.pace)
+  const { path, state } = turn
+  const source = await openSource(turn, options.pace)
   try {
-    const before = fs.fstatSync(fd, { bigint: true })
-    if (!before.isFile()) throw changed(path)
-    const size = Number(before.size)
-    const source = { fd, path, size, before }
     const digest =
-      size <= SMALL_BLOB_BYTES_MAX
+      state.size <= BigInt(SMALL_BLOB_BYTES_MAX)
         ? await uploadSmall(source, uploader, options)
         : await uploadLarge(source, uploader, options)
     options.progress?.file()
-    return { kind: 'file', digest, size: before.size, executable: (before.mode & OWNER_EXECUTE) !== 0n }
+    return { kind: 'file', digest, size: state.size, executable: isExecutable(state) }
   } catch (error) {
     throw sourceError('read', path, error)
   } finally {
-    fs.closeSync(fd)
+    source.close()
   }
+}
+
+export function isExecutable(state: fs.BigIntStats): boolean {
+  return (state.mode & OWNER_EXECUTE) !== 0n
 }
 
 interface Source {
@@ -68,6 +85,9 @@ interface Source {
   readonly path: Uint8Array
   readonly size: number
   readonly before: fs.BigIntStats
+  readonly nar: NarFile | undefined
+  /** Does nothing the second time. */
+  readonly close: () => void
 }
 
 async function uploadSmall(
@@ -75,17 +95,17 @@ async function uploadSmall(
   uploader: BlobUploader,
   options: IngestFileOptions,
 ): Promise<Digest> {
-  const release = await uploader.reserve(source.size, options)
-  try {
-    // One byte more than expected tells a file that grew.
-    const buffer = Buffer.allocUnsafeSlow(source.size + 1)
-    const length = await readFully(source, buffer, options.pace, source.size)
-    checkUnchanged(source, length)
-    options.progress?.read(length)
-    return await uploader.upload(buffer.subarray(0, length), options)
-  } finally {
-    release()
-  }
+  // One byte more than expected tells a file that grew.
+  const buffer = Buffer.allocUnsafeSlow(source.size + 1)
+  const length = await readFully(source, buffer, options.pace, source.size)
+  checkUnchanged(source, length)
+  source.close()
+  options.progress?.read(length)
+  const contents = buffer.subarray(0, length)
+  const hashed = length > 0 ? source.nar?.write(contents) : undefined
+  source.nar?.end()
+  const [digest] = await Promise.all([uploader.upload(contents, options), hashed])
+  return digest
 }
 
 async function uploadLarge(
@@ -93,7 +113,6 @@ async function uploadLarge(
   uploader: BlobUploader,
   options: IngestFileOptions,
 ): Promise<Digest> {
-  const release = await uploader.reserve(STREAMED_BLOB_BYTES, options)
   const writer = uploader.blobs.openWrite(options)
   try {
     let total = 0
@@ -102,28 +121,47 @@ async function uploadLarge(
       // A fresh buffer each time: the writer may still hold the last one.
       const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
       const length = await readFully(source, buffer, options.pace)
-      if (length > 0) await writer.write(buffer.subarray(0, length))
       total += length
+      if (total > source.size) break
+      const piece = buffer.subarray(0, length)
+      if (length > 0) await Promise.all([writer.write(piece), source.nar?.write(piece)])
       options.progress?.read(length)
       if (length < buffer.length) break
     }
     checkUnchanged(source, total)
+    source.nar?.end()
     return await writer.close()
   } catch (error) {
     await writer.abort()
     throw error
-  } finally {
-    release()
   }
 }
 
-async function openSource(path: Uint8Array, pace: ReadPace): Promise<number> {
+async function openSource(turn: FileTurn, pace: ReadPace): Promise<Source> {
+  const { path, state, nar, closed } = turn
+  let fd: number
   try {
     const name = Buffer.from(path)
-    if (pace.isOnSpot) return pace.run(() => fs.openSync(name, OPEN_SOURCE_FLAGS))
-    return await open(name, OPEN_SOURCE_FLAGS)
+    fd = pace.isOnSpot
+      ? pace.run(() => fs.openSync(name, OPEN_SOURCE_FLAGS))
+      : await open(name, OPEN_SOURCE_FLAGS)
   } catch (error) {
     throw sourceError('open', path, error)
+  }
+  let isOpen = true
+  const close = () => {
+    if (!isOpen) return
+    isOpen = false
+    fs.closeSync(fd)
+    closed()
+  }
+  const source = { fd, path, size: Number(state.size), before: state, nar, close }
+  try {
+    checkUnchanged(source, source.size)
+    return source
+  } catch (error) {
+    close()
+    throw error
   }
 }
 
@@ -149,16 +187,6 @@ async function readFully(
 function checkUnchanged(source: Source, bytesRead: number): void {
   const { before } = source
   const after = fs.fstatSync(source.fd, { bigint: true })
-  // Somebody who hard-links the file (Nix optimising its store) moves ctime and changes nothing.
-  const sameTimes =
-    after.mtimeNs === before.mtimeNs && (after.ctimeNs === before.ctimeNs || after.nlink !== before.nlink)
-  if (after.size !== before.size || after.mode !== before.mode || !sameTimes || bytesRead !== source.size)
-    throw changed(source.path)
-}
-
-function changed(path: Uint8Array): StoreError {
-  return new StoreError(
-    'precondition',
-    `${printable(path)} changed while it was read: import it again when nobody writes to it`,
-  )
+  if (!isSameState(after, before) || after.mode !== before.mode || bytesRead !== source.size)
+    throw changedFile(source.path)
 }

@@ -249,7 +249,7 @@ class Uploads {
   readonly #uploader: BlobUploader
   readonly #controller: AbortController
   readonly #progress: IngestProgress | undefined
-  readonly #places = new Semaphore(NAR_UPLOADS_MAX)
+  readonly #places: Semaphore
   readonly #running = new Set<Promise<void>>()
   /** Gives back what was reserved for the blob that is being read. */
   #release: (() => void) | undefined
@@ -257,6 +257,7 @@ class Uploads {
 
   constructor(blobs: BlobService, controller: AbortController, progress: IngestProgress | undefined) {
     this.#uploader = new BlobUploader(blobs)
+    this.#places = new Semaphore(blobs.smallWritesMax ?? NAR_UPLOADS_MAX)
     this.#controller = controller
     this.#progress = progress
   }

@@ -5,29 +5,36 @@
  * directory is sent as soon as everything below it has a digest. So what is in memory is bounded by the files in
  * flight, not by the size of the tree, and a putter sees every directory after its children.
  */
-import type { Dirent } from 'node:fs'
+import { type BigIntStats, type Dirent, lstatSync } from 'node:fs'
 import { lstat, readdir, readlink } from 'node:fs/promises'
+import type { Digest } from '../model/castore/digest.ts'
 import { Directory, type SizeFormula } from '../model/castore/directory.ts'
 import type { Entry, Node } from '../model/castore/node.ts'
 import { pathComponent } from '../model/castore/path-component.ts'
-import { symlinkTarget } from '../model/castore/symlink-target.ts'
+import { type SymlinkTarget, symlinkTarget } from '../model/castore/symlink-target.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
 import type { IngestProgress } from '../services/pathinfos/interface.ts'
-import { concatBytes, printable, utf8 } from '../support/bytes.ts'
+import { compareBytes, concatBytes, printable, utf8 } from '../support/bytes.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
-import { INGEST_FILES_MAX, TREE_DEPTH_MAX } from '../support/limits.ts'
+import { INGEST_FILES_MAX, INGEST_STATES_AHEAD, TREE_DEPTH_MAX } from '../support/limits.ts'
 import { ReadPace, readPaceOf } from '../support/read-pace.ts'
 import { BlobUploader } from './blob-uploader.ts'
-import { ingestFile } from './ingest-file.ts'
-import { sourceError } from './source.ts'
+import type { ImportCache } from './import-cache.ts'
+import { ingestFile, isExecutable, memoryFor } from './ingest-file.ts'
+import { changedFile, sourceError } from './source.ts'
+import type { SourceNar } from './source-nar.ts'
 
 export interface IngestOptions extends Call {
   /** How sub-directory sizes are written (DESIGN §3.4). */
   readonly sizeFormula: SizeFormula
   readonly progress?: IngestProgress | undefined
+  /** Is told the NAR of the tree as it is walked. */
+  readonly nar?: SourceNar | undefined
+  /** Spares reading files whose contents are known and stored. */
+  readonly cache?: ImportCache | undefined
 }
 
 /**
@@ -49,11 +56,29 @@ interface Pending {
   readonly node: Promise<Node>
 }
 
+interface Child {
+  readonly kind: EntryKind
+  /** Of a file. */
+  readonly state: BigIntStats | undefined
+  /** What it contains, if that is stored already. */
+  readonly known: Digest | undefined
+}
+
+interface NamedChild extends Child {
+  readonly name: Uint8Array
+  readonly path: Uint8Array
+}
+
 class TreeIngest {
   readonly #uploader: BlobUploader
   readonly #directories: DirectoryService
   readonly #options: IngestOptions
-  readonly #files = new Semaphore(INGEST_FILES_MAX)
+  /**
+   * What a file needs is given out in the order of the walk, which is that of the NAR: a file that waits for its turn to
+   * be hashed then never holds what one before it is waiting for.
+   */
+  readonly #files: Semaphore
+  readonly #openFiles = new Semaphore(INGEST_FILES_MAX)
   readonly #controller = new AbortController()
   readonly #signal: AbortSignal
   #pace = new ReadPace(false)
@@ -62,6 +87,7 @@ class TreeIngest {
 
   constructor(blobs: BlobService, directories: DirectoryService, options: IngestOptions) {
     this.#uploader = new BlobUploader(blobs)
+    this.#files = new Semaphore(blobs.smallWritesMax ?? INGEST_FILES_MAX)
     this.#directories = directories
     this.#options = options
     this.#signal = options.signal
@@ -71,27 +97,29 @@ class TreeIngest {
 
   async run(path: Uint8Array): Promise<Node> {
     try {
-      const kind = await kindOf(path)
-      if (kind === 'directory') this.#pace = await readPaceOf(Buffer.from(path))
-      const { node } = await this.#visit(path, kind, 0)
+      const state = await stateOf(path)
+      if (state.isDirectory()) this.#pace = await readPaceOf(Buffer.from(path))
+      const { node } = await this.#visit(path, { kind: kindOf(state), state, known: undefined }, 0)
       const root = await node
       if (this.#putter) await this.#putter.close()
       return root
     } catch (error) {
-      this.#controller.abort(StoreError.from(error))
+      const reason = StoreError.from(error)
+      this.#controller.abort(reason)
+      await this.#options.nar?.abandon(reason)
       throw error
     }
   }
 
   /** Returns once the entry is walked; its node follows when everything below it is stored. */
-  async #visit(path: Uint8Array, kind: EntryKind, depth: number): Promise<Pending> {
+  async #visit(path: Uint8Array, what: Child, depth: number): Promise<Pending> {
     throwIfAborted(this.#signal)
-    if (kind === 'directory') return await this.#visitDirectory(path, depth)
-    if (kind === 'file') return await this.#startFile(path)
-    if (kind === 'symlink') return { node: this.#guard(readSymlink(path)) }
+    if (what.kind === 'directory') return await this.#visitDirectory(path, depth)
+    if (what.kind === 'file') return await this.#startFile(path, what)
+    if (what.kind === 'symlink') return await this.#visitSymlink(path)
     throw new StoreError(
       'invalid-argument',
-      `unsupported file type at ${printable(path)}: ${kind} (a store path holds files, directories and symlinks)`,
+      `unsupported file type at ${printable(path)}: ${what.kind} (a store path holds files, directories and symlinks)`,
     )
   }
 
@@ -101,15 +129,41 @@ class TreeIngest {
         'exhausted',
         `${printable(path)} is nested deeper than ${TREE_DEPTH_MAX} directories`,
       )
+    const { nar } = this.#options
+    nar?.event({ type: 'directory' })
     const children: { name: Uint8Array; pending: Pending }[] = []
-    for (const child of await listDirectory(path)) {
-      const childPath = concatBytes([path, SLASH, child.name])
-      children.push({
-        name: child.name,
-        pending: await this.#visit(childPath, kindOfDirent(child), depth + 1),
-      })
-    }
+    const found = await listDirectory(path)
+    for (let start = 0; start < found.length; start += INGEST_STATES_AHEAD)
+      for (const child of await this.#look(path, found.slice(start, start + INGEST_STATES_AHEAD))) {
+        await nar?.room()
+        nar?.event({ type: 'entry', name: pathComponent(child.name) })
+        children.push({ name: child.name, pending: await this.#visit(child.path, child, depth + 1) })
+      }
+    nar?.event({ type: 'end-directory' })
     return { node: this.#guard(this.#finishDirectory(children)) }
+  }
+
+  /** The states of files, and which of them need not be read. */
+  async #look(folder: Uint8Array, entries: readonly Dirent<Buffer>[]): Promise<readonly NamedChild[]> {
+    throwIfAborted(this.#signal)
+    return await Promise.all(
+      entries.map(async (entry) => {
+        const path = concatBytes([folder, SLASH, entry.name])
+        const kind = kindOf(entry)
+        const file = { name: entry.name, path, kind, state: undefined, known: undefined }
+        if (kind !== 'file') return file
+        const state = this.#pace.isOnSpot ? this.#pace.run(() => stateOnSpot(path)) : await stateOf(path)
+        if (!state.isFile()) throw changedFile(path)
+        return { ...file, state, known: await this.#known(state) }
+      }),
+    )
+  }
+
+  /** What a file in this state contains, if that is stored. */
+  async #known(state: BigIntStats): Promise<Digest | undefined> {
+    const digest = this.#options.cache?.find(state)
+    if (!digest || !(await this.#uploader.blobs.has(digest, { signal: this.#signal }))) return undefined
+    return digest
   }
 
   async #finishDirectory(children: { name: Uint8Array; pending: Pending }[]): Promise<Node> {
@@ -130,15 +184,59 @@ class TreeIngest {
     return this.#lastPut
   }
 
+  async #visitSymlink(path: Uint8Array): Promise<Pending> {
+    const target = await readTarget(path)
+    this.#options.nar?.event({ type: 'symlink', target })
+    return { node: Promise.resolve({ kind: 'symlink', target }) }
+  }
+
   /** Waits for a free place, so that the walk never runs far ahead of the uploads. */
-  async #startFile(path: Uint8Array): Promise<Pending> {
-    const release = await this.#files.acquire(1, this.#signal)
-    const stored = ingestFile(path, this.#uploader, {
+  async #startFile(path: Uint8Array, { state, known }: Child): Promise<Pending> {
+    if (!state) throw changedFile(path)
+    if (known) return { node: Promise.resolve(this.#knownFile(path, state, known)) }
+    const release = await this.#acquire(memoryFor(state.size))
+    const { nar, cache } = this.#options
+    const readMs = Date.now()
+    const turn = {
+      path,
+      state,
+      nar: nar?.file(Number(state.size), isExecutable(state)),
+      closed: release.open,
+    }
+    const stored = ingestFile(turn, this.#uploader, {
       signal: this.#signal,
       pace: this.#pace,
       progress: this.#options.progress,
+    }).then((node) => {
+      cache?.learn(state, node.digest, readMs)
+      return node
     })
-    return { node: this.#guard(stored.finally(release)) }
+    return { node: this.#guard(stored.finally(release.all)) }
+  }
+
+  #knownFile(path: Uint8Array, state: BigIntStats, digest: Digest): Node {
+    const executable = isExecutable(state)
+    this.#options.cache?.keep(state, digest)
+    this.#options.nar?.knownFile({ path, state }, executable)
+    this.#options.progress?.file()
+    return { kind: 'file', digest, size: state.size, executable }
+  }
+
+  /** A place, an open file, and memory. */
+  async #acquire(bytes: number) {
+    const releases: (() => void)[] = []
+    const all = () => {
+      for (const release of releases) release()
+    }
+    try {
+      releases.push(await this.#files.acquire(1, this.#signal))
+      const open = await this.#openFiles.acquire(1, this.#signal)
+      releases.push(open, await this.#uploader.reserve(bytes, { signal: this.#signal }))
+      return { open, all }
+    } catch (error) {
+      all()
+      throw error
+    }
   }
 
   /** A failure anywhere stops the walk everywhere; the promise itself is awaited later, so mark it handled. */
@@ -161,7 +259,7 @@ interface Typed {
   isBlockDevice(): boolean
 }
 
-function kindOfDirent(entry: Typed): EntryKind {
+function kindOf(entry: Typed): EntryKind {
   if (entry.isFile()) return 'file'
   if (entry.isDirectory()) return 'directory'
   if (entry.isSymbolicLink()) return 'symlink'
@@ -170,26 +268,35 @@ function kindOfDirent(entry: Typed): EntryKind {
   return entry.isBlockDevice() ? 'block device' : 'character device'
 }
 
-async function kindOf(path: Uint8Array): Promise<EntryKind> {
+async function stateOf(path: Uint8Array): Promise<BigIntStats> {
   try {
-    return kindOfDirent(await lstat(Buffer.from(path)))
+    return await lstat(Buffer.from(path), { bigint: true })
   } catch (error) {
     throw sourceError('stat', path, error)
   }
 }
 
+function stateOnSpot(path: Uint8Array): BigIntStats {
+  try {
+    return lstatSync(Buffer.from(path), { bigint: true })
+  } catch (error) {
+    throw sourceError('stat', path, error)
+  }
+}
+
+/** In the order of a NAR. */
 async function listDirectory(path: Uint8Array): Promise<Dirent<Buffer>[]> {
   try {
-    return await readdir(Buffer.from(path), { withFileTypes: true, encoding: 'buffer' })
+    const entries = await readdir(Buffer.from(path), { withFileTypes: true, encoding: 'buffer' })
+    return entries.sort((a, b) => compareBytes(a.name, b.name))
   } catch (error) {
     throw sourceError('list', path, error)
   }
 }
 
-async function readSymlink(path: Uint8Array): Promise<Node> {
+async function readTarget(path: Uint8Array): Promise<SymlinkTarget> {
   try {
-    const target = await readlink(Buffer.from(path), { encoding: 'buffer' })
-    return { kind: 'symlink', target: symlinkTarget(target) }
+    return symlinkTarget(await readlink(Buffer.from(path), { encoding: 'buffer' }))
   } catch (error) {
     throw sourceError('read symlink', path, error)
   }

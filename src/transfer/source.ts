@@ -12,6 +12,13 @@ export function sourceError(doing: string, path: Uint8Array, error: unknown): St
   return new StoreError(codeOf(error), `unable to ${doing} ${printable(path)}: ${reason}`, { cause: error })
 }
 
+export function changedFile(path: Uint8Array): StoreError {
+  return new StoreError(
+    'precondition',
+    `${printable(path)} changed while it was read: import it again when nobody writes to it`,
+  )
+}
+
 function codeOf(error: unknown): 'not-found' | 'denied' | 'unavailable' {
   const code = systemCode(error)
   if (code === 'ENOENT') return 'not-found'

@@ -52,6 +52,12 @@ export class Chunker {
     this.#loose = mask(bits - 1)
   }
 
+  /** All that decides where is cut, as `struct gear` of native/gear.h has it. */
+  get parameters(): BigUint64Array {
+    const { min, avg, max } = this
+    return BigUint64Array.of(...gear, this.#strict, this.#loose, ...[min, avg, max].map(BigInt))
+  }
+
   /** The length of the first chunk of `bytes`, which must be the rest of the blob or at least `max` of it. */
   cut(bytes: Uint8Array): number {
     const { min, avg, max } = this

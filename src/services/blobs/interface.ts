@@ -50,6 +50,12 @@ export interface BlobService {
    */
   readonly readMany?: ReadMany | undefined
 
+  /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
+  readonly smallWritesMax?: number | undefined
+
+  /** Whether a writer's digest is computed in this process, of the bytes that were written: no need to do it again. */
+  readonly digestsWrites?: boolean | undefined
+
   /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
   openWrite(call?: Call): BlobWriter
 }

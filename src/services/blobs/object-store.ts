@@ -1,4 +1,5 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
+import { Chunker } from '../../model/castore/fastcdc.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
@@ -7,14 +8,18 @@ import {
   CHUNK_BYTES_MAX,
   CHUNK_READS_MAX,
   LOCAL_CHUNKS_BYTES,
+  SMALL_BLOB_WRITES_MAX,
 } from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
+import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
 import type { LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
-import { ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
+import { PortionPool } from './portions.ts'
+import { SmallBlobWriter } from './small-blob-writer.ts'
 
 /**
  * Blobs as chunks in a bucket, in the layout of spec §3.3:
@@ -35,14 +40,19 @@ export function objectStoreBlobService(
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
-  readonly #averageChunkBytes: number
+  readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly readMany: ReadMany | undefined
+  readonly smallWritesMax: number | undefined
+  readonly digestsWrites = true
 
   constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
-    this.#averageChunkBytes = averageChunkBytes
     this.#local = local
+    const batches = objects.putMany && new BlobBatches(objects.putMany)
+    const chunker = new Chunker(averageChunkBytes)
+    this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
+    this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX
     this.readMany =
       local &&
       (async (wanted, call) => {
@@ -95,7 +105,10 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   openWrite(call?: Call): BlobWriter {
-    return new ObjectStoreBlobWriter(this.#objects, this.#averageChunkBytes, call)
+    const { batches, chunker } = this.#chunkStore
+    const open = () => new ObjectStoreBlobWriter(this.#chunkStore, call)
+    // No chunker cuts what is below its minimum.
+    return batches ? new SmallBlobWriter(batches, chunker.min, open, call) : open()
   }
 
   /** What the `blobs/` object says; `undefined` without one. */

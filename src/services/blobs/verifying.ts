@@ -18,11 +18,14 @@ class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
   readonly readMany: ReadMany | undefined
+  readonly smallWritesMax: number | undefined
+  readonly digestsWrites = true
 
   constructor(base: BlobService, source: string) {
     this.#base = base
     this.#source = source
-    const { readMany } = base
+    const { readMany, smallWritesMax } = base
+    this.smallWritesMax = smallWritesMax
     this.readMany = readMany && (async (wanted, call) => verifiedMany(wanted, await readMany(wanted, call)))
   }
 
@@ -42,7 +45,8 @@ class VerifyingBlobService implements BlobService {
   }
 
   openWrite(call?: Call): BlobWriter {
-    return new VerifyingBlobWriter(this.#base.openWrite(call), this.#source)
+    const writer = this.#base.openWrite(call)
+    return this.#base.digestsWrites ? writer : new VerifyingBlobWriter(writer, this.#source)
   }
 }
 

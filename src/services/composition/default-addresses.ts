@@ -47,6 +47,16 @@ function userStateFolder(env: Environment): string | undefined {
   return home ? join(home, '.local/state') : undefined
 }
 
+/**
+ * Where `import` remembers the files of trees (XDG Base Directory Specification, `XDG_CACHE_HOME`); without a home it
+ * does not.
+ */
+export function importCacheFolder(env: Environment = process.env): string | undefined {
+  const { XDG_CACHE_HOME: cache, HOME: home } = env
+  if (cache && isAbsolute(cache)) return join(cache, 'tvix-store', 'import')
+  return home ? join(home, '.cache', 'tvix-store', 'import') : undefined
+}
+
 /** Whether `path` is writable, or may be created as far as permissions go. */
 function mayCreate(path: string): boolean {
   try {

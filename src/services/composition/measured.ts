@@ -12,7 +12,7 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { readMany } = base
+  const { readMany, smallWritesMax, digestsWrites } = base
   const readingMany = readMany && of('readMany')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
@@ -25,6 +25,8 @@ export function measuredBlobService(
       return undefined
     },
     readMany: readMany && ((wanted, call) => readingMany!.run(() => readMany(wanted, call))),
+    smallWritesMax,
+    digestsWrites,
     openWrite: (call) => measuredWriter(base.openWrite(call), write.start()),
   }
 }

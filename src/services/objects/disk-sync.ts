@@ -1,10 +1,17 @@
-import { FSYNCS_MAX, SYNC_TOGETHER_MIN, SYNC_TOGETHER_UNWRITTEN_BYTES_MAX } from '../../support/limits.ts'
+import {
+  FSYNCS_MAX,
+  SYNC_TOGETHER_MIN,
+  SYNC_TOGETHER_UNWRITTEN_BYTES_EACH,
+  SYNC_TOGETHER_UNWRITTEN_BYTES_MIN,
+} from '../../support/limits.ts'
 import type { FileOps } from './file-ops.ts'
 
 interface Request {
   /** Makes durable what it is about, and nothing else. */
   readonly sync: () => Promise<void>
   readonly done: PromiseWithResolvers<void>
+  /** How many files it stands for. */
+  readonly weight: number
 }
 
 /**
@@ -12,14 +19,14 @@ interface Request {
  * one syncfs(2) does for all of them, and who comes meanwhile forms the next group. A journal commits everything in
  * any case: with syncfs it does so once a group instead of once a file.
  *
- * syncfs also writes what other programs left in memory. So it is used only while that is little.
+ * syncfs also writes what other programs left in memory. So it is used only while that is little for those who wait.
  */
 export class DiskSync {
   readonly #root: string
   readonly #ops: FileOps
   readonly #maySyncTogether: boolean
   /** By descriptor or folder: who asks for a folder that waits already shares its sync. */
-  #waiting = new Map<number | string, Request>()
+  #waiting = new Map<number | string | symbol, Request>()
   #single = 0
   #isTogether = false
   #users = 0
@@ -64,10 +71,37 @@ export class DiskSync {
     })
   }
 
-  #request(key: number | string, sync: () => Promise<void>): Promise<void> {
+  /** Whether so many files, and what waits already, would be synced together now. */
+  isWorthwhile(count: number): boolean {
+    if (!this.#maySyncTogether) return false
+    let weight = count
+    for (const request of this.#waiting.values()) weight += request.weight
+    if (weight < SYNC_TOGETHER_MIN) return false
+    const unwritten = this.#ops.unwrittenBytes()
+    return (
+      unwritten <= Math.max(SYNC_TOGETHER_UNWRITTEN_BYTES_MIN, weight * SYNC_TOGETHER_UNWRITTEN_BYTES_EACH)
+    )
+  }
+
+  /**
+   * Resolves with true once everything that was written before the call is durable: `count` files, of which nobody
+   * can tell which was lost. With false where that cannot be had or failed: then they have to be synced one by one.
+   */
+  async everything(count: number): Promise<boolean> {
+    const notTogether = new Error('not synced together')
+    try {
+      await this.#request(Symbol(), () => Promise.reject(notTogether), count)
+      return true
+    } catch (error) {
+      if (error !== notTogether) throw error
+      return false
+    }
+  }
+
+  #request(key: number | string | symbol, sync: () => Promise<void>, weight = 1): Promise<void> {
     const same = this.#waiting.get(key)
     if (same) return same.done.promise
-    const request = { sync, done: Promise.withResolvers<void>() }
+    const request = { sync, done: Promise.withResolvers<void>(), weight }
     this.#waiting.set(key, request)
     this.#startSome()
     return request.done.promise
@@ -75,7 +109,7 @@ export class DiskSync {
 
   #startSome(): void {
     if (this.#isTogether) return
-    if (this.#isWorthwhile()) {
+    if (this.isWorthwhile(0)) {
       void this.#syncTogether()
       return
     }
@@ -84,14 +118,6 @@ export class DiskSync {
       this.#waiting.delete(key)
       void this.#syncSingle(request)
     }
-  }
-
-  #isWorthwhile(): boolean {
-    return (
-      this.#maySyncTogether &&
-      this.#waiting.size >= SYNC_TOGETHER_MIN &&
-      this.#ops.unwrittenBytes() <= SYNC_TOGETHER_UNWRITTEN_BYTES_MAX
-    )
   }
 
   async #syncSingle(request: Request): Promise<void> {

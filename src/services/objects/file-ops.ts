@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { getSystemErrorName, promisify } from 'node:util'
+import { type FileBatches, nativeFileBatches } from './native-files.ts'
 import { nativeSync, SYNCED_FILE_SYSTEMS, syncReportsFailures } from './native-sync.ts'
 
 /**
@@ -26,6 +27,8 @@ export interface FileOps {
   syncFileSystem(fd: number): Promise<void>
   /** Bytes that all programs have written and no disk has: the most that `syncFileSystem` would have to wait for. */
   unwrittenBytes(): number
+  /** Several objects in one go; `undefined` where that is not to be had. */
+  readonly batches: FileBatches | undefined
 }
 
 const write = promisify(fs.write) as unknown as (
@@ -47,6 +50,7 @@ export const nodeFileOps: FileOps = {
   maySyncTogether,
   syncFileSystem,
   unwrittenBytes,
+  batches: nativeFileBatches,
 }
 
 async function maySyncTogether(folder: string): Promise<boolean> {

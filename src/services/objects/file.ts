@@ -4,19 +4,22 @@ import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
-import { systemCode } from '../../support/errors.ts'
+import { StoreError, systemCode } from '../../support/errors.ts'
 import { createFolders } from '../../support/folders.ts'
 import {
   OBJECT_FILES_MAX,
   OBJECT_PUTS_MAX,
   READ_ON_SPOT_BYTES_MAX,
+  SYNC_TOGETHER_MIN,
   TEMP_FILE_STALE_MS,
 } from '../../support/limits.ts'
 import { type ReadPace, readPaceOf } from '../../support/read-pace.ts'
+import { compress } from '../../support/zstd.ts'
 import { DiskSync } from './disk-sync.ts'
+import { type BatchStore, storeBatch } from './file-batch.ts'
 import { fileError } from './file-error.ts'
 import { type FileOps, nodeFileOps } from './file-ops.ts'
-import type { ByteRange, ObjectStore } from './interface.ts'
+import type { ByteRange, NewObject, ObjectStore, PutMany, PutManyCall } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange } from './range.ts'
 
@@ -66,6 +69,7 @@ interface Folder {
  */
 class FileObjectStore implements ObjectStore {
   readonly name: string
+  readonly putMany: PutMany | undefined
   readonly #root: string
   readonly #ops: FileOps
   readonly #pace: ReadPace
@@ -82,6 +86,7 @@ class FileObjectStore implements ObjectStore {
     this.#ops = ops
     this.#pace = pace
     this.#sync = sync
+    this.putMany = ops.batches && ((objects, call) => this.#putMany(objects, call))
     this.#forgetFolders()
   }
 
@@ -125,6 +130,85 @@ class FileObjectStore implements ObjectStore {
       await put
     } finally {
       if (this.#puts.get(key) === put) this.#puts.delete(key)
+    }
+  }
+
+  /** Few are put one by one; so is what is being put already, for which that means to wait. */
+  async #putMany(objects: readonly NewObject[], call?: PutManyCall): Promise<(StoreError | undefined)[]> {
+    throwIfAborted(call?.signal)
+    const fresh = new Map<string, NewObject>()
+    for (const object of objects) {
+      checkKey(object.key)
+      if (!this.#puts.has(object.key)) fresh.set(object.key, object)
+    }
+    if (fresh.size < SYNC_TOGETHER_MIN) fresh.clear()
+    const others = objects.filter((object) => fresh.get(object.key) !== object)
+    const failures = new Map<string, StoreError>()
+    await Promise.all([
+      fresh.size > 0 && this.#putBatch([...fresh.values()], failures, call),
+      ...others.map(async (object) => {
+        try {
+          await this.#putIfAbsent(object, call)
+        } catch (error) {
+          failures.set(object.key, StoreError.from(error))
+        }
+      }),
+    ])
+    return objects.map(({ key }) => failures.get(key))
+  }
+
+  async #putIfAbsent({ key, body }: NewObject, call?: PutManyCall): Promise<void> {
+    if ((await this.head(key, call)) !== undefined) return
+    await this.put(key, call?.zstd ? await compress(body) : body, { signal: call?.signal, ifAbsent: true })
+  }
+
+  async #putBatch(
+    objects: readonly NewObject[],
+    failures: Map<string, StoreError>,
+    call?: PutManyCall,
+  ): Promise<void> {
+    const zstd = call?.zstd === true
+    const store = () => this.#sync.during(() => storeBatch(this.#batchStore(zstd), objects, zstd))
+    const put = this.#writes.run(store, 1, call?.signal).then((failed) => {
+      if (failed.size === 0) return
+      for (const [key, error] of failed) failures.set(key, error)
+      if ([...failed.values()].some(({ cause }) => systemCode(cause) === 'ENOENT')) this.#forgetFolders()
+      // For whoever waits for one of them: they try for themselves.
+      throw new StoreError('unavailable', 'not all objects of a batch could be stored')
+    })
+    for (const { key } of objects) this.#puts.set(key, put)
+    try {
+      await put
+    } catch (error) {
+      if (failures.size === 0) throw error
+    } finally {
+      for (const { key } of objects) if (this.#puts.get(key) === put) this.#puts.delete(key)
+    }
+  }
+
+  #batchStore(zstd: boolean): BatchStore {
+    return {
+      root: this.#root,
+      tempFolder: TEMP_FOLDER,
+      batches: this.#ops.batches!,
+      sync: this.#sync,
+      putOne: async ({ key, body }) =>
+        this.#store(this.#path(key), zstd ? await compress(body) : body, { ifAbsent: true }),
+      syncEntry: (key, isInNewFolder) => {
+        const path = this.#path(key)
+        this.#noteFolders(path, isInNewFolder)
+        return this.#syncEntry(path)
+      },
+    }
+  }
+
+  /** Somebody else made the folders that a file is in. */
+  #noteFolders(path: string, isNew: boolean): void {
+    for (let folder = dirname(path); folder !== this.#root; folder = dirname(folder)) {
+      const known = this.#folders.get(folder)
+      if (!known) this.#folders.set(folder, { created: Promise.resolve(), isDurable: false })
+      else if (isNew) known.isDurable = false
+      else break
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Call } from '../../support/call.ts'
+import type { StoreError } from '../../support/errors.ts'
 
 /** A half-open range of bytes. */
 export interface ByteRange {
@@ -27,9 +28,31 @@ export interface ObjectStore {
    */
   put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void>
 
+  /** Many small objects for a fraction of what putting each costs; not every store can. */
+  readonly putMany?: PutMany | undefined
+
   /** The keys that begin with `prefix`, in any order. */
   list(prefix: string, call?: Call): AsyncIterable<string>
 
   /** Removing what is absent succeeds. */
   delete(key: string, call?: Call): Promise<void>
+}
+
+export interface NewObject {
+  readonly key: string
+  readonly body: Uint8Array
+}
+
+/**
+ * Stores those that are absent, each durably and all at once. With `zstd` what is stored of each is a zstd frame of it.
+ * All are durable when it resolves, but for those that it has an error for, in their order. The bodies must stay
+ * unchanged until then, which a signal does not shorten: it only keeps what was not begun from beginning.
+ */
+export type PutMany = (
+  objects: readonly NewObject[],
+  call?: PutManyCall,
+) => Promise<readonly (StoreError | undefined)[]>
+
+export interface PutManyCall extends Call {
+  readonly zstd?: boolean | undefined
 }

@@ -35,4 +35,5 @@ export const SYNCED_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0xef53, // ext2, ext3, ext4
   0x58465342, // XFS
   0x9123683e, // Btrfs
+  0x01021994, // tmpfs, where nothing is durable anyway, and nothing waited for
 ])

@@ -5,7 +5,7 @@ import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { type FileOps, nodeFileOps } from '../../../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../../../src/services/objects/interface.ts'
 import type { ErrorCode } from '../../../../src/support/errors.ts'
-import { SYNC_TOGETHER_UNWRITTEN_BYTES_MAX, TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
+import { TEMP_FILE_STALE_MS } from '../../../../src/support/limits.ts'
 import { ReadPace } from '../../../../src/support/read-pace.ts'
 import { collect } from '../../../support/collect.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
@@ -317,7 +317,7 @@ describe('many puts at the same time', () => {
   it('do not wait for what other programs have written', async () => {
     await using dir = await tempDir()
     const steps: Step[] = []
-    const ops = { ...TOGETHER, unwrittenBytes: () => SYNC_TOGETHER_UNWRITTEN_BYTES_MAX + 1 }
+    const ops = { ...TOGETHER, unwrittenBytes: () => Number.MAX_SAFE_INTEGER }
     const store = await openFileObjectStore(dir.path, recordingOps(steps, ops))
     await Promise.all(KEYS.map((key) => put(store, key, steps)))
     expect(steps.filter(({ op }) => op === 'syncFileSystem')).toEqual([])

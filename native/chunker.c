@@ -1,0 +1,168 @@
+/*
+ * Cuts blobs into chunks and digests both on threads of the pool. It decides nothing: what is cut where is said in
+ * src/model/castore/fastcdc.ts, and when in src/services/blobs/chunk-cutter.ts.
+ */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "blake3_stream.h"
+#include "gear.h"
+#include "values.h"
+
+/* As src/services/blobs/chunk-cutter.ts reads it. */
+struct record {
+	uint8_t digest[BLAKE3_BYTES];
+	uint32_t size;
+};
+
+struct job {
+	napi_async_work work;
+	napi_deferred deferred;
+	/* The buffers stay while they are worked on. */
+	napi_ref keep[4];
+	const struct gear *gear;
+	struct blake3_stream *blob;
+	const uint8_t *bytes;
+	size_t length;
+	struct record *records;
+	size_t records_max, count;
+	bool is_last;
+};
+
+/* The chunks that are certain; what is left of the bytes belongs to the next. */
+static void execute(napi_env env, void *data)
+{
+	struct job *job = data;
+	const uint8_t *bytes = job->bytes;
+	size_t left = job->length;
+	(void)env;
+	while (job->count < job->records_max && (job->is_last ? left > 0 : left >= job->gear->max)) {
+		struct record *record = &job->records[job->count++];
+		size_t size = gear_cut(job->gear, bytes, left);
+		record->size = size;
+		blake3(bytes, size, record->digest);
+		blake3_update(job->blob, bytes, size);
+		bytes += size;
+		left -= size;
+	}
+}
+
+static void forget(napi_env env, struct job *job)
+{
+	for (int i = 0; i < 4; i++)
+		if (job->keep[i])
+			napi_delete_reference(env, job->keep[i]);
+	if (job->work)
+		napi_delete_async_work(env, job->work);
+	free(job);
+}
+
+static void complete(napi_env env, napi_status status, void *data)
+{
+	struct job *job = data;
+	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? (int64_t)job->count : -ECANCELED));
+	forget(env, job);
+}
+
+static bool gear_of(napi_env env, napi_value value, const struct gear **gear)
+{
+	napi_typedarray_type type;
+	size_t length;
+	void *start;
+	if (napi_get_typedarray_info(env, value, &type, &length, &start, NULL, NULL) != napi_ok ||
+	    type != napi_biguint64_array || length * sizeof(uint64_t) != sizeof **gear)
+		return false;
+	*gear = start;
+	return (*gear)->min >= 2 && (*gear)->min <= (*gear)->avg && (*gear)->avg <= (*gear)->max &&
+	       (*gear)->max <= UINT32_MAX;
+}
+
+static bool stream_of(napi_env env, napi_value value, struct blake3_stream **stream)
+{
+	uint8_t *start;
+	size_t length;
+	if (!bytes_of(env, value, &start, &length) || length != sizeof **stream ||
+	    (uintptr_t)start % _Alignof(struct blake3_stream) != 0)
+		return false;
+	*stream = (struct blake3_stream *)start;
+	return (*stream)->buffered <= BLAKE3_CHUNK_BYTES && (*stream)->subtrees <= BLAKE3_DEPTH_MAX;
+}
+
+static bool records_of(napi_env env, napi_value value, struct job *job)
+{
+	uint8_t *start;
+	size_t length;
+	if (!bytes_of(env, value, &start, &length) || (uintptr_t)start % _Alignof(struct record) != 0)
+		return false;
+	job->records = (struct record *)start;
+	job->records_max = length / sizeof(struct record);
+	return true;
+}
+
+/*
+ * cut(gear, blob, bytes, records, isLast): a promise of how many chunks were cut off the bytes, with a record of each, or
+ * -errno. `gear` is a BigUint64Array, `blob` a Uint8Array of `streamBytes` that is all zeros for a new blob and takes
+ * the bytes of these chunks. `isLast`: no more bytes follow. No buffer may be touched until then.
+ */
+static napi_value cut(napi_env env, napi_callback_info info)
+{
+	napi_value args[5], name, promise;
+	size_t argc = 5;
+	uint8_t *bytes;
+	struct job *job = calloc(1, sizeof *job);
+	if (!job)
+		return integer(env, -ENOMEM);
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	int error = EINVAL;
+	if (!gear_of(env, args[0], &job->gear) || !stream_of(env, args[1], &job->blob) ||
+	    !bytes_of(env, args[2], &bytes, &job->length) || !records_of(env, args[3], job) ||
+	    napi_get_value_bool(env, args[4], &job->is_last) != napi_ok)
+		goto failed;
+	job->bytes = bytes;
+	error = ENOMEM;
+	for (int i = 0; i < 4; i++)
+		if (napi_create_reference(env, args[i], 1, &job->keep[i]) != napi_ok)
+			goto failed;
+	napi_create_string_utf8(env, "tvix-store:cut", NAPI_AUTO_LENGTH, &name);
+	if (napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
+	    napi_create_promise(env, &job->deferred, &promise) != napi_ok ||
+	    napi_queue_async_work(env, job->work) != napi_ok)
+		goto failed;
+	return promise;
+failed:
+	forget(env, job);
+	return integer(env, -error);
+}
+
+/* digest(blob, into): of all chunks that were cut so far, into a Uint8Array of 32 bytes. 0 or -errno. */
+static napi_value digest(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	struct blake3_stream *stream;
+	uint8_t *into;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!stream_of(env, args[0], &stream) || !bytes_of(env, args[1], &into, &length) || length != BLAKE3_BYTES)
+		return integer(env, -EINVAL);
+	blake3_digest(stream, into);
+	return integer(env, 0);
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback function;
+	} functions[] = {
+	    {"cut", cut},
+	    {"digest", digest},
+	};
+	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+		napi_value function;
+		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
+		napi_set_named_property(env, exports, functions[i].name, function);
+	}
+	napi_set_named_property(env, exports, "streamBytes", integer(env, sizeof(struct blake3_stream)));
+	return exports;
+}

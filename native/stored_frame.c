@@ -1,0 +1,88 @@
+#include "stored_frame.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+
+/* As in src/support/zstd-stored.ts, which gives the reasons. */
+#define SAMPLES 16
+#define SAMPLE_BYTES 1024
+#define CHI_SQUARE_MAX 400
+
+/* RFC 8878 §3.1.1: magic, single segment with a size of 4 bytes, that size; and the heads of raw blocks. */
+#define HEAD_BYTES 9
+#define BLOCK_HEAD_BYTES 3
+#define BLOCK_BYTES_MAX (128 * 1024)
+/* Blocks that are written at once. */
+#define BLOCKS 16
+
+bool looks_like_noise(const uint8_t *bytes, size_t length)
+{
+	uint32_t counts[256] = {0};
+	const double expected = SAMPLES * SAMPLE_BYTES / 256;
+	double squares = 0;
+	if (length < SAMPLES * SAMPLE_BYTES)
+		return false;
+	size_t stride = (length - SAMPLE_BYTES) / (SAMPLES - 1);
+	for (size_t sample = 0; sample < SAMPLES; sample++)
+		for (size_t i = 0; i < SAMPLE_BYTES; i++)
+			counts[bytes[sample * stride + i]]++;
+	for (int byte = 0; byte < 256; byte++)
+		squares += (counts[byte] - expected) * (counts[byte] - expected);
+	return squares / expected <= CHI_SQUARE_MAX;
+}
+
+static int write_parts(int fd, struct iovec *parts, int count)
+{
+	while (count > 0) {
+		ssize_t written = writev(fd, parts, count);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		while (count > 0 && (size_t)written >= parts->iov_len) {
+			written -= parts->iov_len;
+			parts++;
+			count--;
+		}
+		if (count > 0) {
+			parts->iov_base = (uint8_t *)parts->iov_base + written;
+			parts->iov_len -= written;
+		}
+	}
+	return 0;
+}
+
+static struct iovec *add_part(struct iovec *at, const uint8_t *bytes, size_t length)
+{
+	*at = (struct iovec){(void *)bytes, length};
+	return at + 1;
+}
+
+int write_stored_frame(int fd, const uint8_t *bytes, size_t length)
+{
+	const uint8_t head[HEAD_BYTES] = {0x28, 0xb5, 0x2f, 0xfd, 0xa0, length, length >> 8, length >> 16, length >> 24};
+	uint8_t block_heads[BLOCKS][BLOCK_HEAD_BYTES];
+	struct iovec parts[1 + 2 * BLOCKS], *end = add_part(parts, head, HEAD_BYTES);
+	bool is_last;
+	do {
+		for (int block = 0; block < BLOCKS; block++) {
+			size_t size = length < BLOCK_BYTES_MAX ? length : BLOCK_BYTES_MAX;
+			is_last = size == length;
+			uint32_t block_head = (uint32_t)size << 3 | is_last;
+			for (int i = 0; i < BLOCK_HEAD_BYTES; i++)
+				block_heads[block][i] = block_head >> (8 * i);
+			end = add_part(end, block_heads[block], BLOCK_HEAD_BYTES);
+			if (size > 0)
+				end = add_part(end, bytes, size);
+			bytes += size;
+			length -= size;
+			if (is_last)
+				break;
+		}
+		int result = write_parts(fd, parts, end - parts);
+		if (result < 0)
+			return result;
+		end = parts;
+	} while (!is_last);
+	return 0;
+}

@@ -1,0 +1,177 @@
+import type { Digest } from '../../model/castore/digest.ts'
+import { type Call, onAbort, throwIfAborted } from '../../support/call.ts'
+import { StoreError } from '../../support/errors.ts'
+import { OBJECT_BATCH_BYTES_MAX, OBJECT_BATCH_MAX, OBJECT_BATCHES_MAX } from '../../support/limits.ts'
+import type { NewObject, PutMany, PutManyCall } from '../objects/interface.ts'
+import { blobKey, chunkKey } from './object-keys.ts'
+
+interface Caller {
+  readonly resolve: () => void
+  readonly reject: (error: StoreError) => void
+}
+
+/** A chunk, or a blob that is one, until it is stored. */
+interface Item {
+  readonly key: string
+  readonly digest: Digest
+  readonly contents: Uint8Array
+  /** Whether it is a blob by itself: then it gets a chunk list, an empty one. */
+  readonly isBlob: boolean
+  readonly callers: Set<Caller>
+  /** Since it is on its way. */
+  batch: Batch | undefined
+}
+
+/** Items on their way together; given up when nobody waits for any of them any more. */
+interface Batch {
+  readonly controller: AbortController
+  wanted: number
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+/**
+ * Stores chunks, and blobs of one chunk, in batches: what comes while batches are on their way forms the next one. So
+ * they grow with what there is to do, and nobody waits for company.
+ */
+export class BlobBatches {
+  readonly #putMany: PutMany
+  /** Waiting or on their way. */
+  readonly #items = new Map<string, Item>()
+  #waiting: Item[] = []
+  #waitingBytes = 0
+  #running = 0
+  #isDue = false
+
+  constructor(putMany: PutMany) {
+    this.#putMany = putMany
+  }
+
+  /** `contents`: the bytes with that digest, which stay unchanged until the promise has settled. */
+  storeBlob(digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
+    return this.#store(digest, contents, true, call)
+  }
+
+  storeChunk(digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
+    return this.#store(digest, contents, false, call)
+  }
+
+  async #store(digest: Digest, contents: Uint8Array, isBlob: boolean, call?: Call): Promise<void> {
+    throwIfAborted(call?.signal)
+    const key = isBlob ? digest.key : `chunk ${digest.key}`
+    const item = this.#items.get(key) ?? this.#enqueue(key, digest, contents, isBlob)
+    let stay: (() => void) | undefined
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const caller = { resolve, reject }
+        item.callers.add(caller)
+        const signal = call?.signal
+        stay = signal && onAbort(signal, () => this.#leave(item, caller, StoreError.from(signal.reason)))
+      })
+    } finally {
+      stay?.()
+    }
+  }
+
+  #enqueue(key: string, digest: Digest, contents: Uint8Array, isBlob: boolean): Item {
+    const item = { key, digest, contents, isBlob, callers: new Set<Caller>(), batch: undefined }
+    this.#items.set(key, item)
+    this.#waiting.push(item)
+    this.#waitingBytes += contents.length
+    this.#startSoon()
+    return item
+  }
+
+  #leave(item: Item, caller: Caller, reason: StoreError): void {
+    caller.reject(reason)
+    item.callers.delete(caller)
+    if (item.callers.size > 0) return
+    // Whoever wants it from now on must not be told that it was given up.
+    if (this.#items.get(item.key) === item) this.#items.delete(item.key)
+    if (item.batch && --item.batch.wanted === 0) item.batch.controller.abort(reason)
+  }
+
+  #settle(item: Item, error?: StoreError): void {
+    if (this.#items.get(item.key) === item) this.#items.delete(item.key)
+    for (const { resolve, reject } of item.callers) error ? reject(error) : resolve()
+    item.callers.clear()
+  }
+
+  /** When all that is ready in this turn of the event loop has come. */
+  #startSoon(): void {
+    if (this.#isDue || this.#waiting.length === 0 || this.#running === OBJECT_BATCHES_MAX) return
+    this.#isDue = true
+    setImmediate(() => {
+      this.#isDue = false
+      while (this.#isTimeForMore) void this.#run(this.#next())
+    })
+  }
+
+  /** A batch that is not full begins only when none is on its way: small ones cost as many syncs as large ones. */
+  get #isTimeForMore(): boolean {
+    const isFull = this.#waiting.length >= OBJECT_BATCH_MAX || this.#waitingBytes >= OBJECT_BATCH_BYTES_MAX
+    return this.#running < OBJECT_BATCHES_MAX && (isFull || (this.#running === 0 && this.#waiting.length > 0))
+  }
+
+  #next(): Item[] {
+    let count = 0
+    let bytes = 0
+    while (count < Math.min(this.#waiting.length, OBJECT_BATCH_MAX) && bytes < OBJECT_BATCH_BYTES_MAX)
+      bytes += this.#waiting[count++]!.contents.length
+    const items = this.#waiting.slice(0, count)
+    this.#waiting = this.#waiting.slice(count)
+    this.#waitingBytes -= bytes
+    // Some may have been given up while they waited.
+    return items.filter(({ callers }) => callers.size > 0)
+  }
+
+  async #run(items: readonly Item[]): Promise<void> {
+    if (items.length === 0) return
+    this.#running++
+    const batch: Batch = { controller: new AbortController(), wanted: items.length }
+    for (const item of items) item.batch = batch
+    const { signal } = batch.controller
+    try {
+      const contents = items.filter((item) => item.contents.length > 0)
+      const lost = await this.#put(contents, chunkOf, { signal, zstd: true })
+      const blobs: Item[] = []
+      for (const item of items) {
+        if (item.isBlob && !lost.has(item)) blobs.push(item)
+        else this.#settle(item)
+      }
+      // The list says that the blob is complete, so it comes last.
+      await this.#put(blobs, emptyListOf, { signal })
+      for (const item of blobs) this.#settle(item)
+    } catch (error) {
+      for (const item of items) this.#settle(item, StoreError.from(error))
+    } finally {
+      this.#running--
+      this.#startSoon()
+    }
+  }
+
+  /** Tells the callers of those that could not be stored, and which these are. */
+  async #put(
+    items: readonly Item[],
+    objectOf: (item: Item) => NewObject,
+    call: PutManyCall,
+  ): Promise<ReadonlySet<Item>> {
+    const lost = new Set<Item>()
+    if (items.length === 0) return lost
+    const errors = await this.#putMany(items.map(objectOf), call)
+    for (const [i, item] of items.entries()) {
+      if (!errors[i]) continue
+      lost.add(item)
+      this.#settle(item, errors[i])
+    }
+    return lost
+  }
+}
+
+function chunkOf({ digest, contents }: Item): NewObject {
+  return { key: chunkKey(digest), body: contents }
+}
+
+function emptyListOf({ digest }: Item): NewObject {
+  return { key: blobKey(digest), body: NO_BYTES }
+}

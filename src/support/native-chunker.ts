@@ -1,0 +1,32 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** native/chunker.c. What answers with a number less than 0 failed with that errno; none throws. */
+export interface NativeChunker {
+  /** Of the state of a blob that is digested piece by piece; all zeros at first. */
+  readonly streamBytes: number
+  /** In the thread pool; see src/services/blobs/chunk-cutter.ts. */
+  cut(
+    parameters: BigUint64Array,
+    blob: Uint8Array,
+    bytes: Uint8Array,
+    records: Uint8Array,
+    isLast: boolean,
+  ): Promise<number> | number
+  /** Of all that was cut so far. */
+  digest(blob: Uint8Array, into: Uint8Array): number
+}
+
+/** From `src/support` and from `dist/support` alike. */
+const ADDON = fileURLToPath(new URL('../../native/build/chunker.node', import.meta.url))
+
+/** `undefined` where the addon was not built: everything works without it, only slower. */
+export const nativeChunker: NativeChunker | undefined = load()
+
+function load(): NativeChunker | undefined {
+  try {
+    return createRequire(import.meta.url)(ADDON) as NativeChunker
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * What an import found out about the files of a tree, for the next import of it. As in git's index, a file whose place
+ * and times are those of last time has the contents of last time, and is not read again to be stored.
+ *
+ * Each tree has a file of its own, written beside its place and moved there: several imports at once do not disturb
+ * each other, the last one counts. What is damaged is as good as absent; nothing here is needed.
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdir, readdir, readFile, realpath, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BLAKE3_BYTES, blake3 } from '../model/castore/blake3.ts'
+import { Digest } from '../model/castore/digest.ts'
+import type { Node } from '../model/castore/node.ts'
+import type { NarDigest } from '../services/pathinfos/interface.ts'
+import { equalBytes, hex, utf8, view } from '../support/bytes.ts'
+import {
+  IMPORT_CACHE_BYTES_MAX,
+  IMPORT_CACHE_FILES_MAX,
+  IMPORT_CACHE_RACY_MS,
+  TEMP_FILE_STALE_MS,
+} from '../support/limits.ts'
+import { type Logger, silentLogger } from '../support/log.ts'
+import type { FileState } from '../support/native-sha256.ts'
+
+/**
+ * Magic, then the digest of the tree's root directory, size and SHA-256 of its NAR; then a record for each file: device,
+ * inode, size, mtime, ctime, digest. Numbers have 8 bytes, little endian, times are in ns. In the end the BLAKE3 of it all.
+ */
+const MAGIC = utf8('tvxsimp1')
+const HEAD_BYTES = 8 + BLAKE3_BYTES + 8 + 32
+const STATE_BYTES = 5 * 8
+const RECORD_BYTES = STATE_BYTES + BLAKE3_BYTES
+
+/** What the last import found out, and what this one does. */
+export class ImportCache {
+  readonly #file: string | undefined
+  readonly #logger: Logger
+  readonly #old: Buffer
+  /** Where in the old records an inode is. Of two devices' the later one counts: states are compared in full. */
+  readonly #places = new Map<number, number>()
+  #new = Buffer.alloc(64 * RECORD_BYTES)
+  #newBytes = 0
+  readonly #state = Buffer.alloc(STATE_BYTES)
+  #hits = 0
+
+  /** Never fails: without a file, or with one that cannot be read or is damaged, nothing is known. */
+  static async load(folder: string, tree: string, logger: Logger = silentLogger): Promise<ImportCache> {
+    try {
+      const file = join(folder, hex(blake3(utf8(await realpath(tree)))))
+      return new ImportCache(file, await readChecked(file, logger), logger)
+    } catch (error) {
+      logger.debug({ err: error, folder }, 'the import cache cannot be used')
+      return new ImportCache(undefined, Buffer.alloc(0), logger)
+    }
+  }
+
+  private constructor(file: string | undefined, old: Buffer, logger: Logger) {
+    this.#file = file
+    this.#old = old
+    this.#logger = logger
+    for (let at = HEAD_BYTES; at < old.length; at += RECORD_BYTES)
+      this.#places.set(Number(old.readBigUInt64LE(at + 8)), at)
+  }
+
+  /** What a file in this state contains, if that is known. Whether a store has it is another question. */
+  find(state: FileState): Digest | undefined {
+    const at = this.#places.get(Number(BigInt.asUintN(64, state.ino)))
+    if (at === undefined) return undefined
+    this.#write(state)
+    if (this.#state.compare(this.#old, at, at + STATE_BYTES) !== 0) return undefined
+    return Digest.fromBytes(this.#old.subarray(at + STATE_BYTES, at + RECORD_BYTES))
+  }
+
+  /** A file is still as it was when it was found. */
+  keep(state: FileState, digest: Digest): void {
+    this.#hits++
+    this.#note(state, digest)
+  }
+
+  /**
+   * What a file in this state contains, read at `readMs` (Date.now() before it was in this state). Times are counted in
+   * ticks of some milliseconds: what changed right before it was read may have changed again since, and show the same.
+   */
+  learn(state: FileState, digest: Digest, readMs: number): void {
+    const newestMs = Math.max(...[state.ctimeNs, state.mtimeNs].map((ns) => Number(ns / 1_000_000n)))
+    if (newestMs <= readMs - IMPORT_CACHE_RACY_MS) this.#note(state, digest)
+  }
+
+  /** Of the tree below this node, if it is that of last time. */
+  narOf(node: Node): NarDigest | undefined {
+    const old = this.#old
+    if (node.kind !== 'directory' || old.length === 0) return undefined
+    if (!equalBytes(node.digest.bytes, old.subarray(8, 8 + BLAKE3_BYTES))) return undefined
+    const narSize = old.readBigUInt64LE(8 + BLAKE3_BYTES)
+    return { narSize, narSha256: Uint8Array.from(old.subarray(16 + BLAKE3_BYTES, HEAD_BYTES)) }
+  }
+
+  /** For the next import. A failure costs nothing but time. */
+  async save(node: Node, nar: NarDigest): Promise<void> {
+    if (this.#file === undefined || node.kind !== 'directory') return
+    const folder = join(this.#file, '..')
+    const temp = join(folder, `.${randomUUID()}`)
+    try {
+      if (this.#isUnchanged(node)) {
+        const now = new Date()
+        await utimes(this.#file, now, now)
+        return
+      }
+      const contents = Buffer.concat([headOf(node.digest, nar), this.#new.subarray(0, this.#newBytes)])
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await writeFile(temp, Buffer.concat([contents, blake3(contents)]), { mode: 0o600, flag: 'wx' })
+      await rename(temp, this.#file)
+      await removeOldest(folder)
+    } catch (error) {
+      await unlink(temp).catch(() => {}) // it may never have been; the first error counts
+      this.#logger.debug({ err: error, folder }, 'the import cache cannot be written')
+    }
+  }
+
+  #isUnchanged(node: Node): boolean {
+    const records = Math.max(0, this.#old.length - HEAD_BYTES) / RECORD_BYTES
+    return (
+      this.narOf(node) !== undefined && this.#hits === records && this.#newBytes === records * RECORD_BYTES
+    )
+  }
+
+  #note(state: FileState, digest: Digest): void {
+    if (this.#newBytes >= IMPORT_CACHE_FILES_MAX * RECORD_BYTES) return
+    if (this.#newBytes === this.#new.length)
+      this.#new = Buffer.concat([this.#new, Buffer.alloc(this.#new.length)])
+    this.#write(state)
+    this.#new.set(this.#state, this.#newBytes)
+    this.#new.set(digest.bytes, this.#newBytes + STATE_BYTES)
+    this.#newBytes += RECORD_BYTES
+  }
+
+  #write({ dev, ino, size, mtimeNs, ctimeNs }: FileState): void {
+    // Node reads them as signed numbers.
+    this.#state.writeBigUInt64LE(BigInt.asUintN(64, dev), 0)
+    this.#state.writeBigUInt64LE(BigInt.asUintN(64, ino), 8)
+    this.#state.writeBigUInt64LE(size, 16)
+    this.#state.writeBigInt64LE(mtimeNs, 24)
+    this.#state.writeBigInt64LE(ctimeNs, 32)
+  }
+}
+
+function headOf(root: Digest, { narSize, narSha256 }: NarDigest): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES)
+  head.set(MAGIC)
+  head.set(root.bytes, MAGIC.length)
+  head.writeBigUInt64LE(narSize, MAGIC.length + BLAKE3_BYTES)
+  head.set(narSha256, MAGIC.length + BLAKE3_BYTES + 8)
+  return head
+}
+
+/** Head and records; empty when there is no such file, or it is not what it was written as. */
+async function readChecked(file: string, logger: Logger): Promise<Buffer> {
+  const found = await readFile(file).catch((error) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (!found) return Buffer.alloc(0)
+  const contents = found.subarray(0, Math.max(0, found.length - BLAKE3_BYTES))
+  const isWhole =
+    contents.length >= HEAD_BYTES &&
+    (contents.length - HEAD_BYTES) % RECORD_BYTES === 0 &&
+    equalBytes(contents.subarray(0, MAGIC.length), MAGIC) &&
+    equalBytes(view(blake3(contents)), found.subarray(contents.length))
+  if (isWhole) return contents
+  logger.debug({ file }, 'the import cache is damaged and not used')
+  return Buffer.alloc(0)
+}
+
+/** Until the rest is within the limit. Temp files of processes that died go as well. */
+async function removeOldest(folder: string): Promise<void> {
+  const files: { readonly path: string; readonly size: number; readonly mtimeMs: number }[] = []
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const found = await stat(path).catch(() => undefined) // another import may have moved or removed it
+    if (!found?.isFile()) continue
+    const { size, mtimeMs } = found
+    if (!name.startsWith('.')) files.push({ path, size, mtimeMs })
+    else if (mtimeMs < Date.now() - TEMP_FILE_STALE_MS) await unlink(path).catch(() => {})
+  }
+  let bytes = files.reduce((sum, { size }) => sum + size, 0)
+  for (const { path, size } of files.sort((a, b) => a.mtimeMs - b.mtimeMs)) {
+    if (bytes <= IMPORT_CACHE_BYTES_MAX) return
+    await unlink(path).catch(() => {})
+    bytes -= size
+  }
+}
