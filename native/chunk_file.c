@@ -12,6 +12,8 @@
 
 #include "zstd.h"
 
+/* Chunks that may stay in the page cache: to read them anew costs more than their memory. */
+#define SMALL_MAX 65536
 #define NAME_BYTES (5 + 2 * BLAKE3_BYTES + 1)
 
 static void name_of(const uint8_t digest[BLAKE3_BYTES], char name[NAME_BYTES])
@@ -93,8 +95,8 @@ enum load_outcome load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uin
 	if (fd < 0)
 		return at_once ? CHUNK_WOULD_WAIT : CHUNK_NOT_LOADED;
 	ssize_t length = read_frame(fd, FRAME_MAX(size), room, at_once, &was_cold);
-	/* The contents are kept above, by who reads them; twice would be a waste of memory. */
-	if (was_cold)
+	/* The contents are kept above, by who reads them; what is large need not be in memory twice. */
+	if (was_cold && size > SMALL_MAX)
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(fd);
 	if (length < 0 && at_once)

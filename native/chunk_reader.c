@@ -30,6 +30,8 @@
 #define KEPT_BYTES_MAX (32 << 20)
 /* What is answered on the spot: below it a trip to a thread costs more. */
 #define AT_ONCE_MAX 65536
+/* As FUSE_READ_BYTES_MAX in src/support/limits.ts. */
+#define READ_MAX (1 << 20)
 
 /* As src/mount/tree/read-plan.ts writes it. */
 struct span {
@@ -47,14 +49,21 @@ struct request {
 };
 #define REQUEST_HEAD offsetof(struct request, unique)
 
+/* A place for a chunk. Its memory stays when the chunk goes: mapping and clearing it anew costs more than filling it. */
 struct kept {
 	uint8_t digest[BLAKE3_BYTES];
-	/* NULL: this place is free */
 	uint8_t *bytes;
-	size_t size;
+	/* Bytes of the chunk, 0: there is none; and of the memory */
+	size_t size, room;
 	unsigned users;
 	uint64_t last_used;
 	bool is_loading;
+};
+
+/* Memory of one thread, likewise. */
+struct scratch {
+	struct frame_room frame;
+	uint8_t contents[READ_MAX];
 };
 
 struct reader {
@@ -83,35 +92,35 @@ struct reply {
 	} header;
 	struct iovec parts[1 + SPANS_MAX];
 	struct kept *used[SPANS_MAX];
-	uint8_t *owned[SPANS_MAX];
-	size_t count;
+	size_t count, whole_bytes;
 };
 
-/* Makes room for `size` bytes by dropping what was used longest ago; a free place, or NULL when all are in use. */
+/* The place used longest ago, made large enough; NULL when all are in use. */
 static struct kept *free_place(struct reader *reader, size_t size)
 {
-	for (;;) {
-		struct kept *oldest = NULL, *place = NULL;
-		for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++) {
-			if (!kept->bytes)
-				place = kept;
-			else if (kept->users == 0 && (!oldest || kept->last_used < oldest->last_used))
-				oldest = kept;
-		}
-		if (place && reader->kept_bytes + size <= KEPT_BYTES_MAX)
-			return place;
-		if (!oldest)
-			return NULL;
-		reader->kept_bytes -= oldest->size;
-		free(oldest->bytes);
-		oldest->bytes = NULL;
-	}
+	struct kept *place = NULL;
+	for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++)
+		if (kept->users == 0 && (!place || kept->last_used < place->last_used))
+			place = kept;
+	if (!place)
+		return NULL;
+	place->size = 0;
+	if (place->room >= size)
+		return place;
+	if (reader->kept_bytes - place->room + size > KEPT_BYTES_MAX)
+		return NULL;
+	free(place->bytes);
+	place->bytes = malloc(size);
+	reader->kept_bytes -= place->room;
+	place->room = place->bytes ? size : 0;
+	reader->kept_bytes += place->room;
+	return place->bytes ? place : NULL;
 }
 
 static struct kept *find_kept(struct reader *reader, const struct span *span)
 {
 	for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++)
-		if (kept->bytes && kept->size == span->size && memcmp(kept->digest, span->digest, BLAKE3_BYTES) == 0)
+		if (kept->size == span->size && memcmp(kept->digest, span->digest, BLAKE3_BYTES) == 0)
 			return kept;
 	return NULL;
 }
@@ -123,8 +132,8 @@ static void release(struct reader *reader, struct kept *kept)
 	pthread_mutex_unlock(&reader->mutex);
 }
 
-/* The chunk of a span, in use; NULL when there is no place for it, or (with `*failed`) when it cannot be had. */
-static struct kept *keep_chunk(struct reader *reader, const struct span *span, struct frame_room *room, bool *failed)
+/* The chunk of a span, in use; NULL when it cannot be had, or there is no place for it. */
+static struct kept *keep_chunk(struct reader *reader, const struct span *span, struct frame_room *room)
 {
 	pthread_mutex_lock(&reader->mutex);
 	struct kept *kept = find_kept(reader, span);
@@ -132,34 +141,25 @@ static struct kept *keep_chunk(struct reader *reader, const struct span *span, s
 		kept->users++;
 		while (kept->is_loading)
 			pthread_cond_wait(&reader->loaded, &reader->mutex);
-	} else if ((kept = free_place(reader, span->size)) && (kept->bytes = malloc(span->size))) {
+	} else if ((kept = free_place(reader, span->size))) {
 		memcpy(kept->digest, span->digest, BLAKE3_BYTES);
 		kept->size = span->size;
 		kept->users = 1;
 		kept->is_loading = true;
-		reader->kept_bytes += span->size;
 		pthread_mutex_unlock(&reader->mutex);
 		bool is_right = load_verified_chunk(reader->folder, span->digest, kept->bytes, span->size, room, false) ==
 		                CHUNK_LOADED;
 		pthread_mutex_lock(&reader->mutex);
 		kept->is_loading = false;
-		/* Whoever waits for it finds that no chunk has this size, and nobody finds it any more. */
-		if (!is_right) {
-			reader->kept_bytes -= kept->size;
+		/* Whoever waits for it finds that there is none. */
+		if (!is_right)
 			kept->size = 0;
-		}
 		pthread_cond_broadcast(&reader->loaded);
-	} else {
-		kept = NULL;
 	}
 	if (kept) {
 		kept->last_used = ++reader->clock;
 		if (kept->size == 0) {
-			*failed = true;
-			if (--kept->users == 0) {
-				free(kept->bytes);
-				kept->bytes = NULL;
-			}
+			kept->users--;
 			kept = NULL;
 		}
 	}
@@ -167,27 +167,27 @@ static struct kept *keep_chunk(struct reader *reader, const struct span *span, s
 	return kept;
 }
 
-/* The bytes of one span: of a chunk that is kept if more of it may be wanted, else in memory of their own. */
-static bool add_span(struct reader *reader, const struct span *span, struct reply *reply, struct frame_room *room)
+/*
+ * The bytes of one span: of a chunk that is kept if more of it may be wanted, else in `scratch`, in which whole chunks lie
+ * one behind the other.
+ */
+static bool add_span(struct reader *reader, const struct span *span, struct reply *reply, struct scratch *scratch)
 {
-	bool failed = false;
-	const uint8_t *bytes;
 	size_t at = reply->count++;
+	uint8_t *bytes = scratch->contents + reply->whole_bytes;
 	reply->used[at] = NULL;
-	reply->owned[at] = NULL;
-	if (span->to - span->from < span->size)
-		reply->used[at] = keep_chunk(reader, span, room, &failed);
-	if (failed)
-		return false;
-	if (reply->used[at]) {
+	if (span->to - span->from < span->size) {
+		reply->used[at] = keep_chunk(reader, span, &scratch->frame);
+		if (!reply->used[at])
+			return false;
 		bytes = reply->used[at]->bytes;
 	} else {
-		bytes = reply->owned[at] = malloc(span->size);
-		if (!bytes || load_verified_chunk(reader->folder, span->digest, reply->owned[at], span->size, room, false) !=
-		                  CHUNK_LOADED)
+		if (span->size > READ_MAX - reply->whole_bytes ||
+		    load_verified_chunk(reader->folder, span->digest, bytes, span->size, &scratch->frame, false) != CHUNK_LOADED)
 			return false;
+		reply->whole_bytes += span->size;
 	}
-	reply->parts[1 + at] = (struct iovec){(void *)(bytes + span->from), span->to - span->from};
+	reply->parts[1 + at] = (struct iovec){bytes + span->from, span->to - span->from};
 	return true;
 }
 
@@ -205,20 +205,18 @@ static void send_reply(struct reader *reader, const struct request *request, str
 		atomic_fetch_add(&reader->bytes, length - sizeof reply->header);
 }
 
-static bool answer(struct reader *reader, const struct request *request, struct frame_room *room)
+static bool answer(struct reader *reader, const struct request *request, struct scratch *scratch)
 {
 	struct reply reply;
 	bool is_whole = true;
-	reply.count = 0;
+	reply.count = reply.whole_bytes = 0;
 	for (uint32_t i = 0; i < request->count && is_whole; i++)
-		is_whole = add_span(reader, &request->spans[i], &reply, room);
+		is_whole = add_span(reader, &request->spans[i], &reply, scratch);
 	if (is_whole)
 		send_reply(reader, request, &reply);
-	for (size_t i = 0; i < reply.count; i++) {
-		free(reply.owned[i]);
+	for (size_t i = 0; i < reply.count; i++)
 		if (reply.used[i])
 			release(reader, reply.used[i]);
-	}
 	return is_whole;
 }
 
@@ -241,12 +239,14 @@ static struct request *take(struct reader *reader)
 static void *run(void *argument)
 {
 	struct reader *reader = argument;
-	struct frame_room room = {NULL, 0};
+	struct scratch *scratch = calloc(1, sizeof *scratch);
 	for (struct request *request; (request = take(reader));)
-		if (answer(reader, request, &room) ||
+		if ((scratch && answer(reader, request, scratch)) ||
 		    napi_call_threadsafe_function(reader->failed, request, napi_tsfn_blocking) != napi_ok)
 			free(request);
-	free(room.bytes);
+	if (scratch)
+		free(scratch->frame.bytes);
+	free(scratch);
 	napi_release_threadsafe_function(reader->failed, napi_tsfn_release);
 	return NULL;
 }
