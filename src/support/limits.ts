@@ -288,6 +288,8 @@ export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
+/** Whole blobs whose files are known to be right since they were hashed, and so are not hashed for every open. */
+export const DISK_CACHE_PROVEN_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
 export const CACHE_CORRUPT_MAX = 10_000
 

@@ -1,3 +1,4 @@
+import type { BigIntStats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { LRUCache } from 'lru-cache'
 import { Digest, Digester, EMPTY_DIGEST } from '../../model/castore/digest.ts'
@@ -10,6 +11,7 @@ import {
   CACHE_HELD_BYTES_MAX,
   CHUNK_READS_MAX,
   DISK_CACHE_CHUNKS_MAX,
+  DISK_CACHE_PROVEN_MAX,
   DISK_CACHE_REFUSED_MAX,
   READ_BUFFER_BYTES,
 } from '../../support/limits.ts'
@@ -72,6 +74,8 @@ class DiskBlobCache implements DiskCache {
     sizeCalculation: ({ chunks }) => Math.min(chunks.length, CACHE_CHUNK_LISTS_MAX),
     dispose: (layout) => this.#forgetPlaces(layout),
   })
+  /** The state in which a whole file was hashed last: it is not hashed again for every open until it changes. */
+  readonly #proven = new LRUCache<string, string>({ max: DISK_CACHE_PROVEN_MAX })
   /** Their chunks are right, but not theirs. */
   readonly #refused = new LRUCache<string, true>({ max: DISK_CACHE_REFUSED_MAX })
 
@@ -139,9 +143,13 @@ class DiskBlobCache implements DiskCache {
     const file = await this.#try(() => this.#folder.openWhole(digest))
     if (!file) return undefined
     try {
-      const { size } = await file.stat()
-      if (await this.#isRight(file, digest, call))
-        return { fd: file.fd, size, [Symbol.asyncDispose]: () => file.close() }
+      const before = await file.stat({ bigint: true })
+      const state = stateOf(before)
+      if (this.#proven.get(digest.key) === state || (await this.#isRight(file, digest, call))) {
+        // Whoever wrote meanwhile has changed what was hashed.
+        if (stateOf(await file.stat({ bigint: true })) === state) this.#proven.set(digest.key, state)
+        return { fd: file.fd, size: Number(before.size), [Symbol.asyncDispose]: () => file.close() }
+      }
     } catch (error) {
       await file.close()
       throw error
@@ -392,6 +400,11 @@ class DiskBlobCache implements DiskCache {
       .finally(() => this.#background.delete(running))
     this.#background.add(running)
   }
+}
+
+/** Changes whenever the file is written, cut or replaced: only the kernel sets the time of the last change. */
+function stateOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev}.${ino}.${size}.${mtimeNs}.${ctimeNs}`
 }
 
 async function writing(file: NewFile, work: () => Promise<void>): Promise<void> {
