@@ -4,17 +4,18 @@ import type { PathInfo } from '../model/nix/path-info.ts'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
-import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { type CastoreTree, createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
+import { openReloadableStores, type ReloadableStores } from '../services/composition/reloadable-stores.ts'
 import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
-import type { PathInfoService } from '../services/pathinfos/interface.ts'
 import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
 import { StoreError } from '../support/errors.ts'
-import { onStopSignal } from '../support/lifecycle.ts'
+import { onStopOrReload } from '../support/lifecycle.ts'
 import { DISK_CACHE_BYTES } from '../support/limits.ts'
-import { findPath } from '../transfer/find-path.ts'
+import type { Logger } from '../support/log.ts'
+import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
@@ -22,14 +23,17 @@ import { readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
   announceReady,
+  announceReloaded,
+  announceReloading,
   announceStopping,
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
+import { addSignatureOptions, requiredSignatures, type SignatureOptions } from './signature-options.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
-interface MountOptions extends StoreOptions, ReadinessOptions {
+interface MountOptions extends StoreOptions, ReadinessOptions, SignatureOptions {
   readonly allowOther: boolean
   readonly listRoot: boolean
   readonly showXattr: boolean
@@ -83,7 +87,7 @@ export function addMountCommand(program: Command): void {
     )
     .option(
       '--passthrough',
-      'let the kernel read blobs by itself that lie whole in --cache-dir: for stores of large files, as root',
+      'let the kernel read blobs by itself that lie whole in --cache-dir or files:///…: for stores of large files, as root',
       false,
     )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
@@ -104,6 +108,7 @@ export function addMountCommand(program: Command): void {
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
     .action(runMount)
+  addSignatureOptions(command)
   addReadinessOptions(command)
   addStoreOptions(command, CLIENT_ADDRESSES)
 }
@@ -114,10 +119,14 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  const addresses = { ...storeAddresses(options), cache: cacheOf(options) }
-  await using stores = await openCommandStores(command, addresses, layerMetrics)
+  const addresses = {
+    ...storeAddresses(options),
+    cache: cacheOf(options),
+    requiredSignatures: requiredSignatures(options),
+  }
+  await using stores = await openReloadableStores(() => openCommandStores(command, addresses, layerMetrics))
   const rootNodes = options.closureOf
-    ? await closureOf(stores.pathInfos, options.closureOf)
+    ? await closureOf(stores, options.closureOf)
     : pathInfoRootNodes(stores.pathInfos)
   const tree = createCastoreTree({
     rootNodes,
@@ -139,7 +148,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     logger.info({ metrics_address: metrics.address }, 'serving metrics')
   }
   // Until here there is nothing to wind down, and a signal ends the process at once.
-  const stop = onStopSignal()
+  const stop = onStopOrReload(() => reload(stores, tree, logger))
   // What is pushed causes no request, and so would be missing in a profile. Nor would a cache folder see what it is for.
   const chunkFolder = recorder || options.cacheDir !== undefined ? undefined : localChunkFolder(addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
@@ -154,6 +163,20 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
+}
+
+/** Turns to what the settings say now, or keeps what there is; what is gone from the root disappears. */
+async function reload(stores: ReloadableStores, tree: CastoreTree, logger: Logger): Promise<void> {
+  announceReloading(logger)
+  try {
+    await stores.reload()
+    logger.info({ store: stores.describe }, 'the stores were opened anew')
+  } catch (error) {
+    const { code, message } = StoreError.from(error)
+    logger.error({ code }, `the stores stay what they were: ${message}`)
+  }
+  await tree.checkRoot()
+  announceReloaded(logger)
 }
 
 /** The folder as a full path: the mount may change where the process is. */
@@ -173,14 +196,12 @@ function parseBytes(text: string): number {
 }
 
 /** Throws `not-found`, naming who refers to it, for a path that is not there. */
-async function closureOf(pathInfos: PathInfoService, roots: readonly string[]): Promise<RootNodes> {
+async function closureOf(stores: ReloadableStores, roots: readonly string[]): Promise<RootNodes> {
   const closure: PathInfo[] = []
-  const found = walkClosure(async (path, call, referrer) => {
-    const pathInfo = await findPath(pathInfos, path, call)
-    if (pathInfo) return pathInfo
-    const why = referrer ? `, which ${referrer} refers to` : ''
-    throw new StoreError('not-found', `${path.absolutePath}${why}: there is no such path in the store`)
-  }, roots.map(parseStorePath))
+  const found = walkClosure(
+    (path, call, referrer) => requirePath(stores, path, call, referrer),
+    roots.map(parseStorePath),
+  )
   for await (const pathInfo of found) closure.push(pathInfo)
   return closureRootNodes(closure)
 }

@@ -34,6 +34,15 @@ export function announceReady({ readyFd }: ReadinessOptions, logger: Logger): vo
   }
 }
 
+/** `Type=notify-reload` waits for this, and for READY=1 behind it (systemd.service(5)). */
+export function announceReloading(logger: Logger): void {
+  notifyManager(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`, logger)
+}
+
+export function announceReloaded(logger: Logger): void {
+  notifyManager('READY=1', logger)
+}
+
 export function announceStopping(logger: Logger): void {
   notifyManager('STOPPING=1', logger)
 }

@@ -11,7 +11,7 @@ export interface StopRequest {
   readonly requested: Promise<NodeJS.Signals>
 }
 
-export function onStopSignal(): StopRequest {
+export function onStopSignal(signals: readonly NodeJS.Signals[] = STOP_SIGNALS): StopRequest {
   const controller = new AbortController()
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   const stop = (name: NodeJS.Signals) => {
@@ -19,6 +19,19 @@ export function onStopSignal(): StopRequest {
     controller.abort()
     resolve(name)
   }
-  for (const name of STOP_SIGNALS) process.on(name, stop)
+  for (const name of signals) process.on(name, stop)
   return { signal: controller.signal, requested: promise }
+}
+
+/**
+ * For commands that can look at their settings again: SIGHUP asks for it, as it does of daemons, unless there is a terminal, where
+ * it tells that the terminal is gone. `reload` must not reject. A signal that comes meanwhile is heeded after that.
+ */
+export function onStopOrReload(reload: () => Promise<void>): StopRequest {
+  if (process.stdin.isTTY) return onStopSignal()
+  let running = Promise.resolve()
+  process.on('SIGHUP', () => {
+    running = running.then(reload)
+  })
+  return onStopSignal(STOP_SIGNALS.filter((name) => name !== 'SIGHUP'))
 }

@@ -51,7 +51,7 @@ export const CHUNK_UPLOADS_MAX = 8
 /** Chunks that a blob is gathered for before they are cut, in the largest possible size: about 1 ms of a thread. */
 export const BLOB_PORTION_CHUNKS = 4
 /** Portions that a writer of a blob fills, cuts and stores at the same time: what comes while a disk syncs. */
-export const BLOB_PORTIONS_MAX = 12
+export const BLOB_PORTIONS_MAX = 20
 /** Portions of all blobs of the process. When that many are in use writers get smaller ones, and few of them. */
 export const BLOB_PORTIONS_OF_ALL_MAX = 32
 /** Such a smaller portion counts so many. */
@@ -286,10 +286,10 @@ export const DISK_CACHE_TOUCHED_MAX = 50_000
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
+/** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
+export const LOCAL_FILES_VERIFIED_MAX = 50_000
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
-/** Whole blobs whose files are known to be right since they were hashed, and so are not hashed for every open. */
-export const DISK_CACHE_PROVEN_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
 export const CACHE_CORRUPT_MAX = 10_000
 
@@ -388,6 +388,12 @@ export const SUBSTITUTE_REFUSED_MS = 10_000
 export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
+/** Content-addressed paths whose contents are remembered to have been proven … */
+export const CONTENT_PROOFS_MAX = 100_000
+/** … those that are being read for it; what comes beyond them is told to try again … */
+export const CONTENT_PROOFS_AT_ONCE_MAX = 64
+/** … and for how long, when nobody waits for it any more. */
+export const CONTENT_PROOF_MS_MAX = 60 * 60_000
 /** NARs that are downloaded at the same time; more wait for their turn. */
 export const SUBSTITUTE_NARS_MAX = 16
 /** Narinfo documents that are asked for at the same time; more wait for their turn. */
@@ -461,6 +467,12 @@ export const MOUNT_DIRECTORY_CACHE_ENTRIES = 200_000
 export const MOUNT_READ_AHEAD_BYTES = 8 * MiB
 /** Read-ahead begins with this much, once a file has been read in order, and doubles. */
 export const MOUNT_READ_AHEAD_BYTES_MIN = 512 * KiB
+/** A read of this size is none of a program that only looks at the beginning: the kernel maps the file, or reads it in order. */
+export const MOUNT_LARGE_READ_BYTES_MIN = 256 * KiB
+/** Of a source that is far away, blobs up to this size are fetched at once, if they come in the time of another round trip. */
+export const MOUNT_WHOLE_BYTES_MAX = 2 * MiB
+/** A source whose fastest chunk took this long is far away: then a guess costs less than another round trip. */
+export const MOUNT_FAR_MS = 4
 /** Files whose reading order is remembered. */
 export const MOUNT_READ_AHEAD_FILES_MAX = 1_024
 /** A blob whose source offers no chunks is held in memory as a whole; above this it cannot be read at random. */
@@ -477,8 +489,16 @@ export const MOUNT_FETCHES_MAX = 64
 export const MOUNT_FETCH_BYTES_MAX = 256 * MiB
 /** Names in the listing of the root; they are kept, so that a listing can be continued anywhere. */
 export const MOUNT_ROOT_NAMES_MAX = 2_000_000
+/** Who still reads from services that were replaced has this long to finish: twice what a call of a mount may take. */
+export const RELOAD_LINGER_MS_MAX = 2 * MOUNT_CALL_MS_MAX
 /** A store path that was absent is asked for again after this long. */
 export const MOUNT_NEGATIVE_MS = 1_000
+/** Store paths that the kernel holds are looked up again, to see whether they are gone: after such a pause at least … */
+export const ROOT_CHECK_PAUSE_MS_MIN = 5_000
+/** … for this share of the time at most, so that a large or distant store is asked less often … */
+export const ROOT_CHECK_SHARE = 0.05
+/** … and so many at the same time: a sixteenth of what the mount asks at once. */
+export const ROOT_CHECKS_AT_ONCE_MAX = 4
 
 /** Lines of a profile: what it takes to list and read as many files. */
 export const PROFILE_ENTRIES_MAX = 1_000_000
@@ -488,8 +508,10 @@ export const PROFILE_FETCHES_MAX = MOUNT_FETCHES_MAX / 2
 export const PROFILE_BYTES_MAX = 48 * MiB
 /** When even the fastest directory took longer, they come over a network or from another process; then the rest of its parent's subtree is fetched at once. */
 export const SUBTREE_LATENCY_MS = 0.2
+/** When even the fastest took this long, the directories of a store path are fetched as soon as it is looked up. */
+export const SUBTREE_FAR_MS = 2
 /** Subtrees that are fetched at the same time. */
-export const SUBTREES_AT_ONCE_MAX = 4
+export const SUBTREES_AT_ONCE_MAX = 8
 /** Entries of one subtree that are fetched ahead: half of what the mount keeps, so that they are there when needed. */
 export const SUBTREE_ENTRIES_MAX = MOUNT_DIRECTORY_CACHE_ENTRIES / 2
 /** Directories of which is remembered how many below them were missing. */
@@ -510,6 +532,14 @@ export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
 export const FILL_AFAR_WAITING_MAX = 1_024
 /** … and those that are being fetched: a quarter of what the mount fetches at once. */
 export const FILL_AFAR_FETCHES_MAX = MOUNT_FETCHES_MAX / 4
+/** What counts as small where a round trip costs more than the contents: headers, modules, scripts. */
+export const SMALL_FILE_BYTES_MAX = 64 * KiB
+/** So many small files of one directory had to be fetched, each by itself, before the others are fetched … */
+export const SIBLINGS_MISSES_ENOUGH = 3
+/** … up to this much of them: nobody knows whether they will be read. */
+export const SIBLINGS_BYTES_MAX = 1 * MiB
+/** Directories whose misses are counted. */
+export const SIBLINGS_DIRECTORIES_MAX = 1_024
 /** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
 export const FILL_RECORDS_BYTES_MAX = 16 * MiB
 

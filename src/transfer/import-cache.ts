@@ -6,13 +6,14 @@
  * each other, the last one counts. What is damaged is as good as absent; nothing here is needed.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, realpath, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, realpath, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BLAKE3_BYTES, blake3 } from '../model/castore/blake3.ts'
 import { Digest } from '../model/castore/digest.ts'
 import type { Node } from '../model/castore/node.ts'
 import type { NarDigest } from '../services/pathinfos/interface.ts'
 import { equalBytes, hex, utf8, view } from '../support/bytes.ts'
+import { createFolders } from '../support/folders.ts'
 import {
   IMPORT_CACHE_BYTES_MAX,
   IMPORT_CACHE_FILES_MAX,
@@ -107,7 +108,7 @@ export class ImportCache {
         return
       }
       const contents = Buffer.concat([headOf(node.digest, nar), this.#new.subarray(0, this.#newBytes)])
-      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await createFolders(folder)
       await writeFile(temp, Buffer.concat([contents, blake3(contents)]), { mode: 0o600, flag: 'wx' })
       await rename(temp, this.#file)
       await removeOldest(folder)

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import type { Digest } from '../model/castore/digest.ts'
 import type { FileNode } from '../model/castore/node.ts'
 import type { IngestProgress } from '../services/pathinfos/interface.ts'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import {
   READ_BUFFER_BYTES,
@@ -97,6 +98,7 @@ async function uploadSmall(
 ): Promise<Digest> {
   // One byte more than expected tells a file that grew.
   const buffer = Buffer.allocUnsafeSlow(source.size + 1)
+  countBuffers(buffer.length)
   const length = await readFully(source, buffer, options.pace, source.size)
   checkUnchanged(source, length)
   source.close()
@@ -120,6 +122,7 @@ async function uploadLarge(
       throwIfAborted(options.signal)
       // A fresh buffer each time: the writer may still hold the last one.
       const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+      countBuffers(buffer.length)
       const length = await readFully(source, buffer, options.pace)
       total += length
       if (total > source.size) break

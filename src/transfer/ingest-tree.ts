@@ -5,18 +5,18 @@
  * directory is sent as soon as everything below it has a digest. So what is in memory is bounded by the files in
  * flight, not by the size of the tree, and a putter sees every directory after its children.
  */
-import { type BigIntStats, type Dirent, lstatSync } from 'node:fs'
+import { type BigIntStats, type Dirent, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { lstat, readdir, readlink } from 'node:fs/promises'
 import type { Digest } from '../model/castore/digest.ts'
 import { Directory, type SizeFormula } from '../model/castore/directory.ts'
 import type { Entry, Node } from '../model/castore/node.ts'
 import { pathComponent } from '../model/castore/path-component.ts'
-import { type SymlinkTarget, symlinkTarget } from '../model/castore/symlink-target.ts'
+import { symlinkTarget } from '../model/castore/symlink-target.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
 import type { IngestProgress } from '../services/pathinfos/interface.ts'
 import { compareBytes, concatBytes, printable, utf8 } from '../support/bytes.ts'
-import { type Call, throwIfAborted } from '../support/call.ts'
+import { type Call, onAbort, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { INGEST_FILES_MAX, INGEST_STATES_AHEAD, TREE_DEPTH_MAX } from '../support/limits.ts'
@@ -93,20 +93,20 @@ class TreeIngest {
     this.#signal = options.signal
       ? AbortSignal.any([options.signal, this.#controller.signal])
       : this.#controller.signal
+    const { nar } = options
+    if (nar) onAbort(this.#signal, () => nar.fail(StoreError.from(this.#signal.reason)))
   }
 
   async run(path: Uint8Array): Promise<Node> {
     try {
-      const state = await stateOf(path)
+      const state = await this.#stateOf(path)
       if (state.isDirectory()) this.#pace = await readPaceOf(Buffer.from(path))
       const { node } = await this.#visit(path, { kind: kindOf(state), state, known: undefined }, 0)
       const root = await node
       if (this.#putter) await this.#putter.close()
       return root
     } catch (error) {
-      const reason = StoreError.from(error)
-      this.#controller.abort(reason)
-      await this.#options.nar?.abandon(reason)
+      this.#controller.abort(StoreError.from(error))
       throw error
     }
   }
@@ -132,7 +132,7 @@ class TreeIngest {
     const { nar } = this.#options
     nar?.event({ type: 'directory' })
     const children: { name: Uint8Array; pending: Pending }[] = []
-    const found = await listDirectory(path)
+    const found = await this.#listed(path)
     for (let start = 0; start < found.length; start += INGEST_STATES_AHEAD)
       for (const child of await this.#look(path, found.slice(start, start + INGEST_STATES_AHEAD))) {
         await nar?.room()
@@ -152,7 +152,7 @@ class TreeIngest {
         const kind = kindOf(entry)
         const file = { name: entry.name, path, kind, state: undefined, known: undefined }
         if (kind !== 'file') return file
-        const state = this.#pace.isOnSpot ? this.#pace.run(() => stateOnSpot(path)) : await stateOf(path)
+        const state = await this.#stateOf(path)
         if (!state.isFile()) throw changedFile(path)
         return { ...file, state, known: await this.#known(state) }
       }),
@@ -185,7 +185,15 @@ class TreeIngest {
   }
 
   async #visitSymlink(path: Uint8Array): Promise<Pending> {
-    const target = await readTarget(path)
+    const [name, options] = [Buffer.from(path), { encoding: 'buffer' } as const]
+    const target = symlinkTarget(
+      await this.#ask(
+        'read symlink',
+        path,
+        () => readlinkSync(name, options),
+        () => readlink(name, options),
+      ),
+    )
     this.#options.nar?.event({ type: 'symlink', target })
     return { node: Promise.resolve({ kind: 'symlink', target }) }
   }
@@ -220,6 +228,37 @@ class TreeIngest {
     this.#options.nar?.knownFile({ path, state }, executable)
     this.#options.progress?.file()
     return { kind: 'file', digest, size: state.size, executable }
+  }
+
+  #stateOf(path: Uint8Array): Promise<BigIntStats> {
+    const [name, options] = [Buffer.from(path), { bigint: true } as const]
+    return this.#ask(
+      'stat',
+      path,
+      () => lstatSync(name, options),
+      () => lstat(name, options),
+    )
+  }
+
+  /** In the order of a NAR. */
+  async #listed(path: Uint8Array): Promise<Dirent<Buffer>[]> {
+    const [name, options] = [Buffer.from(path), { withFileTypes: true, encoding: 'buffer' } as const]
+    const entries = await this.#ask(
+      'list',
+      path,
+      () => readdirSync(name, options),
+      () => readdir(name, options),
+    )
+    return entries.sort((a, b) => compareBytes(a.name, b.name))
+  }
+
+  /** Without the thread pool while that is quick (see ReadPace). */
+  async #ask<T>(doing: string, path: Uint8Array, onSpot: () => T, inPool: () => Promise<T>): Promise<T> {
+    try {
+      return this.#pace.isOnSpot ? this.#pace.run(onSpot) : await inPool()
+    } catch (error) {
+      throw sourceError(doing, path, error)
+    }
   }
 
   /** A place, an open file, and memory. */
@@ -266,38 +305,4 @@ function kindOf(entry: Typed): EntryKind {
   if (entry.isFIFO()) return 'fifo'
   if (entry.isSocket()) return 'socket'
   return entry.isBlockDevice() ? 'block device' : 'character device'
-}
-
-async function stateOf(path: Uint8Array): Promise<BigIntStats> {
-  try {
-    return await lstat(Buffer.from(path), { bigint: true })
-  } catch (error) {
-    throw sourceError('stat', path, error)
-  }
-}
-
-function stateOnSpot(path: Uint8Array): BigIntStats {
-  try {
-    return lstatSync(Buffer.from(path), { bigint: true })
-  } catch (error) {
-    throw sourceError('stat', path, error)
-  }
-}
-
-/** In the order of a NAR. */
-async function listDirectory(path: Uint8Array): Promise<Dirent<Buffer>[]> {
-  try {
-    const entries = await readdir(Buffer.from(path), { withFileTypes: true, encoding: 'buffer' })
-    return entries.sort((a, b) => compareBytes(a.name, b.name))
-  } catch (error) {
-    throw sourceError('list', path, error)
-  }
-}
-
-async function readTarget(path: Uint8Array): Promise<SymlinkTarget> {
-  try {
-    return symlinkTarget(await readlink(Buffer.from(path), { encoding: 'buffer' }))
-  } catch (error) {
-    throw sourceError('read symlink', path, error)
-  }
 }

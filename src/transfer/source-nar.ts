@@ -81,10 +81,15 @@ export class SourceNar {
     return { narSize: BigInt(this.#writer.bytesWritten), narSha256: this.#sha256.digest() }
   }
 
-  /** Nobody needs the hash; nothing goes on behind the caller's back. */
-  async abandon(reason: StoreError): Promise<void> {
-    this.#fail(reason)
-    await this.#running
+  /** Nobody needs the hash, or it cannot be had any more: those who wait for it are told why. */
+  fail(error: unknown): void {
+    this.#failure ??= error instanceof StoreError ? error : failureOf(error)
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
+    for (const step of this.#steps.slice(this.#next)) if (step.kind === 'file') step.file.fail(this.#failure)
+    this.#steps = []
+    this.#next = 0
+    this.#room?.resolve()
+    this.#wakeUp()
   }
 
   #add(step: Step): void {
@@ -98,17 +103,7 @@ export class SourceNar {
   }
 
   #start(): void {
-    this.#running ??= this.#run().catch((error) => this.#fail(error))
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error instanceof StoreError ? error : failureOf(error)
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
-    for (const step of this.#steps.slice(this.#next)) if (step.kind === 'file') step.file.fail(this.#failure)
-    this.#steps = []
-    this.#next = 0
-    this.#room?.resolve()
-    this.#wakeUp()
+    this.#running ??= this.#run().catch((error) => this.fail(error))
   }
 
   async #run(): Promise<void> {

@@ -7,6 +7,7 @@ import { benchGrpc } from './grpc.ts'
 import { benchMount } from './mount.ts'
 import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
+import { benchRemoteBuild } from './remote-build/bench.ts'
 import { benchStore } from './store.ts'
 
 const BENCHES: Record<string, () => Promise<void>> = {
@@ -15,6 +16,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   mount: benchMount,
   nar: benchNar,
   pages: benchPages,
+  'remote-build': benchRemoteBuild,
   screenshots: takeScreenshots,
   store: benchStore,
 }

@@ -83,7 +83,8 @@ async function benchIngest(folder: string, mebibytes: number): Promise<void> {
   const store = join(folder, 'store')
   const ours = () =>
     measure(async () => {
-      await runOk(TVIX_STORE, ['import', ...storeFlags(`file://${store}`, folder), tree])
+      const env = { XDG_CACHE_HOME: join(folder, 'cache') }
+      await runOk(TVIX_STORE, ['import', ...storeFlags(`file://${store}`, folder), tree], env)
     })
 
   const first = { tar: await tar(), restic: await restic?.(tree), ours: await ours() }

@@ -240,6 +240,10 @@ const layers: Readonly<
     scenarios: ['read', 'a cold directory, at the root and inside', 'asking what is there', 'copy from it'],
     stack: (objects) => cacheOver(castoreOf(memoryObjectStore()), castoreOf(objects)),
   },
+  batches: {
+    scenarios: ['ingest', 'the same ingest again', 'copy to it'],
+    stack: (objects) => castoreOf(inBatches(objects)),
+  },
   'a write-through': {
     scenarios: ['ingest', 'the same ingest again', 'copy to it'],
     stack(objects) {
@@ -260,6 +264,25 @@ const layers: Readonly<
       }
     },
   },
+}
+
+/** With batches, of which each object is a call by itself. */
+function inBatches(objects: ObjectStore): ObjectStore {
+  return {
+    ...wrapper(objects),
+    putMany: (all, call) =>
+      Promise.all(
+        all.map(async ({ key, body }) => {
+          try {
+            const stored = call?.zstd ? zstdCompressSync(body) : body
+            await objects.put(key, stored, { signal: call?.signal, ifAbsent: true })
+            return undefined
+          } catch (error) {
+            return StoreError.from(error)
+          }
+        }),
+      ),
+  }
 }
 
 function sidesOf<S>(nearService: S, farService: S) {

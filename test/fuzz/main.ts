@@ -10,10 +10,11 @@ import { TARGETS } from './targets.ts'
 const USAGE = `usage: scripts/fuzz ${Object.keys(TARGETS).join('|')} [--seconds 60] [--seed N]`
 const PROGRESS_MS = 10_000
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
-})
+const { values, positionals } = readArguments()
+if (values.help) {
+  console.log(USAGE)
+  process.exit(0)
+}
 const target = positionals[0] ?? ''
 const seconds = Number(values.seconds)
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
@@ -46,3 +47,20 @@ saveCorpus(target, result.corpus)
 console.log(
   `${target}: seed ${seed}: ${result.executions} executions in ${seconds} s, ${result.corpus.length} outcomes, nothing found`,
 )
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        seconds: { type: 'string', default: '60' },
+        seed: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+  } catch (error) {
+    console.error((error as Error).message)
+    console.error(USAGE)
+    process.exit(64)
+  }
+}

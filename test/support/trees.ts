@@ -62,6 +62,8 @@ export class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'op
   /** Reads that run at the same time, at most. */
   readsAtOnceMax = 0
   #readsAtOnce = 0
+  /** Runs before each answer to a read. */
+  onRead = () => {}
 
   add(bytes: Uint8Array): Digest {
     const digest = Digest.of(bytes)
@@ -95,6 +97,7 @@ export class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'op
     } finally {
       this.#readsAtOnce--
     }
+    this.onRead()
     const bytes = this.contents.get(digest.key)?.()
     return bytes && this.#stream(bytes)
   }

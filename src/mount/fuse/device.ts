@@ -17,6 +17,11 @@ export interface FuseDevice {
    */
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean
   /**
+   * The same for a notification that waits in the kernel until calls have ended that wait for replies of ours: it is written
+   * beside everything else. A device without this cannot send such.
+   */
+  sendAside?(notification: Uint8Array): Promise<void>
+  /**
    * An id under which the kernel reads the open file `fd` by itself; the file may be closed afterwards. `undefined`: this
    * process may not (it takes CAP_SYS_ADMIN), or the file is of no use for it.
    */

@@ -47,14 +47,29 @@ async function run(args: readonly string[], socket?: number): Promise<void> {
     throw missing(error)
   }
   if (code === 0) return
-  throw new StoreError(
-    'denied',
-    `${PROGRAM} failed: ${Buffer.concat(said).toString().trim() || `status ${code}`}`,
-  )
+  throw new StoreError('denied', explained(Buffer.concat(said).toString().trim() || `status ${code}`))
+}
+
+/** What the helper says, and what can be done about it. */
+function explained(said: string): string {
+  const failed = `${PROGRAM} failed: ${said}`
+  if (said.includes('user_allow_other'))
+    return `${failed}; let root add the line user_allow_other to that file, or leave out --allow-other: then only you see the mount`
+  if (/\/dev\/fuse/.test(said)) return `${failed}; its user needs read and write access to /dev/fuse`
+  if (/not permitted/.test(said))
+    return `${failed}; it must belong to root and be setuid: chmod u+s "$(command -v ${PROGRAM})"`
+  return failed
 }
 
 function missing(error: unknown): StoreError {
-  if (systemCode(error) !== 'ENOENT') return StoreError.from(error)
+  const code = systemCode(error)
+  if (code === 'EACCES' || code === 'EPERM')
+    return new StoreError(
+      'denied',
+      `mounting needs root, or the program ${PROGRAM}, which this user may not run (${code}); some systems let only a group of users do so`,
+      { cause: error },
+    )
+  if (code !== 'ENOENT') return StoreError.from(error)
   return new StoreError(
     'denied',
     `mounting needs root, or the program ${PROGRAM}; on Debian install it with: apt-get install fuse3`,

@@ -7,6 +7,7 @@ import {
   MOUNT_READY_MS,
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
+import type { Tree } from '../tree/interface.ts'
 import { ChunkReader } from './chunk-reader.ts'
 import type { Mount, MountDriver, MountEnd, MountTreeOptions } from './interface.ts'
 import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
@@ -38,7 +39,7 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     passthrough: options.passthrough,
   })
   const threads = { filler: startFilling(fd, options), reader: startReading(fd, session, options) }
-  const mounted = new KernelMount(target, session, threads, options.logger)
+  const mounted = new KernelMount(target, options.tree, session, threads, options.logger)
   try {
     await mounted.begin()
   } catch (error) {
@@ -101,14 +102,16 @@ interface Threads {
 class KernelMount implements Mount {
   readonly target: string
   readonly closed: Promise<MountEnd>
+  readonly #tree: Tree
   readonly #session: FuseSession
   readonly #threads: Threads
   readonly #logger: Logger
   #entry: MountEntry | undefined
   #unmounting: Promise<void> | undefined
 
-  constructor(target: string, session: FuseSession, threads: Threads, logger: Logger) {
+  constructor(target: string, tree: Tree, session: FuseSession, threads: Threads, logger: Logger) {
     this.target = target
+    this.#tree = tree
     this.#session = session
     this.#threads = threads
     this.#logger = logger
@@ -126,6 +129,7 @@ class KernelMount implements Mount {
     if (this.#entry?.source !== FILESYSTEM_NAME)
       throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
     this.#session.start()
+    this.#tree.onRootChange?.((name) => void this.#session.forgetRootEntry(name))
     await ready(this.#session, this.target)
     await raiseReadAhead(this.#entry, this.#logger)
   }

@@ -1,12 +1,14 @@
-import { closeSync } from 'node:fs'
-import { getSystemErrorName } from 'node:util'
-import { StoreError } from '../../support/errors.ts'
+import fs, { closeSync } from 'node:fs'
+import { getSystemErrorName, promisify } from 'node:util'
+import { StoreError, systemCode } from '../../support/errors.ts'
 import type { FuseDevice } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
 import { Errno } from './protocol.ts'
 
 /** The addon takes this many pieces with one reply (UIO_MAXIOV less the header). */
 const PIECES_MAX = 1023
+
+const write = promisify(fs.write) as (fd: number, bytes: Uint8Array) => Promise<unknown>
 
 /** The kernel's own end: an open, non-blocking /dev/fuse that is, or will be, mounted. It owns the descriptor. */
 export class NativeDevice implements FuseDevice {
@@ -15,6 +17,7 @@ export class NativeDevice implements FuseDevice {
   #watch: Watch | undefined
   #onClosed: (() => void) | undefined
   #open = true
+  #aside: Promise<void> = Promise.resolve()
 
   constructor(fd: number) {
     this.#fd = fd
@@ -58,6 +61,22 @@ export class NativeDevice implements FuseDevice {
     if (written === -Errno.ENOENT || written === -Errno.ENODEV || written === -Errno.ECONNABORTED)
       return false
     throw new StoreError('internal', `writing /dev/fuse failed: ${getSystemErrorName(written)}`)
+  }
+
+  /** In the thread pool: at most one at a time, so that a busy directory cannot take all of its threads. */
+  sendAside(notification: Uint8Array): Promise<void> {
+    this.#aside = this.#aside.then(() => this.#writeAside(notification))
+    return this.#aside
+  }
+
+  async #writeAside(notification: Uint8Array): Promise<void> {
+    if (!this.#open) return
+    try {
+      await write(this.#fd, notification)
+    } catch (error) {
+      // The kernel does not know the name (any more), or the connection ended.
+      if (!['ENOENT', 'ENODEV', 'ECONNABORTED', 'ENOTCONN'].includes(systemCode(error) ?? '')) throw error
+    }
   }
 
   openBacking(fd: number): number | undefined {

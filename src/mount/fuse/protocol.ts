@@ -95,6 +95,7 @@ export const OpenFlag = {
 /** `enum fuse_notify_code` */
 export const Notify = {
   INVAL_INODE: 2,
+  INVAL_ENTRY: 3,
 } as const
 
 /** `struct fuse_in_header` */
@@ -233,6 +234,9 @@ export const FORGET_ONE = { bytes: 16, nodeid: 0, nlookup: 8 } as const
 export const INTERRUPT_IN = { bytes: 8, unique: 0 } as const
 /** `struct fuse_notify_inval_inode_out` */
 export const INVAL_INODE_OUT = { bytes: 24, ino: 0, off: 8, len: 16 } as const
+
+/** `struct fuse_notify_inval_entry_out`; the name and a NUL follow */
+export const INVAL_ENTRY_OUT = { bytes: 16, parent: 0, nameLength: 8, flags: 12 } as const
 
 /** File types in `st_mode` and in directory entries (`S_IFMT >> 12`, linux/fs.h). */
 export const FILE_TYPE = { directory: 4, file: 8, symlink: 10 } as const

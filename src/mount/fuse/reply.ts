@@ -7,7 +7,9 @@ import {
   ENTRY_OUT,
   GETXATTR_OUT,
   INIT_OUT,
+  INVAL_ENTRY_OUT,
   INVAL_INODE_OUT,
+  Notify,
   OPEN_OUT,
   OUT_HEADER,
   STATFS_OUT,
@@ -145,4 +147,16 @@ export class Reply {
     this.bytes.fill(0, BODY, BODY + bodyBytes)
     this.headLength = BODY + bodyBytes
   }
+}
+
+/** A whole `FUSE_NOTIFY_INVAL_ENTRY`: the kernel forgets a name, and with it what it knows below. */
+export function invalidEntry(parent: number, name: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(BODY + INVAL_ENTRY_OUT.bytes + name.length + 1)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(OUT_HEADER.length, bytes.length, LITTLE_ENDIAN)
+  view.setInt32(OUT_HEADER.error, Notify.INVAL_ENTRY, LITTLE_ENDIAN)
+  setU64(view, BODY + INVAL_ENTRY_OUT.parent, parent)
+  view.setUint32(BODY + INVAL_ENTRY_OUT.nameLength, name.length, LITTLE_ENDIAN)
+  bytes.set(name, BODY + INVAL_ENTRY_OUT.bytes)
+  return bytes
 }

@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { FaultLog } from '../../support/fault-log.ts'
 import {
   FUSE_REQUESTS_PER_TURN,
   MOUNT_INTERRUPT_GRACE_MS,
@@ -31,7 +32,7 @@ import {
   OUT_HEADER,
   ROOT_NODE,
 } from './protocol.ts'
-import { Reply } from './reply.ts'
+import { invalidEntry, Reply } from './reply.ts'
 import { Request } from './request.ts'
 import { SessionStats } from './stats.ts'
 
@@ -62,6 +63,8 @@ export class FuseSession {
   readonly #tree: Tree
   readonly #options: SessionOptions
   readonly #logger: Logger
+  /** Programs try again, and many at once: a failure of the same thing is one line. */
+  readonly #failures: FaultLog
   readonly #request = new Request()
   readonly #reply = new Reply()
   readonly #inFlight = new Map<bigint, PendingRequest>()
@@ -78,6 +81,7 @@ export class FuseSession {
     this.#tree = tree
     this.#options = options
     this.#logger = options.logger
+    this.#failures = new FaultLog(options.logger)
     this.#context = {
       tree,
       owner: options.owner,
@@ -92,6 +96,18 @@ export class FuseSession {
     this.ready = this.#ready.promise
     this.ready.catch(() => {}) // whoever waits sees it
     this.closed = this.#closed.promise
+  }
+
+  /**
+   * The kernel asks again for this name in the root. It waits for calls that look for names there, and so for our replies:
+   * written like one, it would wait for ever.
+   */
+  async forgetRootEntry(name: Uint8Array): Promise<void> {
+    try {
+      await this.#device.sendAside?.(invalidEntry(ROOT_NODE, name))
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the kernel keeps a store path that is gone')
+    }
   }
 
   start(): void {
@@ -232,7 +248,7 @@ export class FuseSession {
   #logFailure(pending: PendingRequest, error: unknown): void {
     const { code, message } = StoreError.from(error)
     const foreseen = error instanceof StoreError
-    this.#logger.error(
+    this.#failures.error(
       { inode: pending.nodeid, code, ...(foreseen ? {} : { error }) },
       `${pending} failed: ${message}`,
     )

@@ -18,6 +18,7 @@ import {
   MOUNT_NEGATIVE_MS,
   MOUNT_ROOT_NAMES_MAX,
   PROFILE_BYTES_MAX,
+  SMALL_FILE_BYTES_MAX,
   TREE_DEPTH_MAX,
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
@@ -25,7 +26,7 @@ import type { AccessRecorder } from './access-recorder.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FetchFiller } from './fetch-filler.ts'
-import { FileReader } from './file-reader.ts'
+import { type FileContents, FileReader } from './file-reader.ts'
 import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
 import { nodeAttributes } from './identity.ts'
 import { InodeTable, ROOT_INODE } from './inode-table.ts'
@@ -47,11 +48,13 @@ import type { KeptDirectory } from './kept-directory.ts'
 import { type NativeTree, nativeTree } from './native-tree.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
-import { ReadAhead } from './read-ahead.ts'
+import { type Range, ReadAhead } from './read-ahead.ts'
 import type { ReadPlan } from './read-plan.ts'
 import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
-import { RootListing } from './root-listing.ts'
+import { GONE, RootListing } from './root-listing.ts'
 import { RootNames } from './root-names.ts'
+import { RootWatch } from './root-watch.ts'
+import { SiblingsAhead } from './siblings-ahead.ts'
 import { whenReady } from './soon.ts'
 import { createMountStats, type MountStats } from './stats.ts'
 import { SubtreeAhead } from './subtree-ahead.ts'
@@ -117,6 +120,8 @@ export interface TreeUsage {
 export interface CastoreTree extends Tree {
   readonly stats: MountStats
   readonly usage: TreeUsage
+  /** Looks up again what is known at the root; resolves when everything that is gone was told of. */
+  checkRoot(): Promise<void>
   /** Ends what runs in the background. Calls that are waiting end by their own signals. */
   close(): void
 }
@@ -136,6 +141,8 @@ class LazyTree implements CastoreTree {
   readonly #readAhead = new ReadAhead()
   readonly #closing = new AbortController()
   readonly #root: RootDirectory
+  readonly #rootWatch: RootWatch
+  #rootChanged: (name: Uint8Array) => void = () => {}
   readonly #listing: RootListing | undefined
   readonly #directories: DirectoryLoader
   readonly #subtrees: SubtreeAhead
@@ -143,6 +150,7 @@ class LazyTree implements CastoreTree {
   readonly #prefetch: ProfilePrefetch | undefined
   readonly #now: () => number
   readonly #files: FileReader
+  readonly #siblings: SiblingsAhead
   readonly #openLocalFile: CastoreTreeOptions['openLocalFile']
   readonly #logger: Logger
   #fillAhead: FillAhead
@@ -161,7 +169,18 @@ class LazyTree implements CastoreTree {
       names: this.#names,
       slots,
       stats: stats.rootLookups,
-      onFound: (basename, node) => this.#prefetch && this.#inBackground(this.#prefetch.found(basename, node)),
+      onFound: (basename, node) => {
+        if (this.#prefetch) this.#inBackground(this.#prefetch.found(basename, node))
+        if (node.kind === 'directory') this.#subtrees.entered(node.digest)
+      },
+    })
+    this.#rootWatch = new RootWatch({
+      rootNodes,
+      names: this.#names,
+      inodes: this.#inodes,
+      gone: (name) => this.#rootChanged(name),
+      logger,
+      closing,
     })
     if (options.listRoot)
       this.#listing = new RootListing({
@@ -188,8 +207,18 @@ class LazyTree implements CastoreTree {
       logger,
       closing,
     })
-    this.#files = new FileReader({ ...limits, blobs, source: sources.blobs, slots, stats, logger, closing })
+    this.#files = new FileReader({
+      ...limits,
+      blobs,
+      source: sources.blobs,
+      slots,
+      stats,
+      now: this.#now,
+      logger,
+      closing,
+    })
     this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, closing), FILL_FROM_AFAR)
+    this.#siblings = new SiblingsAhead(this.#files, logger, closing)
     this.#openLocalFile = options.openLocalFile
     this.#logger = logger
     this.#recorder = options.recorder
@@ -213,6 +242,15 @@ class LazyTree implements CastoreTree {
       chunkListEntries: this.#files.listedChunks,
       chunkBytes: this.#files.chunkBytes,
     }
+  }
+
+  onRootChange(gone: (name: Uint8Array) => void): void {
+    this.#rootChanged = gone
+  }
+
+  checkRoot(): Promise<void> {
+    this.#listing?.refreshNext()
+    return this.#rootWatch.checkNow()
   }
 
   fillAhead(filler: PageFiller): void {
@@ -307,6 +345,7 @@ class LazyTree implements CastoreTree {
     const pieces = this.#files.read(file, range, call)
     const ahead = this.#readAhead.next(inode, range, file.size)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
+    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
     return this.#locate(inode, pieces)
   }
 
@@ -319,6 +358,16 @@ class LazyTree implements CastoreTree {
     const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
     if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
     return isPlanned
+  }
+
+  /** Whoever reads from afar waits for a round trip each time: what may be next comes with it. */
+  #fetchBeside(inode: InodeNumber, file: FileContents, range: Range, isMissing: boolean): void {
+    const beside = this.#readAhead.beside(inode, range, file.size)
+    if (beside) this.#files.prefetchWhenListed(file, beside)
+    if (!isMissing || file.size > SMALL_FILE_BYTES_MAX) return
+    const parent = this.#inodes.parent(inode)
+    if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
+      this.#siblings.missed(parent, this.#directories.peek(this.#inodes.digest(parent))?.directory)
   }
 
   listxattr(inode: InodeNumber): readonly string[] {
@@ -390,8 +439,8 @@ class LazyTree implements CastoreTree {
     const offerKnown = () => {
       for (let position = cookie; ; position++) {
         const entry = listing.at(position)
-        if (!entry) return position > cookie
-        if (this.#offer(sink, parent, entry, position, remember) === undefined) return true
+        if (entry === undefined) return position > cookie
+        if (entry !== GONE && this.#offer(sink, parent, entry, position, remember) === undefined) return true
       }
     }
     if (offerKnown()) return
@@ -433,8 +482,9 @@ class LazyTree implements CastoreTree {
 
   #noteFetch(inode: InodeNumber, began: number, fetched: KeptDirectory): KeptDirectory {
     const parent = this.#inodes.isAlive(inode) ? this.#inodes.parent(inode) : ROOT_INODE
-    if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
-      this.#subtrees.fetched(this.#inodes.digest(parent), this.#now() - began)
+    const took = this.#now() - began
+    if (parent === ROOT_INODE) this.#subtrees.fetchedTop(fetched.digest, took)
+    else if (this.#inodes.isAlive(parent)) this.#subtrees.fetched(this.#inodes.digest(parent), took)
     return fetched
   }
 

@@ -3,7 +3,12 @@ import type { BlobService } from '../../services/blobs/interface.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
 import { mapConcurrent, Semaphore } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
-import { CHUNK_BYTES_AVG, MOUNT_CALL_MS_MAX, UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
+import {
+  CHUNK_BYTES_AVG,
+  MOUNT_CALL_MS_MAX,
+  MOUNT_WHOLE_BYTES_MAX,
+  UNCHUNKED_BLOB_BYTES_MAX,
+} from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { collectExactly } from './blob-bytes.ts'
 import { CachedFetch, type Wanted } from './cached-fetch.ts'
@@ -13,6 +18,7 @@ import type { Soon } from './interface.ts'
 import type { Range } from './read-ahead.ts'
 import type { ReadPlan } from './read-plan.ts'
 import { whenReady } from './soon.ts'
+import { SourceDistance } from './source-distance.ts'
 import type { MountStats } from './stats.ts'
 
 /**
@@ -31,6 +37,8 @@ export interface FileReaderOptions {
   /** For the requests that bring no contents. */
   readonly slots: Semaphore
   readonly stats: MountStats
+  /** Milliseconds on a clock that never goes back. */
+  readonly now: () => number
   /** Hears of read-ahead that failed. */
   readonly logger: Logger
   /** Ends what runs in the background. */
@@ -55,6 +63,7 @@ export class FileReader {
   /** What one of `fetchesMax` fetches may hold; a larger chunk takes the place of several. */
   readonly #slotBytes: number
   #prefetching = 0
+  readonly #distance = new SourceDistance()
 
   constructor(options: FileReaderOptions) {
     const { chunkListsMax, chunkCacheBytes, fetchBytesMax, fetchesMax, slots, stats } = options
@@ -123,6 +132,23 @@ export class FileReader {
     return range.end
   }
 
+  get isFar(): boolean {
+    return this.#distance.isFar
+  }
+
+  /** As `prefetch`, also for a file whose chunks are only being asked for. */
+  prefetchWhenListed(file: FileContents, range: Range): void {
+    if (this.#knownList(file)) {
+      this.prefetch(file, range)
+      return
+    }
+    const call = withDeadline({ signal: this.#options.closing }, MOUNT_CALL_MS_MAX, 'read-ahead')
+    Promise.resolve(this.#list(file, call))
+      .then(() => this.prefetch(file, range))
+      .catch((error) => this.#options.logger.debug({ err: error }, 'read-ahead failed'))
+      .finally(() => call[Symbol.dispose]())
+  }
+
   /** Fetches the chunks of `range`, and the list of them. Throws what the first of them that fails does. */
   async fetchAhead(file: FileContents, range: Range, call: Call): Promise<void> {
     const list = await this.#list(file, call)
@@ -183,7 +209,17 @@ export class FileReader {
   }
 
   #list(file: FileContents, call: Call | undefined): Soon<ChunkList> {
-    return undivided(file) ?? this.#lists.get(this.#wantedList(file), call)
+    const known = undivided(file)
+    if (known) return known
+    if (this.#isQuickAsWhole(file)) this.#lists.keep(contentKey(file), new ChunkList([file]))
+    return this.#lists.get(this.#wantedList(file), call)
+  }
+
+  /** Asking for its chunks, for one of them, and for the others would take three round trips. */
+  #isQuickAsWhole({ size }: FileContents): boolean {
+    return (
+      size <= MOUNT_WHOLE_BYTES_MAX && this.#distance.isFar && size <= 2 * this.#distance.bytesPerRoundTrip
+    )
   }
 
   #knownList(file: FileContents): ChunkList | undefined {
@@ -230,9 +266,14 @@ export class FileReader {
         'exhausted',
         `${what}, from ${source}: ${size} bytes in one piece, at most ${UNCHUNKED_BLOB_BYTES_MAX} can be read: import it into a store that divides blobs into chunks`,
       )
+    const began = this.#options.now()
     try {
       const stream = await blobs.openRead(digest, call)
-      if (stream) return await collectExactly(stream, size)
+      if (stream) {
+        const chunk = await collectExactly(stream, size)
+        this.#distance.fetched(size, this.#options.now() - began)
+        return chunk
+      }
     } catch (error) {
       throw sourceFailure(what, source, error)
     }

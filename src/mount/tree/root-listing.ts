@@ -23,14 +23,17 @@ export interface RootListingOptions {
   readonly closing: AbortSignal
 }
 
+/** In the place of a name that was there once. */
+export const GONE = Symbol('gone')
+
 /**
- * The names at the root, in the order in which they became known. Names are only ever added, so that a
+ * The names at the root, in the order in which they became known. Places are only ever added, so that a
  * position stays what it was and a listing can be continued or repeated from anywhere, however slowly the
  * source tells its names and however small the reader's buffer is.
  */
 export class RootListing {
   readonly #options: RootListingOptions
-  readonly #entries: RootListingEntry[] = []
+  readonly #entries: (RootListingEntry | typeof GONE)[] = []
   readonly #positions = new Map<string, number>()
   readonly #waiting = new Set<() => void>()
   #wakeScheduled = false
@@ -42,7 +45,13 @@ export class RootListing {
     this.#options = options
   }
 
-  at(position: number): RootListingEntry | undefined {
+  /** What was listed just now does not count for the next listing. */
+  refreshNext(): void {
+    this.#completedAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** `undefined`: nothing yet. */
+  at(position: number): RootListingEntry | typeof GONE | undefined {
     return this.#entries[position]
   }
 
@@ -76,9 +85,11 @@ export class RootListing {
     this.#running = true
     this.#failure = undefined
     stats.fetched++
+    const seen = new Set<string>()
     try {
-      for await (const entry of rootNodes.list({ signal: closing })) this.#add(entry)
+      for await (const entry of rootNodes.list({ signal: closing })) seen.add(this.#add(entry))
       this.#completedAt = now()
+      this.#dropUnseen(seen)
     } catch (error) {
       if (!closing.aborted) stats.failed++
       this.#failure = sourceFailure('the list of store paths', source, error)
@@ -88,12 +99,22 @@ export class RootListing {
     }
   }
 
-  #add(entry: RootListingEntry): void {
+  /** Only a listing that was complete tells what is gone. */
+  #dropUnseen(seen: ReadonlySet<string>): void {
+    if (seen.size === this.#positions.size) return
+    for (const [key, position] of this.#positions) {
+      if (seen.has(key)) continue
+      this.#positions.delete(key)
+      this.#entries[position] = GONE
+    }
+  }
+
+  #add(entry: RootListingEntry): string {
     const key = nameKey(entry.name)
     const known = this.#positions.get(key)
     if (known !== undefined) {
       this.#entries[known] = entry
-      return
+      return key
     }
     const { namesMax } = this.#options
     if (this.#entries.length >= namesMax)
@@ -104,6 +125,7 @@ export class RootListing {
     this.#positions.set(key, this.#entries.length)
     this.#entries.push(entry)
     this.#scheduleWake()
+    return key
   }
 
   /** Who waits is woken after this turn of the event loop, to find all that came with it. */

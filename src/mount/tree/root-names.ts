@@ -43,6 +43,22 @@ export class RootNames {
     return inode
   }
 
+  /** Those that are known now; others may come and go meanwhile. */
+  *known(): Generator<Uint8Array> {
+    for (const key of this.#byName.keys()) yield Buffer.from(key, 'latin1')
+  }
+
+  /** Forgets what a name stands for. The inode lives on as long as the kernel holds it. */
+  drop(name: Uint8Array): void {
+    const key = nameKey(name)
+    const inode = this.#byName.get(key)
+    if (inode === undefined) return
+    this.#byName.delete(key)
+    const left = this.#byInode.get(inode)!.filter((each) => each !== key)
+    if (left.length > 0) this.#byInode.set(inode, left)
+    else this.#byInode.delete(inode)
+  }
+
   /** A name that stands for the inode, if it lies at the root. */
   nameOf(inode: InodeNumber): Uint8Array | undefined {
     const key = this.#byInode.get(inode)?.[0]

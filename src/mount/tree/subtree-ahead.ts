@@ -6,6 +6,7 @@ import { withDeadline } from '../../support/call.ts'
 import {
   MOUNT_CALL_MS_MAX,
   SUBTREE_ENTRIES_MAX,
+  SUBTREE_FAR_MS,
   SUBTREE_LATENCY_MS,
   SUBTREE_PARENTS_MAX,
   SUBTREES_AT_ONCE_MAX,
@@ -44,23 +45,44 @@ export class SubtreeAhead {
     this.#options = options
   }
 
+  /**
+   * A store path is looked up: whoever does that goes into it. Over a network all of its directories cost no more time than
+   * the first of them, and are hundredths of its contents.
+   */
+  entered(storePath: Digest): void {
+    if (this.#latencies.length > 0 && Math.min(...this.#latencies) >= SUBTREE_FAR_MS)
+      void this.#fetch(storePath)
+  }
+
+  /** The topmost directory of a store path had to be fetched, which took `ms` milliseconds. */
+  fetchedTop(storePath: Digest, ms: number): void {
+    const isFirst = this.#latencies.length === 0
+    this.#note(ms)
+    // Nobody knew how far the source is when it was looked up.
+    if (isFirst) this.entered(storePath)
+  }
+
   /** A directory below `parent` had to be fetched, which took `ms` milliseconds. */
   fetched(parent: Digest, ms: number): void {
-    this.#latencies.push(ms)
-    if (this.#latencies.length > FETCHES_REMEMBERED) this.#latencies.shift()
+    this.#note(ms)
     // What answers at once (a database on this machine) is no faster when it is asked for more.
     if (Math.min(...this.#latencies) < SUBTREE_LATENCY_MS) return
     const misses = (this.#misses.get(parent.key) ?? 0) + 1
     this.#misses.set(parent.key, misses)
-    if (misses < MISSES_ENOUGH || this.#running.size >= SUBTREES_AT_ONCE_MAX) return
+    if (misses < MISSES_ENOUGH) return
     this.#misses.delete(parent.key)
     void this.#fetch(parent)
+  }
+
+  #note(ms: number): void {
+    this.#latencies.push(ms)
+    if (this.#latencies.length > FETCHES_REMEMBERED) this.#latencies.shift()
   }
 
   /** Failures are nobody's concern here: whoever needs the directory asks for it and meets them again. */
   async #fetch(root: Digest): Promise<void> {
     const { directories, keep, stats, logger, closing } = this.#options
-    if (closing.aborted || this.#running.has(root.key)) return
+    if (closing.aborted || this.#running.has(root.key) || this.#running.size >= SUBTREES_AT_ONCE_MAX) return
     this.#running.add(root.key)
     using call = withDeadline({ signal: closing }, MOUNT_CALL_MS_MAX, 'fetching a subtree')
     stats.fetched++

@@ -3,7 +3,7 @@ import { Metadata, type ServerReadableStream, type ServerWritableStream } from '
 import { writeFrame } from '../../services/grpc-frames.ts'
 import { throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { holdOneMessage, http2Stream, isCut } from './grpc-js-internals.ts'
+import { holdOneMessage, http2Stream, isCut, receivePieces } from './grpc-js-internals.ts'
 
 /**
  * Writes responses one ahead of the transport: while one message is on its way the next may be made, and no
@@ -51,17 +51,20 @@ function cut(error: Error): StoreError {
 }
 
 /**
- * The messages of a request stream. A client that leaves in the middle ends it with `cancelled`, so that half an
+ * The messages of a request stream, each in one piece or, if `inPieces`, in those in which it came. A client that leaves in the middle ends it with `cancelled`, so that half an
  * upload never passes for a whole one.
  */
 export async function* pullFrom(
   call: ServerReadableStream<Buffer, Buffer>,
   signal: AbortSignal,
-): AsyncGenerator<Buffer> {
+  inPieces: boolean,
+): AsyncGenerator<readonly Buffer[]> {
   holdOneMessage(call)
+  const pieces = inPieces ? receivePieces(call) : undefined
   try {
     // Leaving this loop must not destroy the call: the status has still to be sent on it.
-    yield* call.iterator({ destroyOnReturn: false })
+    for await (const message of call.iterator({ destroyOnReturn: false }))
+      yield pieces?.take(message) ?? [message]
   } catch (error) {
     throwIfAborted(signal)
     throw StoreError.from(error)

@@ -4,8 +4,9 @@
  */
 import type { Http2Server, ServerHttp2Session, ServerHttp2Stream, ServerOptions } from 'node:http2'
 import type { Server, ServerCredentials, ServerReadableStream } from '@grpc/grpc-js'
+import { PieceDecoder } from '../../services/grpc-pieces.ts'
 import { StoreError } from '../../support/errors.ts'
-import { GRPC_WINDOW_BYTES } from '../../support/limits.ts'
+import { GRPC_RECEIVE_BYTES_MAX, GRPC_WINDOW_BYTES } from '../../support/limits.ts'
 
 interface ServerInternals {
   commonServerOptions?: ServerOptions
@@ -42,6 +43,7 @@ interface CallInternals {
 interface InterceptedCall {
   readonly stream?: ServerHttp2Stream
   readonly nextCall?: InterceptedCall
+  decoder?: { write(data: Buffer): Buffer[] }
 }
 
 /** Whether the client reset the call, or its connection broke, so that the end of its messages is no real end. */
@@ -57,13 +59,27 @@ export function holdOneMessage(call: ServerReadableStream<Buffer, Buffer>): void
   if (call.readableHighWaterMark !== 1) throw changed('how much it reads ahead')
 }
 
+/** Makes a call of which nothing was received yet receive its messages in pieces. */
+export function receivePieces(call: object): PieceDecoder {
+  const inner = innermost(call)
+  if (typeof inner?.decoder?.write !== 'function') throw changed('the decoder of a call')
+  const decoder = new PieceDecoder(GRPC_RECEIVE_BYTES_MAX)
+  inner.decoder = decoder
+  return decoder
+}
+
 /** The HTTP/2 stream of a call, on which framed messages may be written once the headers are sent. */
 export function http2Stream(call: object): ServerHttp2Stream {
-  // Each interceptor wraps the call once more.
+  const stream = innermost(call)?.stream
+  if (!stream) throw changed('the HTTP/2 stream of a call')
+  return stream
+}
+
+/** Each interceptor wraps the call once more. */
+function innermost(call: object): InterceptedCall | undefined {
   let inner = (call as CallInternals).call
   while (inner?.nextCall) inner = inner.nextCall
-  if (!inner?.stream) throw changed('the HTTP/2 stream of a call')
-  return inner.stream
+  return inner
 }
 
 function changed(what: string): StoreError {

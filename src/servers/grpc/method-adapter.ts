@@ -142,10 +142,14 @@ async function* decodeRequests(
   running: RunningCall,
   { limits }: CallContext,
 ): AsyncGenerator<unknown> {
-  for await (const bytes of pullFrom(call, running.signal)) {
-    const giveBack = limits.takeUploadBytes(bytes.length)
+  const { decodeParts } = method.request
+  for await (const message of pullFrom(call, running.signal, decodeParts !== undefined)) {
+    const bytes = totalLength(message)
+    const giveBack = limits.takeUploadBytes(bytes)
+    running.receivedBytes += bytes
     try {
-      yield decodeRequest(method, bytes, running)
+      if (decodeParts) yield* checked(method, () => decodeParts(message))
+      else yield checked(method, () => method.request.decode(message[0]!))
     } finally {
       giveBack()
     }
@@ -154,8 +158,12 @@ async function* decodeRequests(
 
 function decodeRequest(method: AnyMethod, bytes: Uint8Array, running: RunningCall): unknown {
   running.receivedBytes += bytes.length
+  return checked(method, () => method.request.decode(bytes))
+}
+
+function checked<T>(method: AnyMethod, decode: () => T): T {
   try {
-    return method.request.decode(bytes)
+    return decode()
   } catch (error) {
     if (!(error instanceof ValidationError) || !method.describeFault) throw error
     throw new StoreError('invalid-argument', method.describeFault(error.message), { cause: error })
@@ -175,8 +183,12 @@ function encodeResponseParts(
   running: RunningCall,
 ): readonly Uint8Array[] {
   const parts = method.response.encodeParts?.(response) ?? [method.response.encode(response)]
-  const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+  const bytes = totalLength(parts)
   checkResponseSize(bytes, running.receiveLimit)
   running.sentBytes += bytes
   return parts
+}
+
+function totalLength(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
 }

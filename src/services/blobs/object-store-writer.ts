@@ -14,6 +14,7 @@ import { blobKey, chunkKey } from './object-keys.ts'
 import type { Portion, PortionPool } from './portions.ts'
 
 const NO_BYTES = new Uint8Array(0)
+const NOTHING_TO_WAIT_FOR = Promise.resolve()
 
 /** Bytes that are no certain chunk yet, and the portion that they are in. */
 interface Left {
@@ -62,18 +63,14 @@ export class ObjectStoreBlobWriter implements BlobWriter {
     this.#outer?.addEventListener('abort', this.#forward, { once: true })
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.#closed) throw new StoreError('internal', 'write to a blob that was closed')
-    this.#check()
-    if (!this.#cutter && !this.#first && bytes.length <= this.#store.chunker.max) {
-      this.#first = bytes
-      return
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#closed) return Promise.reject(new StoreError('internal', 'write to a blob that was closed'))
+    // What comes from a network comes in small pieces, most of which have to wait for nothing.
+    if (this.#portion && this.#portion.roomLeft > bytes.length && !this.#failure) {
+      this.#portion.fill(bytes)
+      return NOTHING_TO_WAIT_FOR
     }
-    this.#cutter ??= await openChunkCutter(this.#store.chunker)
-    const first = this.#first
-    this.#first = undefined
-    if (first) await this.#gather(first)
-    await this.#gather(bytes)
+    return this.#write(bytes)
   }
 
   close(): Promise<Digest> {
@@ -102,6 +99,19 @@ export class ObjectStoreBlobWriter implements BlobWriter {
     }
   }
 
+  async #write(bytes: Uint8Array): Promise<void> {
+    this.#check()
+    if (!this.#cutter && !this.#first && bytes.length <= this.#store.chunker.max) {
+      this.#first = bytes
+      return
+    }
+    this.#cutter ??= await openChunkCutter(this.#store.chunker)
+    const first = this.#first
+    this.#first = undefined
+    if (first) await this.#gather(first)
+    await this.#gather(bytes)
+  }
+
   /** Everything is cut when it resolves, and on its way. */
   async #finishChunks(): Promise<Digest> {
     const first = this.#first ?? NO_BYTES
@@ -123,7 +133,7 @@ export class ObjectStoreBlobWriter implements BlobWriter {
     for (let rest = bytes; rest.length > 0; ) {
       this.#portion ??= await this.#newPortion()
       rest = rest.subarray(this.#portion.fill(rest))
-      if (this.#portion.isFull) this.#pass(false)
+      if (this.#portion.roomLeft === 0) this.#pass(false)
     }
   }
 

@@ -28,13 +28,14 @@ export class Portion {
     this.#freed.push(callback)
   }
 
-  get isFull(): boolean {
-    return this.#end === this.#buffer.length
+  /** Bytes. */
+  get roomLeft(): number {
+    return this.#buffer.length - this.#end
   }
 
   /** Copies as much as there is room for, and tells how much that was. */
   fill(bytes: Uint8Array): number {
-    const taken = bytes.subarray(0, this.#buffer.length - this.#end)
+    const taken = bytes.subarray(0, this.roomLeft)
     this.#buffer.set(taken, this.#end)
     this.#end += taken.length
     return taken.length

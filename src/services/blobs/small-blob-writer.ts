@@ -25,8 +25,11 @@ export class SmallBlobWriter implements BlobWriter {
     this.#call = call
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.#large) return await this.#large.write(bytes)
+  write(bytes: Uint8Array): Promise<void> {
+    return this.#large ? this.#large.write(bytes) : this.#hold(bytes)
+  }
+
+  async #hold(bytes: Uint8Array): Promise<void> {
     if (this.#closed) throw new StoreError('internal', 'write to a blob that was closed')
     this.#check()
     this.#held.push(bytes)

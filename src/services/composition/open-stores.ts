@@ -1,4 +1,4 @@
-import { withContext } from '../../support/errors.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
@@ -103,7 +103,7 @@ const MEASURED: {
 class GraphOpening {
   /** Of the peers that path infos come from. */
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
-  /** Of the blob caches. */
+  /** Of blob caches and stores of raw files. */
   readonly localFiles = new Map<GraphNode, OpenLocalFile>()
   /** Of the databases of this machine. */
   readonly localDirectories = new Map<GraphNode, ReadLocalDirectory>()
@@ -162,7 +162,12 @@ class GraphOpening {
   async #backend<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const address = node.address!
     const open: { readonly [E in Role]: () => Promise<ServiceOf[E]> } = {
-      blobs: () => this.#backends.blobs(address, averageChunkBytes(node)),
+      blobs: async () => {
+        const blobs = await this.#backends.blobs(address, averageChunkBytes(node))
+        if ('openLocalFile' in blobs)
+          this.localFiles.set(node, (digest, call) => blobs.openLocalFile(digest, call))
+        return blobs
+      },
       directories: async () => {
         const directories = await this.#backends.directories(address)
         if ('readNow' in directories) this.localDirectories.set(node, (digest) => directories.readNow(digest))
@@ -192,18 +197,20 @@ class GraphOpening {
 
   async #layer<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const sources = new Map<string, readonly Source<ServiceOf[R]>[]>()
+    const { fields, ...layers } = KINDS[node.kind] as LayerKind
+    // What leads to another section is for `surroundings`.
     for (const [field, targets] of node.references)
-      sources.set(
-        field,
-        await Promise.all(
-          targets.map(async (target) => ({
-            name: target.label,
-            service: await this.service(role, target),
-          })),
-        ),
-      )
-    const layers: Layers = KINDS[node.kind] as LayerKind
-    const build: Layers[R] = layers[role]
+      if (!fields[field]?.to)
+        sources.set(
+          field,
+          await Promise.all(
+            targets.map(async (target) => ({
+              name: target.label,
+              service: await this.service(role, target),
+            })),
+          ),
+        )
+    const build: Layers[R] = (layers as Layers)[role]
     return await build!(this.#parts(node, sources))
   }
 
@@ -222,6 +229,14 @@ class GraphOpening {
         return set
       },
       text: (field) => value(field) as string,
+      texts: (field) => value(field) as readonly string[],
+      proveContentAddress: async (pathInfo, call) => {
+        const { castore } = await this.#surroundings(node)
+        const { nars } = this.#settings
+        if (!castore || !nars)
+          throw new StoreError('unimplemented', 'content addresses cannot be proven here')
+        await nars.proveContentAddress(castore, pathInfo, call)
+      },
       count: (field) => value(field) as number | undefined,
       queue: () => this.#queue(value('queue') as string, logger),
       use: (opened) => this.#backends.use(opened),

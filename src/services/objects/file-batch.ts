@@ -76,7 +76,8 @@ class Batch {
     const written = outcomes.filter((outcome) => outcome > 0).length
     if (isTogether && written > 0 && !(await sync.everything(written))) {
       // Nobody knows which of them the disk lost, so each is stored again and asked about its own fate.
-      await batches.removeTemps(this.#files, outcomes)
+      // It leaves its own outcomes in what it is given.
+      await batches.removeTemps(this.#files, outcomes.slice())
       await this.#each(outcomes, (object) => this.#store.putOne(object))
       return
     }

@@ -22,7 +22,7 @@ export interface RootNodes {
  * Store paths as the names at the root. A path info is found by its hash alone, so the whole basename is
  * compared with what was found: `<hash>-another-name` does not exist (spec §5.1, §10).
  */
-export function pathInfoRootNodes(pathInfos: PathInfoService): RootNodes {
+export function pathInfoRootNodes(pathInfos: Pick<PathInfoService, 'get' | 'list'>): RootNodes {
   return {
     canExist: (basename) => parseBasename(basename) !== undefined,
 

@@ -259,6 +259,31 @@ describe('read-ahead', () => {
     ahead.reached(8, 0) // forgotten meanwhile
   })
 
+  test('large reads of a distant file bring as much again, and never more than they asked for', () => {
+    const ahead = new ReadAhead()
+    const size = 64 * MiB
+    let asked = 0
+    let fetched = 0
+    const read = (start: number, bytes: number) => {
+      const range = { start, end: start + bytes }
+      ahead.next(7, range, size)
+      asked += bytes
+      const beside = ahead.beside(7, range, size)
+      if (!beside) return undefined
+      fetched += beside.end - beside.start
+      expect(beside.start).toBe(range.end)
+      expect(fetched).toBeLessThanOrEqual(asked)
+      return beside.end
+    }
+    expect(read(0, 4096)).toBeUndefined()
+    expect(read(10 * MiB, MiB)).toBe(12 * MiB)
+    expect(read(30 * MiB, MiB)).toBe(32 * MiB)
+    expect(read(63 * MiB, MiB)).toBeUndefined()
+    // What was not fetched behind the end is fetched elsewhere.
+    expect(read(20 * MiB, MiB)).toBe(23 * MiB)
+    for (let start = 0; start < 60 * MiB; start += 5 * MiB) read(start, 512 * 1024)
+  })
+
   test('remembers a bounded number of files', () => {
     const ahead = new ReadAhead()
     for (let inode = 2; inode < 5000; inode++) ahead.next(inode, { start: 0, end: 10 }, 100)

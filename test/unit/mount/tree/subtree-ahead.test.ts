@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Node } from '../../../../src/model/castore/node.ts'
 import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
-import { SUBTREE_LATENCY_MS } from '../../../../src/support/limits.ts'
+import { SUBTREE_FAR_MS, SUBTREE_LATENCY_MS } from '../../../../src/support/limits.ts'
 import { FakeStore, list, walk } from '../../../support/trees.ts'
 
 const WIDTH = 30
@@ -42,10 +42,22 @@ test('a walk over a source on this machine asks for directories one by one', asy
   expect(store.directories.requests).toBe(1 + WIDTH + WIDTH * WIDTH)
 })
 
-test('one path asks for the directories on it', async () => {
-  const { store, tree } = farStore(20)
-  await list(tree, (await walk(tree, '1-a/d3/d4')).inode, 100)
-  expect([store.directories.requests, store.directories.recursiveRequests]).toEqual([3, 0])
+test('one path asks for the directories on it, and over a long way for all of them at once', async () => {
+  const near = farStore(SUBTREE_FAR_MS / 2)
+  await list(near.tree, (await walk(near.tree, '1-a/d3/d4')).inode, 100)
+  expect([near.store.directories.requests, near.store.directories.recursiveRequests]).toEqual([3, 0])
+  const far = farStore(20)
+  await list(far.tree, (await walk(far.tree, '1-a/d3/d4')).inode, 100)
+  expect(far.store.directories.recursiveRequests).toBe(1)
+  far.store.rootNodes.add(
+    '1-b',
+    far.store.directory({ sub: far.store.directory({ other: far.store.directory({}) }) }),
+  )
+  await walk(far.tree, '1-b')
+  await expect.poll(() => far.tree.stats.subtrees.fetched).toBe(2)
+  const before = far.store.directories.requests
+  await list(far.tree, (await walk(far.tree, '1-b/sub/other')).inode, 100)
+  expect(far.store.directories.requests).toBe(before)
 })
 
 test('a subtree that cannot be had is no failure of the walk', async () => {

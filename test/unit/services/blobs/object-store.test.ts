@@ -270,3 +270,67 @@ test('a writer hears of a failed upload at the next write or at close, and leave
   await writer.abort()
   expect(await collect(objects.list(''))).toEqual([])
 })
+
+describe('a blob of many portions', () => {
+  const average = 64
+  const blob = pseudoRandom(100_000, 11)
+  const sizes: Readonly<Record<string, number>> = {
+    'one by one': 1,
+    'in small writes': 100,
+    'at once': blob.length,
+  }
+
+  for (const [title, size] of Object.entries(sizes))
+    it(`that is written ${title} is the same`, async () => {
+      const objects = memoryObjectStore()
+      const blobs = objectStoreBlobService(objects, average)
+      const writer = blobs.openWrite()
+      for (let start = 0; start < blob.length; start += size)
+        await writer.write(blob.subarray(start, start + size))
+      const digest = await writer.close()
+      expect(digest.equals(Digest.of(blob))).toBe(true)
+      expect(Buffer.compare((await readBlob(blobs, digest))!, blob)).toBe(0)
+    })
+
+  it('may share the memory of others that were given up while they were stored', async () => {
+    const base = memoryObjectStore()
+    const gate = Promise.withResolvers<void>()
+    const objects: ObjectStore = {
+      ...bound(base),
+      // Like a thread that reads what it was given though nobody waits for it any more.
+      put: async (key, body, call) => {
+        await gate.promise
+        await base.put(key, body, call)
+      },
+    }
+    const blobs = objectStoreBlobService(objects, average)
+    const givenUp = blobs.openWrite()
+    await givenUp.write(blob.subarray(0, 400))
+    const closing = givenUp.close().catch((error: StoreError) => error.code)
+    const abort = givenUp.abort()
+    const other = pseudoRandom(400, 12)
+    const kept = blobs.openWrite()
+    await kept.write(other)
+    const keeping = kept.close()
+    gate.resolve()
+    await abort
+    expect(await closing).toBe('cancelled')
+    const digest = await keeping
+    expect(Buffer.compare((await readBlob(blobs, digest))!, other)).toBe(0)
+    for await (const key of base.list('chunks/')) {
+      const contents = zstdDecompressSync((await base.get(key))!)
+      expect(key.endsWith(Digest.of(contents).hex)).toBe(true)
+    }
+  })
+})
+
+function bound(base: ObjectStore): ObjectStore {
+  return {
+    name: base.name,
+    get: (key, call) => base.get(key, call),
+    head: (key, call) => base.head(key, call),
+    put: (key, body, call) => base.put(key, body, call),
+    list: (prefix, call) => base.list(prefix, call),
+    delete: (key, call) => base.delete(key, call),
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * Stores batches of objects at argv[2] and says on standard output, as JSON, which were stored and with what codes the
+ * others failed: argv[3] batches, or as many as there is time for until it is killed.
+ */
+import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
+import { bodyOf } from './kill-body.ts'
+
+const store = await openFileObjectStore(process.argv[2]!)
+const [batches, round] = [Number(process.argv[3]), process.argv[4] ?? '0']
+process.stdout.write('[]\n')
+for (let batch = 0; batch < batches; batch++) {
+  const keys = Array.from({ length: 40 }, (_, i) => `chunks/${round}-${batch}-${i % 7}/${i}`)
+  const objects = keys.map((key) => ({ key, body: bodyOf(key) }))
+  const errors = await store.putMany!(objects, { zstd: true })
+  process.stdout.write(`${JSON.stringify(keys.map((key, i) => [key, errors[i]?.code ?? 'stored']))}\n`)
+}
