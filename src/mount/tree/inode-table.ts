@@ -5,6 +5,7 @@ import { SYMLINK_TARGET_BYTES_MAX } from '../../support/limits.ts'
 import { ByteArena } from './byte-arena.ts'
 import { contentIno, placeIno, ROOT_INO } from './identity.ts'
 import { InodeColumns, SLOT_KIND, type SlotKind } from './inode-columns.ts'
+import type { InodeTables } from './inode-tables.ts'
 import { type Attributes, type InodeNumber, type TreeEntry, TreeFault } from './interface.ts'
 
 export const ROOT_INODE: InodeNumber = 1
@@ -22,9 +23,6 @@ const GROWTH = 1.25
 /** Where in `#counters` what is counted; `targets` are the two of their arena. As native/inode_table.c. */
 const COUNTER = { end: 0, dead: 1, count: 2, seed: 3, targets: 4 } as const
 const COUNTERS = COUNTER.targets + 2
-
-/** The columns in the order of `InodeColumns`, buckets, counters, bytes of files, targets. */
-export type InodeTables = readonly (Uint8Array | Uint32Array | Float64Array | BigUint64Array)[]
 
 /** Slot 0 ends the chains, slot 1 is the root. */
 const FIRST_SLOT = 2

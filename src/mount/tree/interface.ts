@@ -1,5 +1,5 @@
 import type { Call } from '../../support/call.ts'
-import type { InodeTables } from './inode-table.ts'
+import type { InodeTables } from './inode-tables.ts'
 import type { NativeTree } from './native-tree.ts'
 import type { ReadPlan } from './read-plan.ts'
 

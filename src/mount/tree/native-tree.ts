@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import type { InodeTables } from './inode-table.ts'
-import type { InodeNumber } from './interface.ts'
+import type { InodeTables } from './inode-tables.ts'
 
 /** How `listEntries` ended: all are there, no more fit, or the tables have no room for another inode. */
 export const LIST_STATUS = { end: 0, full: 1, noRoom: 2 } as const
@@ -20,7 +19,7 @@ export const PAGE = {
   fields: 8,
 } as const
 
-/** native/tree.c: loops over the entries of directories. `undefined` where a directory is asked of an inode that is none (any more). */
+/** native/tree.c: loops over the entries of directories; `parent` is the inode number of the directory. `undefined` where a directory is asked of an inode that is none (any more). */
 export interface NativeTree {
   /** The index of a canonical encoding; `undefined` for anything else, and for one with another digest. */
   openDirectory(encoded: Uint8Array, digest: Uint8Array): Uint32Array | undefined
@@ -29,7 +28,7 @@ export interface NativeTree {
     tables: InodeTables,
     encoded: Uint8Array,
     index: Uint32Array,
-    parent: InodeNumber,
+    parent: number,
     name: Uint8Array,
   ): number | undefined
   /** Writes entries of READDIRPLUS, each with a reference, and a `FILL_RECORD` for each small file. */
@@ -37,7 +36,7 @@ export interface NativeTree {
     tables: InodeTables,
     encoded: Uint8Array,
     index: Uint32Array,
-    parent: InodeNumber,
+    parent: number,
     into: Uint8Array,
     records: Uint8Array,
     page: Float64Array,
