@@ -17,10 +17,18 @@ struct frame_room {
 	size_t size;
 };
 
+enum load_outcome { CHUNK_LOADED, CHUNK_NOT_LOADED, CHUNK_WOULD_WAIT };
+
 /*
- * Reads the chunk with this digest, which is not compared: true when `size` bytes were put into `into`, exactly.
- * Never waits for anything but the disk. zstd_found() must have been true.
+ * Reads the chunk with this digest, which is not compared: CHUNK_LOADED when `size` bytes were put into `into`, exactly.
+ * Never waits for anything but the disk, and with `at_once` not even for that. What is large and was not in the
+ * page cache before is not left there. zstd_found() must have been true.
  */
-bool load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size, struct frame_room *room);
+enum load_outcome load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+                             struct frame_room *room, bool at_once);
+
+/* The same, and compares the digest. */
+enum load_outcome load_verified_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+                                      struct frame_room *room, bool at_once);
 
 #endif

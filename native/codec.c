@@ -40,7 +40,7 @@ static void execute(napi_env env, void *data)
 		return;
 	for (size_t i = 0; i < load->count; i++) {
 		struct wanted *wanted = &load->records[i];
-		wanted->is_loaded = load_chunk(folder, wanted->digest, into, wanted->size, &room);
+		wanted->is_loaded = load_chunk(folder, wanted->digest, into, wanted->size, &room, false) == CHUNK_LOADED;
 		into += wanted->size;
 	}
 	free(room.bytes);

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "chunk_reader.h"
 #include "page_filler.h"
 #include "values.h"
 #include <uv.h>
@@ -325,6 +326,10 @@ NAPI_MODULE_INIT()
 	    {"fill", fill},
 	    {"fillerCounts", filler_counts},
 	    {"stopFiller", stop_filler},
+	    {"startReader", start_reader},
+	    {"readChunks", read_chunks},
+	    {"readerBytes", reader_bytes},
+	    {"stopReader", stop_reader},
 	};
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
 		napi_value function;

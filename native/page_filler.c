@@ -28,13 +28,13 @@
 #define THREADS 2
 /* Files that a thread takes at a time. */
 #define SHARE 8
-/* What a record may announce; as FILL_FILE_BYTES_MAX in src/support/limits.ts, and what blake3() takes. */
+/* What a record may announce; as FILL_FILE_BYTES_MAX in src/support/limits.ts. */
 #define FILE_MAX 65536
 /* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
 #define WAITING_MAX 1024
 #define NOTIFY_STORE 4
 
-/* As src/mount/tree/fill-records.ts writes it. */
+/* As FILL_RECORD in src/mount/tree/fill-ahead.ts. */
 struct record {
 	uint64_t nodeid;
 	uint32_t size;
@@ -82,12 +82,9 @@ struct worker {
 
 static bool load(struct worker *worker, const struct record *record)
 {
-	uint8_t digest[BLAKE3_BYTES];
-	if (record->size > FILE_MAX ||
-	    !load_chunk(worker->filler->folder, record->digest, worker->contents, record->size, &worker->room))
-		return false;
-	blake3(worker->contents, record->size, digest);
-	return memcmp(digest, record->digest, BLAKE3_BYTES) == 0;
+	return record->size <= FILE_MAX &&
+	       load_verified_chunk(worker->filler->folder, record->digest, worker->contents, record->size,
+	                           &worker->room, false) == CHUNK_LOADED;
 }
 
 /* The kernel says ENOENT for what it has forgotten meanwhile. */

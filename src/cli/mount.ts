@@ -132,6 +132,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    localDirectory: stores.localDirectory,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: stores.labels,
@@ -148,8 +149,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   }
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopOrReload(() => reload(stores, tree, logger))
-  // What is pushed causes no request, and so would be missing in a profile.
-  const chunkFolder = recorder ? undefined : localChunkFolder(addresses)
+  // What is pushed causes no request, and so would be missing in a profile. Nor would a cache folder see what it is for.
+  const chunkFolder = recorder || options.cacheDir !== undefined ? undefined : localChunkFolder(addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)

@@ -518,7 +518,7 @@ export const SUBTREES_AT_ONCE_MAX = 8
 export const SUBTREE_ENTRIES_MAX = MOUNT_DIRECTORY_CACHE_ENTRIES / 2
 /** Directories of which is remembered how many below them were missing. */
 export const SUBTREE_PARENTS_MAX = 1_024
-/** Files up to this size are put into the page cache ahead of being read; blake3() of the addon takes 64 KiB. */
+/** Files up to this size are put into the page cache ahead of being read; the addon takes 64 KiB. */
 export const FILL_FILE_BYTES_MAX = 16 * KiB
 /** What one directory that begins to be read is evidence for, at first … */
 export const FILL_WINDOW_BYTES_MIN = 1 * MiB
@@ -526,6 +526,10 @@ export const FILL_WINDOW_BYTES_MIN = 1 * MiB
 export const FILL_WINDOW_BYTES_MAX = 64 * MiB
 /** The same where files come over a network; they are kept in memory until they are read. */
 export const FILL_AFAR_BYTES_MAX = 8 * MiB
+/** Parts of chunks that one read may be put together from by the addon; more are read in JavaScript. */
+export const READ_PLAN_SPANS_MAX = 64
+/** Chunks that the addon reads: four of its threads hold one each. */
+export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
 /** Small files that wait to be fetched ahead … */
 export const FILL_AFAR_WAITING_MAX = 1_024
 /** … and those that are being fetched: a quarter of what the mount fetches at once. */

@@ -1,8 +1,20 @@
-import { FUSE_LISTINGS_KEPT_MAX, FUSE_READ_BYTES_MAX } from '../../support/limits.ts'
-import type { EntrySink, InodeNumber, Tree, TreeEntry } from '../tree/interface.ts'
+import { FILL_FILE_BYTES_MAX, FUSE_LISTINGS_KEPT_MAX, FUSE_READ_BYTES_MAX } from '../../support/limits.ts'
+import { FILL_RECORD } from '../tree/fill-ahead.ts'
+import {
+  type EntrySink,
+  type InodeNumber,
+  type PackedEntries,
+  type Tree,
+  type TreeEntry,
+  TreeFault,
+} from '../tree/interface.ts'
+import { LIST_STATUS, PAGE } from '../tree/native-tree.ts'
 import { type Owner, writeEntry } from './attributes.ts'
 import { dataView, getU64, LITTLE_ENDIAN, setU64 } from './bytes.ts'
 import { DIRENT, ENTRY_OUT, FILE_TYPE } from './protocol.ts'
+
+/** With attributes and a name of one byte. */
+const ENTRY_MIN_BYTES = ENTRY_OUT.bytes + DIRENT.bytes + DIRENT.align
 
 /**
  * The body of a reply to READDIR or READDIRPLUS, filled entry by entry. Each request has one to itself, from
@@ -15,6 +27,8 @@ export class Listing implements EntrySink {
   #limit = 0
   #used = 0
   #overflowed = false
+  readonly #page = new Float64Array(PAGE.fields)
+  #records = new Uint8Array(0)
   /** The directory. */
   inode: InodeNumber = 0
   /** Entries carry attributes, and a reference each (READDIRPLUS). */
@@ -22,6 +36,7 @@ export class Listing implements EntrySink {
 
   constructor(owner: Owner) {
     this.#owner = owner
+    this.#page[PAGE.recordFileMax] = FILL_FILE_BYTES_MAX
   }
 
   /** Starts over, for a caller who has room for `size` bytes. */
@@ -30,6 +45,7 @@ export class Listing implements EntrySink {
     if (this.#bytes.length < this.#limit) {
       this.#bytes = new Uint8Array(this.#limit)
       this.#view = dataView(this.#bytes)
+      this.#records = new Uint8Array(Math.ceil(this.#limit / ENTRY_MIN_BYTES + 1) * FILL_RECORD.bytes)
     }
     this.#used = 0
     this.#overflowed = false
@@ -55,6 +71,27 @@ export class Listing implements EntrySink {
     this.#bytes.fill(0, dirent + DIRENT.bytes + name.length, end)
     this.#used = end
     return true
+  }
+
+  addPacked(entries: PackedEntries, cookie: number): void {
+    const page = this.#page
+    page[PAGE.position] = cookie
+    page[PAGE.used] = this.#used
+    page[PAGE.limit] = this.#limit
+    page[PAGE.recordsUsed] = page[PAGE.recordsContents] = 0
+    page[PAGE.uid] = this.#owner.uid
+    page[PAGE.gid] = this.#owner.gid
+    const { native, parent, encoded, index } = entries
+    for (;;) {
+      const [bytes, records] = [this.#bytes, this.#records]
+      const status = native.listEntries(entries.tables, encoded, index, parent, bytes, records, page)
+      this.#used = page[PAGE.used]!
+      if (status === undefined) throw new TreeFault('ESTALE')
+      this.#overflowed = status === LIST_STATUS.full
+      if (status !== LIST_STATUS.noRoom) break
+      entries.makeRoom()
+    }
+    entries.listed(this.#records.subarray(0, page[PAGE.recordsUsed]), page[PAGE.recordsContents]!)
   }
 
   /** Not even one entry had room: an empty reply would say that the directory ends here. */

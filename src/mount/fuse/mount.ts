@@ -8,6 +8,7 @@ import {
 } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { Tree } from '../tree/interface.ts'
+import { ChunkReader } from './chunk-reader.ts'
 import type { Mount, MountDriver, MountEnd, MountTreeOptions } from './interface.ts'
 import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
 import { mountWithLibfuse } from './libfuse.ts'
@@ -37,8 +38,8 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     logger: options.logger,
     passthrough: options.passthrough,
   })
-  const filler = startFilling(fd, options)
-  const mounted = new KernelMount(target, options.tree, session, filler, options.logger)
+  const threads = { filler: startFilling(fd, options), reader: startReading(fd, session, options) }
+  const mounted = new KernelMount(target, options.tree, session, threads, options.logger)
   try {
     await mounted.begin()
   } catch (error) {
@@ -75,33 +76,51 @@ function startFilling(
   }
 }
 
+/** Likewise. */
+function startReading(
+  fd: number,
+  session: FuseSession,
+  { tree, chunkFolder, logger }: MountTreeOptions,
+): ChunkReader | undefined {
+  if (chunkFolder === undefined || !tree.planRead) return undefined
+  try {
+    const reader = new ChunkReader(fd, chunkFolder, tree, (read) => session.readAgain(read))
+    session.readFrom(reader)
+    return reader
+  } catch (error) {
+    logger.debug({ err: error }, 'files are read by JavaScript')
+    return undefined
+  }
+}
+
+/** What works beside the session. */
+interface Threads {
+  readonly filler: NativePageFiller | undefined
+  readonly reader: ChunkReader | undefined
+}
+
 class KernelMount implements Mount {
   readonly target: string
   readonly closed: Promise<MountEnd>
   readonly #tree: Tree
   readonly #session: FuseSession
-  readonly #filler: NativePageFiller | undefined
+  readonly #threads: Threads
   readonly #logger: Logger
   #entry: MountEntry | undefined
   #unmounting: Promise<void> | undefined
 
-  constructor(
-    target: string,
-    tree: Tree,
-    session: FuseSession,
-    filler: NativePageFiller | undefined,
-    logger: Logger,
-  ) {
+  constructor(target: string, tree: Tree, session: FuseSession, threads: Threads, logger: Logger) {
     this.target = target
     this.#tree = tree
     this.#session = session
-    this.#filler = filler
+    this.#threads = threads
     this.#logger = logger
     this.closed = session.closed.then(() => this.#ended())
   }
 
   get stats(): StatsSnapshot {
-    return this.#session.stats.snapshot(this.#filler?.counts)
+    const { filler, reader } = this.#threads
+    return this.#session.stats.snapshot(filler?.counts, reader?.bytes)
   }
 
   async begin(): Promise<void> {
@@ -123,16 +142,19 @@ class KernelMount implements Mount {
   async #unmount(): Promise<void> {
     try {
       // While the session still answers.
-      await this.#filler?.close()
+      await this.#threads.filler?.close()
       await this.#unmountOwn()
     } finally {
       this.#session.close()
+      // They hold the device, too: only now does whoever still waits for them get an error.
+      await this.#threads.reader?.close()
     }
   }
 
   async #ended(): Promise<MountEnd> {
     if (this.#unmounting) return 'requested'
     // When the connection was aborted, the mount is still there and answers every access with an error.
+    await this.#threads.reader?.close()
     try {
       await this.#unmountOwn()
     } catch (error) {

@@ -14,7 +14,13 @@ export interface Filler {
   readonly [fillerBrand]: true
 }
 
-/** native/fuse_device.c and native/page_filler.c: system calls answer with their result, or with a negative errno; none throws. */
+declare const readerBrand: unique symbol
+/** Threads that answer reads. */
+export interface Reader {
+  readonly [readerBrand]: true
+}
+
+/** native/fuse_device.c, native/page_filler.c and native/chunk_reader.c: system calls answer with their result, or with a negative errno; none throws. */
 export interface NativeAddon {
   receive(fd: number, buffer: Uint8Array): number
   send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
@@ -39,6 +45,16 @@ export interface NativeAddon {
   fillerCounts(filler: Filler, counts: BigUint64Array): number
   /** The filler must not be used afterwards. */
   stopFiller(filler: Filler): Promise<void>
+  /** See chunk-reader.ts. */
+  startReader(
+    device: number,
+    folder: string,
+    failed: (uniqueLow: number, uniqueHigh: number, inode: number, offset: number, size: number) => void,
+  ): Reader | number
+  readChunks(reader: Reader, plan: Uint8Array): number
+  readerBytes(reader: Reader): number
+  /** The reader must not be used afterwards. */
+  stopReader(reader: Reader): Promise<void>
 }
 
 /** From `src/mount/fuse` and from `dist/mount/fuse` alike. */

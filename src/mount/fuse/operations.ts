@@ -222,6 +222,8 @@ function writePiece(piece: Uint8Array, reply: Reply): number {
   return 0
 }
 
+export const READ: Operation<unknown> = read as Operation<unknown>
+
 /** The requests that have an answer, by opcode. */
 export const OPERATIONS: ReadonlyMap<number, Operation<unknown>> = new Map<number, Operation<unknown>>([
   [Opcode.LOOKUP, lookup],

@@ -18,7 +18,7 @@ export class PendingRequest implements Call {
   timer: NodeJS.Timeout | undefined
   #controller: AbortController | undefined
 
-  constructor(request: Request) {
+  constructor(request: Pick<Request, 'opcode' | 'nodeid' | 'uniqueLow' | 'uniqueHigh'>) {
     this.opcode = request.opcode
     this.nodeid = request.nodeid
     this.uniqueLow = request.uniqueLow

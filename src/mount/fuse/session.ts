@@ -9,13 +9,14 @@ import type { Logger } from '../../support/log.ts'
 import type { InodeNumber, Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
+import type { ChunkReader, FailedRead } from './chunk-reader.ts'
 import type { FuseDevice } from './device.ts'
 import { errnoOf } from './errno.ts'
 import { LateReads } from './late-reads.ts'
 import { ListingPool } from './listing.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
 import { OpenFiles } from './open-files.ts'
-import { OPERATIONS, type Operation, type OperationContext, refusalOf } from './operations.ts'
+import { OPERATIONS, type Operation, type OperationContext, READ, refusalOf } from './operations.ts'
 import { PendingRequest, uniqueKey } from './pending.ts'
 import {
   BATCH_FORGET_IN,
@@ -72,6 +73,7 @@ export class FuseSession {
   readonly #closed = Promise.withResolvers<void>()
   #context: OperationContext
   #rootListed: NodeJS.Timeout | undefined
+  #chunkReader: Pick<ChunkReader, 'read'> | undefined
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -113,6 +115,17 @@ export class FuseSession {
       () => this.#drain(),
       () => this.close(),
     )
+  }
+
+  /** From now on reads go to `reader` first. */
+  readFrom(reader: Pick<ChunkReader, 'read'>): void {
+    this.#chunkReader = reader
+  }
+
+  /** Answers a read that was taken and could not be answered. */
+  readAgain(read: FailedRead): void {
+    const pending = new PendingRequest({ ...read, opcode: Opcode.READ })
+    this.#begin(READ, pending, () => this.#tree.read(read.nodeid, read.offset, read.size, pending))
   }
 
   /** Requests that wait for the tree. */
@@ -172,10 +185,15 @@ export class FuseSession {
       this.#refuse(request, Errno.ETIMEDOUT)
       return
     }
+    if (request.opcode === Opcode.READ && this.#chunkReader?.read(request)) return
     const pending = new PendingRequest(request)
+    this.#begin(operation, pending, () => operation.begin(request, this.#context, pending))
+  }
+
+  #begin(operation: Operation<unknown>, pending: PendingRequest, begin: () => Soon<unknown>): void {
     let soon: Soon<unknown>
     try {
-      soon = operation.begin(request, this.#context, pending)
+      soon = begin()
     } catch (error) {
       this.#fail(pending, error)
       return

@@ -39,11 +39,12 @@ export class SessionStats {
     this.#errors[errno] = (this.#errors[errno] ?? 0) + 1
   }
 
-  snapshot(filled: FillCounts = NOTHING_FILLED): StatsSnapshot {
+  /** `readElsewhere`: bytes that the kernel got without passing the session. */
+  snapshot(filled: FillCounts = NOTHING_FILLED, readElsewhere = 0): StatsSnapshot {
     return {
       requests: byName(this.#requests, opcodeName),
       errors: byName(this.#errors, errnoName),
-      bytesRead: this.bytesRead,
+      bytesRead: this.bytesRead + readElsewhere,
       filled,
     }
   }

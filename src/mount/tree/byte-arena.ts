@@ -1,4 +1,6 @@
 const INITIAL_BYTES = 4096
+const END = 0
+const LIVE = 1
 
 /**
  * Many short byte sequences in one piece of memory: an object of its own would cost each a multiple of its
@@ -7,8 +9,17 @@ const INITIAL_BYTES = 4096
  */
 export class ByteArena {
   #bytes = new Uint8Array(INITIAL_BYTES)
-  #end = 0
-  #live = 0
+  readonly #counters: Float64Array
+
+  /** `counters`: where its two counters are, zeros at first. */
+  constructor(counters: Float64Array) {
+    this.#counters = counters
+  }
+
+  /** The memory as it is now; `makeRoom` and `append` may take another. */
+  get bytes(): Uint8Array {
+    return this.#bytes
+  }
 
   /** Whether more than half of it is dead. */
   get isWasteful(): boolean {
@@ -18,10 +29,10 @@ export class ByteArena {
   /** The offset under which the bytes are found again. */
   append(bytes: Uint8Array): number {
     const offset = this.#end
-    this.#reserve(bytes.length)
+    this.makeRoom(bytes.length)
     this.#bytes.set(bytes, offset)
-    this.#end += bytes.length
-    this.#live += bytes.length
+    this.#counters[END] = offset + bytes.length
+    this.#counters[LIVE]! += bytes.length
     return offset
   }
 
@@ -31,13 +42,22 @@ export class ByteArena {
   }
 
   release(length: number): void {
-    this.#live -= length
+    this.#counters[LIVE]! -= length
   }
 
-  #reserve(more: number): void {
+  /** So that `more` bytes can be appended. */
+  makeRoom(more: number): void {
     if (this.#end + more <= this.#bytes.length) return
     const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#end + more))
     grown.set(this.#bytes.subarray(0, this.#end))
     this.#bytes = grown
+  }
+
+  get #end(): number {
+    return this.#counters[END]!
+  }
+
+  get #live(): number {
+    return this.#counters[LIVE]!
   }
 }

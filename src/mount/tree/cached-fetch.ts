@@ -81,6 +81,20 @@ export class CachedFetch<V extends object> {
     return result
   }
 
+  /** As `get` for what is fetched on the spot; `undefined` when `fetch` has nothing, and then nothing is counted. */
+  getNow(key: string, fetch: () => V | undefined): V | undefined {
+    const known = this.take(key)
+    if (known !== undefined) return known
+    const value = fetch()
+    if (value === undefined) return undefined
+    const { stats, bytes } = this.#options
+    stats.asked++
+    stats.fetched++
+    stats.fetchedBytes += bytes(value)
+    this.#cache.set(key, value)
+    return value
+  }
+
   /** For what turned out not to be right. */
   drop(key: string): void {
     this.#cache.delete(key)

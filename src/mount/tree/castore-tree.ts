@@ -1,5 +1,4 @@
 import type { Digest } from '../../model/castore/digest.ts'
-import type { Directory } from '../../model/castore/directory.ts'
 import type { Entry, Node } from '../../model/castore/node.ts'
 import { pathComponentFault } from '../../model/castore/path-component.ts'
 import type { BlobService } from '../../services/blobs/interface.ts'
@@ -36,6 +35,7 @@ import {
   type EntrySink,
   type InodeNumber,
   type Missing,
+  type PackedEntries,
   type PageFiller,
   type RawFile,
   type Soon,
@@ -44,9 +44,12 @@ import {
   type TreeEntry,
   TreeFault,
 } from './interface.ts'
+import type { KeptDirectory } from './kept-directory.ts'
+import { type NativeTree, nativeTree } from './native-tree.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
 import { type Range, ReadAhead } from './read-ahead.ts'
+import type { ReadPlan } from './read-plan.ts'
 import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
 import { GONE, RootListing } from './root-listing.ts'
 import { RootNames } from './root-names.ts'
@@ -83,6 +86,8 @@ export interface CastoreTreeOptions {
   /** What they give is verified already. */
   readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
+  /** What a database of this machine has under a digest, on the spot: the encoding of a directory, not verified. */
+  readonly localDirectory?: ((digest: Digest) => Uint8Array | undefined) | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
     | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
@@ -189,6 +194,7 @@ class LazyTree implements CastoreTree {
       })
     this.#directories = new DirectoryLoader({
       directories,
+      localDirectory: options.localDirectory,
       source: sources.directories,
       entriesMax: limits.directoryCacheEntries,
       slots,
@@ -280,23 +286,43 @@ class LazyTree implements CastoreTree {
   readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void> {
     if (inode === ROOT_INODE) return this.#readRoot(cookie, sink, remember, call)
     this.#expectDirectory(inode)
-    return whenReady(this.#load(inode, call), ({ entries }) => {
-      const parent: Parent = {
-        ino: this.getattr(inode).ino,
-        intern: (name, node, position) => this.#inodes.intern(node, inode, position, name),
-      }
-      this.#offerEntries(sink, parent, entries, cookie, remember)
+    return whenReady(this.#load(inode, call), (directory) => {
+      const packed = remember && sink.addPacked ? this.#packed(inode, directory) : undefined
+      if (packed) sink.addPacked!(packed, cookie)
+      else this.#offerEntries(sink, inode, directory.directory.entries, cookie, remember)
       if (remember) this.#fillAhead.endPage(inode, cookie === 0)
     })
   }
 
+  #packed(parent: InodeNumber, { encoded, index }: KeptDirectory): PackedEntries | undefined {
+    const native = nativeTree()
+    if (!native || !index) return undefined
+    const inodes = this.#inodes
+    const fillAhead = this.#fillAhead
+    return {
+      parent,
+      encoded,
+      index,
+      native,
+      get tables() {
+        return inodes.tables
+      },
+      makeRoom: () => inodes.makeRoom(),
+      listed: (records, contents) => fillAhead.addRecords(records, contents),
+    }
+  }
+
   #offerEntries(
     sink: EntrySink,
-    parent: Parent,
+    directory: InodeNumber,
     entries: readonly Entry[],
     cookie: number,
     remember: boolean,
   ): void {
+    const parent: Parent = {
+      ino: this.getattr(directory).ino,
+      intern: (name, node, position) => this.#inodes.intern(node, directory, position, name),
+    }
     for (let position = cookie; position < entries.length; position++) {
       const entry = entries[position]!
       const inode = this.#offer(sink, parent, entry, position, remember)
@@ -323,6 +349,17 @@ class LazyTree implements CastoreTree {
     return this.#locate(inode, pieces)
   }
 
+  planRead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    if (this.#recorder || !this.#inodes.isAlive(inode) || !Number.isSafeInteger(offset)) return false
+    const { kind, size: recorded } = this.getattr(inode)
+    const fileSize = Number(recorded)
+    if (kind !== 'file' || offset >= fileSize || size === 0 || !Number.isSafeInteger(fileSize)) return false
+    const file = { digest: this.#inodes.digest(inode), size: fileSize }
+    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
+    if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
+    return isPlanned
+  }
+
   /** Whoever reads from afar waits for a round trip each time: what may be next comes with it. */
   #fetchBeside(inode: InodeNumber, file: FileContents, range: Range, isMissing: boolean): void {
     const beside = this.#readAhead.beside(inode, range, file.size)
@@ -330,7 +367,7 @@ class LazyTree implements CastoreTree {
     if (!isMissing || file.size > SMALL_FILE_BYTES_MAX) return
     const parent = this.#inodes.parent(inode)
     if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
-      this.#siblings.missed(parent, this.#directories.peek(this.#inodes.digest(parent)))
+      this.#siblings.missed(parent, this.#directories.peek(this.#inodes.digest(parent))?.directory)
   }
 
   listxattr(inode: InodeNumber): readonly string[] {
@@ -363,12 +400,31 @@ class LazyTree implements CastoreTree {
     }
   }
 
-  #find(parent: InodeNumber, directory: Directory, name: Uint8Array): TreeEntry | Missing {
+  #find(parent: InodeNumber, kept: KeptDirectory, name: Uint8Array): TreeEntry | Missing {
+    const native = nativeTree()
+    if (native && kept.index) return this.#findPacked(parent, kept, kept.index, name, native)
+    const { directory } = kept
     const position = directory.indexOf(name)
     if (position < 0) return MISSING_FOREVER
     return this.#inodes.handOut(
       this.#inodes.intern(directory.entries[position]!.node, parent, position, name),
     )
+  }
+
+  #findPacked(
+    parent: InodeNumber,
+    { encoded }: KeptDirectory,
+    index: Uint32Array,
+    name: Uint8Array,
+    native: NativeTree,
+  ): TreeEntry | Missing {
+    for (;;) {
+      const inode = native.lookupEntry(this.#inodes.tables, encoded, index, parent, name)
+      if (inode === undefined) throw new TreeFault('ESTALE')
+      if (inode > 0) return this.#inodes.handOut(inode)
+      if (inode === 0) return MISSING_FOREVER
+      this.#inodes.makeRoom()
+    }
   }
 
   #readRoot(cookie: number, sink: EntrySink, remember: boolean, call: Call | undefined): Soon<void> {
@@ -413,7 +469,7 @@ class LazyTree implements CastoreTree {
     return inode
   }
 
-  #load(inode: InodeNumber, call: Call | undefined): Soon<Directory> {
+  #load(inode: InodeNumber, call: Call | undefined): Soon<KeptDirectory> {
     this.#recorder?.listed(inode, () => this.#pathOf(inode))
     const began = this.#now()
     const directory = this.#directories.get(this.#inodes.digest(inode), call)
@@ -424,7 +480,7 @@ class LazyTree implements CastoreTree {
     )
   }
 
-  #noteFetch(inode: InodeNumber, began: number, fetched: Directory): Directory {
+  #noteFetch(inode: InodeNumber, began: number, fetched: KeptDirectory): KeptDirectory {
     const parent = this.#inodes.isAlive(inode) ? this.#inodes.parent(inode) : ROOT_INODE
     const took = this.#now() - began
     if (parent === ROOT_INODE) this.#subtrees.fetchedTop(fetched.digest, took)
@@ -475,7 +531,7 @@ class LazyTree implements CastoreTree {
   }
 
   #nameIn(parent: InodeNumber, inode: InodeNumber): Uint8Array | undefined {
-    const entries = this.#directories.peek(this.#inodes.digest(parent))?.entries
+    const entries = this.#directories.peek(this.#inodes.digest(parent))?.directory.entries
     if (this.getattr(inode).kind === 'directory') return entries?.[this.#inodes.position(inode)]?.name
     const digest = this.#inodes.digest(inode)
     return entries?.find(({ node }) => node.kind === 'file' && node.digest.equals(digest))?.name

@@ -27,8 +27,13 @@ export class ChunkList {
   }
 
   chunk(index: number): ChunkMeta {
-    const digest = Digest.fromBytes(this.#digests.subarray(index * BLAKE3_BYTES, (index + 1) * BLAKE3_BYTES))
+    const digest = Digest.fromBytes(this.digestBytes(index))
     return { digest, size: this.#offsets[index + 1]! - this.#offsets[index]! }
+  }
+
+  /** Not a copy. */
+  digestBytes(index: number): Uint8Array {
+    return this.#digests.subarray(index * BLAKE3_BYTES, (index + 1) * BLAKE3_BYTES)
   }
 
   start(index: number): number {

@@ -6,10 +6,14 @@ import type { Semaphore } from '../../support/concurrency.ts'
 import { CachedFetch } from './cached-fetch.ts'
 import { missing, sourceFailure } from './failures.ts'
 import type { Soon } from './interface.ts'
+import { KeptDirectory } from './kept-directory.ts'
+import { nativeTree } from './native-tree.ts'
 import type { FetchStats } from './stats.ts'
 
 export interface DirectoryLoaderOptions {
   readonly directories: Pick<DirectoryService, 'get'>
+  /** As CastoreTreeOptions. */
+  readonly localDirectory: ((digest: Digest) => Uint8Array | undefined) | undefined
   readonly source: string
   /** Entries of all directories kept; each directory counts one more. */
   readonly entriesMax: number
@@ -21,15 +25,17 @@ export interface DirectoryLoaderOptions {
 export class DirectoryLoader {
   readonly #directories: Pick<DirectoryService, 'get'>
   readonly #source: string
-  readonly #fetches: CachedFetch<Directory>
+  readonly #localDirectory: DirectoryLoaderOptions['localDirectory']
+  readonly #fetches: CachedFetch<KeptDirectory>
 
-  constructor({ directories, source, entriesMax, slots, stats }: DirectoryLoaderOptions) {
+  constructor({ directories, localDirectory, source, entriesMax, slots, stats }: DirectoryLoaderOptions) {
     this.#directories = directories
+    this.#localDirectory = localDirectory
     this.#source = source
     this.#fetches = new CachedFetch({
       weightMax: entriesMax,
-      weigh: (directory) => directory.entries.length + 1,
-      bytes: (directory) => directory.encoded.length,
+      weigh: (directory) => directory.count + 1,
+      bytes: (directory) => directory.size,
       slots,
       stats,
     })
@@ -41,21 +47,30 @@ export class DirectoryLoader {
   }
 
   /** What is in memory, without asking. */
-  peek(digest: Digest): Directory | undefined {
+  peek(digest: Digest): KeptDirectory | undefined {
     return this.#fetches.peek(digest.key)
   }
 
   /** Keeps one that came with others. */
   keep(directory: Directory): void {
-    this.#fetches.keep(directory.digest.key, directory)
+    this.#fetches.keep(directory.digest.key, KeptDirectory.of(directory))
   }
 
   /** A directory that is referred to and not there is `corrupt`. */
-  get(digest: Digest, call: Call | undefined): Soon<Directory> {
-    return this.#fetches.get({ key: digest.key, fetch: (fetchCall) => this.#fetch(digest, fetchCall) }, call)
+  get(digest: Digest, call: Call | undefined): Soon<KeptDirectory> {
+    const { key } = digest
+    const here = this.#fetches.getNow(key, () => this.#readHere(digest))
+    return here ?? this.#fetches.get({ key, fetch: (fetchCall) => this.#fetch(digest, fetchCall) }, call)
   }
 
-  async #fetch(digest: Digest, call: Call): Promise<Directory> {
+  /** Verified. What is wrong with one that is not right tells whoever fetches it in the usual way. */
+  #readHere(digest: Digest): KeptDirectory | undefined {
+    const native = this.#localDirectory && nativeTree()
+    const encoded = native && this.#localDirectory?.(digest)
+    return encoded && KeptDirectory.verify(encoded, digest, native)
+  }
+
+  async #fetch(digest: Digest, call: Call): Promise<KeptDirectory> {
     const what = `directory ${digest}`
     let directory: Directory | undefined
     try {
@@ -64,6 +79,6 @@ export class DirectoryLoader {
       throw sourceFailure(what, this.#source, error)
     }
     if (!directory) throw missing(what, this.#source)
-    return directory
+    return KeptDirectory.of(directory)
   }
 }

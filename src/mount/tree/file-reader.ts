@@ -16,6 +16,7 @@ import { ChunkList } from './chunk-list.ts'
 import { missing, sourceFailure } from './failures.ts'
 import type { Soon } from './interface.ts'
 import type { Range } from './read-ahead.ts'
+import type { ReadPlan } from './read-plan.ts'
 import { whenReady } from './soon.ts'
 import { SourceDistance } from './source-distance.ts'
 import type { MountStats } from './stats.ts'
@@ -97,6 +98,23 @@ export class FileReader {
   /** The bytes of `range`, which lies inside the file and is not empty, in pieces of the chunks kept. */
   read(file: FileContents, range: Range, call: Call | undefined): Soon<readonly Uint8Array[]> {
     return whenReady(this.#list(file, call), (list) => this.#readChunks(file, list, range, call))
+  }
+
+  /** Writes down the chunks of `range`, which lies inside the file; false when they are not known, or there is no plan. */
+  plan(file: FileContents, range: Range, plan: ReadPlan): boolean {
+    plan.begin()
+    if (file.size <= UNDIVIDED_BYTES_MAX)
+      return plan.add(file.digest.bytes, file.size, range.start, range.end)
+    const list = this.#lists.take(contentKey(file))
+    if (!list) return false
+    const last = list.indexAt(range.end - 1)
+    for (let index = list.indexAt(range.start); index <= last; index++) {
+      const start = list.start(index)
+      const size = list.start(index + 1) - start
+      const from = Math.max(0, range.start - start)
+      if (!plan.add(list.digestBytes(index), size, from, Math.min(size, range.end - start))) return false
+    }
+    return true
   }
 
   /**

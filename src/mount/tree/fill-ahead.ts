@@ -133,6 +133,14 @@ export class FillAhead {
     this.#pageContents += size
   }
 
+  /** As `add` for many: `FILL_RECORD`s of small files only, which have `contents` bytes. */
+  addRecords(records: Uint8Array, contents: number): void {
+    while (this.#pageBytes + records.length > this.#page.length) this.#growPage()
+    this.#page.set(records, this.#pageBytes)
+    this.#pageBytes += records.length
+    this.#pageContents += contents
+  }
+
   /** A part of the listing of `directory` was handed out, the first one when `isFirst`. */
   endPage(directory: InodeNumber, isFirst: boolean): void {
     if (isFirst) this.#drop(directory)

@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto'
 import { Digest } from '../../model/castore/digest.ts'
 import type { DirectoryNode, FileNode, Node, SymlinkNode } from '../../model/castore/node.ts'
+import { SYMLINK_TARGET_BYTES_MAX } from '../../support/limits.ts'
 import { ByteArena } from './byte-arena.ts'
 import { contentIno, placeIno, ROOT_INO } from './identity.ts'
 import { InodeColumns, SLOT_KIND, type SlotKind } from './inode-columns.ts'
+import type { InodeTables } from './inode-tables.ts'
 import { type Attributes, type InodeNumber, type TreeEntry, TreeFault } from './interface.ts'
 
 export const ROOT_INODE: InodeNumber = 1
@@ -15,9 +17,13 @@ export const ROOT_INODE: InodeNumber = 1
 const SLOTS = 2 ** 28
 const GENERATION_MAX = 2 ** 25 - 1
 /** A power of two, as is the number of buckets ever after. */
-const INITIAL_CAPACITY = 1024
+const INITIAL_CAPACITY = 4096
 /** A table that was just enlarged costs this many times what its inodes need. */
-const GROWTH = 1.5
+const GROWTH = 1.25
+/** Where in `#counters` what is counted; `targets` are the two of their arena. As native/inode_table.c. */
+const COUNTER = { end: 0, dead: 1, count: 2, seed: 3, targets: 4 } as const
+const COUNTERS = COUNTER.targets + 2
+
 /** Slot 0 ends the chains, slot 1 is the root. */
 const FIRST_SLOT = 2
 
@@ -35,22 +41,45 @@ export class InodeTable {
   #columns = new InodeColumns(INITIAL_CAPACITY)
   /** First slot of each hash bucket; at least as many as there are slots. */
   #buckets = new Uint32Array(INITIAL_CAPACITY)
-  #end = FIRST_SLOT
-  #dead = 0
-  #count = 1
-  #fileBytes = 0n
-  #targets = new ByteArena()
+  readonly #counters = new Float64Array(COUNTERS)
+  readonly #fileBytes = new BigUint64Array(1)
+  #targets = this.#newTargets()
   /** Directories are made by strangers, who must not be able to choose what shares a bucket. */
   readonly #seed = randomInt(2 ** 32)
+  #tables: InodeTables | undefined
+
+  constructor() {
+    this.#counters[COUNTER.end] = FIRST_SLOT
+    this.#counters[COUNTER.count] = 1
+    this.#counters[COUNTER.seed] = this.#seed
+  }
+
+  /** All of its memory, for native/inode_table.c, until anything is called that adds or removes. */
+  get tables(): InodeTables {
+    const { kind, generation, references, size, ino, digests, parent, position, next } = this.#columns
+    const bytes = this.#targets.bytes
+    if (this.#tables?.[0] !== kind || this.#tables.at(-1) !== bytes)
+      this.#tables = [
+        ...[kind, generation, references, size, ino, digests, parent, position, next],
+        ...[this.#buckets, this.#counters, this.#fileBytes, bytes],
+      ]
+    return this.#tables
+  }
+
+  /** So that another inode of any kind can be added to `tables`. */
+  makeRoom(): void {
+    if (this.#dead === 0 && this.#end === this.#columns.capacity) this.#grow()
+    this.#targets.makeRoom(SYMLINK_TARGET_BYTES_MAX)
+  }
 
   /** Inodes alive, the root included. */
   get count(): number {
-    return this.#count
+    return this.#counters[COUNTER.count]!
   }
 
   /** What the live files hold, each content once. */
   get fileBytes(): bigint {
-    return this.#fileBytes
+    return this.#fileBytes[0]!
   }
 
   /**
@@ -129,6 +158,18 @@ export class InodeTable {
     return this.#columns.position[this.#slot(inode)]!
   }
 
+  get #end(): number {
+    return this.#counters[COUNTER.end]!
+  }
+
+  get #dead(): number {
+    return this.#counters[COUNTER.dead]!
+  }
+
+  #newTargets(): ByteArena {
+    return new ByteArena(this.#counters.subarray(COUNTER.targets).fill(0))
+  }
+
   #number(slot: number): InodeNumber {
     return this.#columns.generation[slot]! * SLOTS + slot
   }
@@ -194,7 +235,7 @@ export class InodeTable {
     } else {
       columns.ino[slot] = contentIno(digest, node.executable ? 'executable' : 'file')
       columns.parent[slot] = parent
-      this.#fileBytes += size
+      this.#fileBytes[0]! += size
     }
     this.#link(slot)
     return slot
@@ -221,14 +262,15 @@ export class InodeTable {
   }
 
   #allocate(): number {
-    this.#count++
+    const counters = this.#counters
+    counters[COUNTER.count]!++
     const reused = this.#dead
     if (reused !== 0) {
-      this.#dead = this.#columns.next[reused]!
+      counters[COUNTER.dead] = this.#columns.next[reused]!
       return reused
     }
     if (this.#end === this.#columns.capacity) this.#grow()
-    return this.#end++
+    return counters[COUNTER.end]!++
   }
 
   #grow(): void {
@@ -248,20 +290,20 @@ export class InodeTable {
     const kind = columns.kind[slot]
     columns.kind[slot] = SLOT_KIND.dead
     columns.references[slot] = 0
-    this.#count--
+    this.#counters[COUNTER.count]!--
     if (kind === SLOT_KIND.symlink) this.#releaseTarget(Number(columns.size[slot]))
-    else if (kind !== SLOT_KIND.directory) this.#fileBytes -= columns.size[slot]!
+    else if (kind !== SLOT_KIND.directory) this.#fileBytes[0]! -= columns.size[slot]!
     if (columns.generation[slot]! === GENERATION_MAX) return
     columns.generation[slot]!++
     columns.next[slot] = this.#dead
-    this.#dead = slot
+    this.#counters[COUNTER.dead] = slot
   }
 
   #releaseTarget(length: number): void {
     this.#targets.release(length)
     if (!this.#targets.isWasteful) return
     const { kind, parent, size } = this.#columns
-    const fresh = new ByteArena()
+    const fresh = this.#newTargets()
     for (let slot = FIRST_SLOT; slot < this.#end; slot++)
       if (kind[slot] === SLOT_KIND.symlink)
         parent[slot] = fresh.append(this.#targets.read(parent[slot]!, Number(size[slot])))

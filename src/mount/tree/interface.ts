@@ -1,4 +1,7 @@
 import type { Call } from '../../support/call.ts'
+import type { InodeTables } from './inode-tables.ts'
+import type { NativeTree } from './native-tree.ts'
+import type { ReadPlan } from './read-plan.ts'
 
 /** What was asked for: at once when it is known, later when it must be fetched. The hot path allocates no promise. */
 export type Soon<T> = T | Promise<T>
@@ -24,6 +27,21 @@ export interface TreeEntry {
 export interface EntrySink {
   /** `cookie`: where listing goes on after this entry. Without `remember`, `entry.inode` is 0: none was handed out. */
   add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean
+  /** As `add` for all entries of a directory from `cookie` on, remembered; a sink without this takes them one by one. */
+  addPacked?(entries: PackedEntries, cookie: number): void
+}
+
+/** The entries of a directory in the memory that native/tree.c works on. */
+export interface PackedEntries {
+  readonly parent: InodeNumber
+  readonly encoded: Uint8Array
+  readonly index: Uint32Array
+  readonly native: NativeTree
+  /** Of the inodes, until `makeRoom`. */
+  readonly tables: InodeTables
+  makeRoom(): void
+  /** Takes note of the small files that were handed out: `FILL_RECORD`s, and how many bytes the files have. */
+  listed(records: Uint8Array, contents: number): void
 }
 
 /**
@@ -56,6 +74,11 @@ export interface Tree {
   statfs(): Statfs
   /** The contents of a file as a file of this machine, if they are one; `undefined` where they must be read here. */
   localFile?(inode: InodeNumber, call?: Call): Promise<RawFile | undefined>
+  /**
+   * Writes down which chunks a read has to bring together. False where that is not known, or is for `read` to tell: such a
+   * read goes the usual way. Whoever gets a plan reads by it, or else by `read`.
+   */
+  planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
   /** From now on `gone` hears of names at the root that are no more what was said of them. */
   onRootChange?(gone: (name: Uint8Array) => void): void
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */

@@ -1,4 +1,3 @@
-import type { Directory } from '../../model/castore/directory.ts'
 import type { Node } from '../../model/castore/node.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
@@ -7,6 +6,7 @@ import { MOUNT_CALL_MS_MAX, PROFILE_FETCHES_MAX } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { DirectoryLoader } from './directory-loader.ts'
 import type { FileReader } from './file-reader.ts'
+import type { KeptDirectory } from './kept-directory.ts'
 import { nameWithoutVersion, type ProfileEntry } from './profile.ts'
 import { nameKey } from './root-names.ts'
 
@@ -111,7 +111,7 @@ export class ProfilePrefetch {
     let node: Node | undefined = root
     for (const name of names) {
       if (node?.kind !== 'directory') return undefined
-      const directory: Directory = await this.#options.directories.get(node.digest, call)
+      const { directory }: KeptDirectory = await this.#options.directories.get(node.digest, call)
       node = directory.get(name)
     }
     return node

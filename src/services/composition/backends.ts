@@ -7,7 +7,7 @@ import type { BlobService } from '../blobs/interface.ts'
 import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
-import type { DirectoryService } from '../directories/interface.ts'
+import type { DirectoryService, LocalDirectoryService } from '../directories/interface.ts'
 import { memoryDirectoryService } from '../directories/memory.ts'
 import { objectStoreDirectoryService } from '../directories/object-store.ts'
 import type { GrpcAddress } from '../grpc-address.ts'
@@ -63,7 +63,7 @@ export class Backends implements AsyncDisposable {
     return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
 
-  async directories(address: StoreAddress): Promise<DirectoryService> {
+  async directories(address: StoreAddress): Promise<DirectoryService | LocalDirectoryService> {
     switch (address.kind) {
       case 'memory':
         return memoryDirectoryService()

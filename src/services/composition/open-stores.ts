@@ -13,7 +13,14 @@ import { KINDS, type LayerKind, type Layers, type Parts, type ServiceOf } from '
 import type { LayerMetrics, LayerName } from './layer-metrics.ts'
 import { measuredBlobService, measuredDirectoryService, measuredPathInfoService } from './measured.ts'
 import { readGraph } from './read-graph.ts'
-import type { OpenLocalFile, StoreAddresses, StoreSettings, Stores, Uploads } from './stores.ts'
+import type {
+  OpenLocalFile,
+  ReadLocalDirectory,
+  StoreAddresses,
+  StoreSettings,
+  Stores,
+  Uploads,
+} from './stores.ts'
 
 export type { Castore, NarTransfer, StoreAddresses, StoreSettings, Stores } from './stores.ts'
 
@@ -36,6 +43,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
   const queues = await opening.queues()
   const openLocalFile = opening.localFiles.get(graph.blobs)
+  const localDirectory = opening.localDirectories.get(graph.directories)
   const opened = backends.keep()
   const { metrics } = settings
   return {
@@ -45,6 +53,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
     ...(openLocalFile && { openLocalFile }),
+    ...(localDirectory && { localDirectory }),
     ...(queues.length > 0 && { uploads: uploadsOf(queues) }),
     sources: () => opening.sourceStats(),
     describe: graph.describe,
@@ -96,6 +105,8 @@ class GraphOpening {
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
   /** Of blob caches and stores of raw files. */
   readonly localFiles = new Map<GraphNode, OpenLocalFile>()
+  /** Of the databases of this machine. */
+  readonly localDirectories = new Map<GraphNode, ReadLocalDirectory>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
   readonly #queues = new Map<string, Promise<WriteQueue>>()
@@ -157,7 +168,11 @@ class GraphOpening {
           this.localFiles.set(node, (digest, call) => blobs.openLocalFile(digest, call))
         return blobs
       },
-      directories: () => this.#backends.directories(address),
+      directories: async () => {
+        const directories = await this.#backends.directories(address)
+        if ('readNow' in directories) this.localDirectories.set(node, (digest) => directories.readNow(digest))
+        return directories
+      },
       pathInfos: async () => {
         const around = { ...this.#settings, ...(await this.#surroundings(node)) }
         const { pathInfos, narCalculation } = await this.#backends.pathInfos(address, around)

@@ -3,7 +3,7 @@ import { RELOAD_LINGER_MS_MAX } from '../../support/limits.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
-import type { OpenLocalFile, Stores } from './stores.ts'
+import type { OpenLocalFile, ReadLocalDirectory, Stores } from './stores.ts'
 
 /** Stores that can be opened anew while they are read, as far as a mount reads them. */
 export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources' | 'describe' | 'labels'> {
@@ -11,6 +11,7 @@ export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   readonly pathInfos: Pick<PathInfoService, 'get' | 'list'>
   readonly openLocalFile: OpenLocalFile
+  readonly localDirectory: ReadLocalDirectory
   /**
    * Opens them anew, and then turns to the new ones; who reads from the old ones reads on, and they are closed after that. When
    * it rejects everything is as it was.
@@ -52,6 +53,8 @@ class SwappedStores implements ReloadableStores {
 
   readonly openLocalFile: OpenLocalFile = (digest, call) =>
     this.#current.use(async ({ openLocalFile }) => openLocalFile?.(digest, call))
+
+  readonly localDirectory: ReadLocalDirectory = (digest) => this.#current.stores.localDirectory?.(digest)
 
   readonly sources = () => this.#current.stores.sources()
 

@@ -63,6 +63,9 @@ export interface Castore {
   readonly directories: DirectoryService
 }
 
+/** The encoding of a directory, not verified, without waiting; `undefined`: the service has an answer, or an error. */
+export type ReadLocalDirectory = (digest: Digest) => Uint8Array | undefined
+
 /** The three services. Disposing of them closes files and connections; let calls end first. */
 export interface Stores extends AsyncDisposable {
   readonly blobs: BlobService
@@ -74,6 +77,8 @@ export interface Stores extends AsyncDisposable {
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** Of the blob cache, or of a store of raw files. */
   readonly openLocalFile?: OpenLocalFile
+  /** Of the database of directories, when that is on this machine and nothing stands above it. */
+  readonly localDirectory?: ReadLocalDirectory
   /** What is written behind, where something is. */
   readonly uploads?: Uploads
   /** What the layers over several sources survived so far. */

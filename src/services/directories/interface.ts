@@ -23,6 +23,12 @@ export interface DirectoryService {
   startPutter(call?: Call): DirectoryPutter
 }
 
+/** Directories of this machine that are there without waiting. */
+export interface LocalDirectoryService extends DirectoryService {
+  /** What is stored under a digest, not verified; `undefined` for whatever `get` has an answer or an error for. */
+  readNow(digest: Digest): Uint8Array | undefined
+}
+
 /**
  * Takes a closure from the leaves to the root: a directory only after everything it refers to, duplicates
  * allowed, the root last, everything reachable from it. Sizes in parents are checked against their children

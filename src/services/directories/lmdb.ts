@@ -3,16 +3,18 @@ import type { Directory } from '../../model/castore/directory.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
 import { closurePutter } from './closure-putter.ts'
-import type { DirectoryPutter, DirectoryService } from './interface.ts'
+import type { DirectoryPutter, LocalDirectoryService } from './interface.ts'
 import { decodeStored, encodeForStorage } from './stored.ts'
 import { traverse } from './traverse.ts'
 
 /** Directories in an LMDB file: canonical encodings under their 32-byte digests. A closure is one transaction. */
-export async function openLmdbDirectoryService(path: string): Promise<DirectoryService & AsyncDisposable> {
+export async function openLmdbDirectoryService(
+  path: string,
+): Promise<LocalDirectoryService & AsyncDisposable> {
   return new LmdbDirectoryService(await openLmdbTable(path, 'directory'))
 }
 
-class LmdbDirectoryService implements DirectoryService, AsyncDisposable {
+class LmdbDirectoryService implements LocalDirectoryService, AsyncDisposable {
   readonly #table: LmdbTable
 
   constructor(table: LmdbTable) {
@@ -23,6 +25,14 @@ class LmdbDirectoryService implements DirectoryService, AsyncDisposable {
     throwIfAborted(call?.signal)
     const bytes = this.#table.get(digest.bytes)
     return bytes && decodeStored(bytes, digest, this.#table.name)
+  }
+
+  readNow(digest: Digest): Uint8Array | undefined {
+    try {
+      return this.#table.get(digest.bytes)
+    } catch {
+      return undefined
+    }
   }
 
   getRecursive(digest: Digest, call?: Call): AsyncIterable<Directory> {

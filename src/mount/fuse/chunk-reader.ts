@@ -1,0 +1,65 @@
+import { getSystemErrorName } from 'node:util'
+import { StoreError } from '../../support/errors.ts'
+import type { InodeNumber, Tree } from '../tree/interface.ts'
+import { ReadPlan } from '../tree/read-plan.ts'
+import { type NativeAddon, nativeAddon, type Reader } from './native-addon.ts'
+import { READ_IN } from './protocol.ts'
+import type { Request } from './request.ts'
+
+/** A request that the threads could not answer; it is still to be answered. */
+export interface FailedRead {
+  readonly uniqueLow: number
+  readonly uniqueHigh: number
+  readonly nodeid: InodeNumber
+  readonly offset: number
+  readonly size: number
+}
+
+/**
+ * Threads of the addon that answer reads from chunks in a folder of the local disk. They verify what they send, themselves:
+ * bytes that take this way pass no service.
+ */
+export class ChunkReader {
+  readonly #addon: NativeAddon = nativeAddon()
+  readonly #tree: Tree
+  readonly #plan = new ReadPlan()
+  #reader: Reader | undefined
+  #bytes = 0
+
+  /** `device`, `folder`: as NativePageFiller. */
+  constructor(device: number, folder: string, tree: Tree, failed: (read: FailedRead) => void) {
+    const reader = this.#addon.startReader(device, folder, (uniqueLow, uniqueHigh, nodeid, offset, size) =>
+      failed({ uniqueLow, uniqueHigh, nodeid, offset, size }),
+    )
+    if (typeof reader === 'number')
+      throw new StoreError('unavailable', `reading from ${folder}: ${getSystemErrorName(reader)}`)
+    this.#tree = tree
+    this.#reader = reader
+  }
+
+  /** Takes a READ whose chunks are known. True: it needs no answer any more, unless `failed` says so. */
+  read(request: Request): boolean {
+    if (!this.#reader) return false
+    const { nodeid } = request
+    const offset = request.u64(READ_IN.offset)
+    const size = request.u32(READ_IN.size)
+    if (!this.#tree.planRead?.(nodeid, offset, size, this.#plan)) return false
+    const plan = this.#plan.finish(request.uniqueLow, request.uniqueHigh, nodeid, offset, size)
+    return this.#addon.readChunks(this.#reader, plan) === 0
+  }
+
+  /** What the kernel was given. */
+  get bytes(): number {
+    if (this.#reader) this.#bytes = this.#addon.readerBytes(this.#reader)
+    return this.#bytes
+  }
+
+  /** After the mount is gone: what still waits is not answered. */
+  async close(): Promise<void> {
+    const reader = this.#reader
+    if (!reader) return
+    this.#bytes = this.#addon.readerBytes(reader)
+    this.#reader = undefined
+    await this.#addon.stopReader(reader)
+  }
+}

@@ -1,0 +1,43 @@
+import { READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
+
+/** A request for the addon, in the byte order of this machine (struct request of native/chunk_reader.c). */
+const REQUEST = { bytes: 32, unique: 0, inode: 8, offset: 16, size: 24, count: 28 } as const
+/** Which bytes of which chunk (struct span). */
+const SPAN = { bytes: 48, digest: 0, size: 32, from: 36, to: 40 } as const
+
+/**
+ * What a read has to bring together, in one buffer that is used again and again: parts of chunks, in order. A read of
+ * more than the addon takes has no plan.
+ */
+export class ReadPlan {
+  readonly #bytes = new Uint8Array(REQUEST.bytes + READ_PLAN_SPANS_MAX * SPAN.bytes)
+  readonly #view = new DataView(this.#bytes.buffer)
+  #count = 0
+
+  begin(): void {
+    this.#count = 0
+  }
+
+  /** The bytes `from` to `to` of a chunk of `size` bytes. False: it is not taken, and there is no plan. */
+  add(digest: Uint8Array, size: number, from: number, to: number): boolean {
+    if (this.#count === READ_PLAN_SPANS_MAX || size > READ_PLAN_CHUNK_BYTES_MAX) return false
+    const at = REQUEST.bytes + this.#count++ * SPAN.bytes
+    this.#bytes.set(digest, at + SPAN.digest)
+    this.#view.setUint32(at + SPAN.size, size, true)
+    this.#view.setUint32(at + SPAN.from, from, true)
+    this.#view.setUint32(at + SPAN.to, to, true)
+    return true
+  }
+
+  /** The request as the addon takes it: valid until the next `begin`. */
+  finish(uniqueLow: number, uniqueHigh: number, inode: number, offset: number, size: number): Uint8Array {
+    const view = this.#view
+    view.setUint32(REQUEST.unique, uniqueLow, true)
+    view.setUint32(REQUEST.unique + 4, uniqueHigh, true)
+    view.setBigUint64(REQUEST.inode, BigInt(inode), true)
+    view.setBigUint64(REQUEST.offset, BigInt(offset), true)
+    view.setUint32(REQUEST.size, size, true)
+    view.setUint32(REQUEST.count, this.#count, true)
+    return this.#bytes.subarray(0, REQUEST.bytes + this.#count * SPAN.bytes)
+  }
+}
