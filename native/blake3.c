@@ -11,20 +11,21 @@
 #define BLOCK_BYTES 64
 #define CHUNK_BYTES 1024
 #define ROUNDS 7
+/* Chunks whose chaining values are kept side by side: a power of two. */
+#define LEAF_CHUNKS 64
 
 enum flag { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8 };
 
-#define LANES 8
-
 typedef uint32_t row __attribute__((vector_size(16)));
-typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
 typedef uint32_t words8[8];
 
-/* Compiled for processors with wide vectors as well; the loader picks. */
+/* Compiled for processors with wider vectors as well, where the compiler can. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_THIS_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#define FOR_X86_64
+#define AVX2_OR_NOT __attribute__((target_clones("avx2", "default")))
+#define AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq")))
 #else
-#define FOR_THIS_PROCESSOR
+#define AVX2_OR_NOT
 #endif
 
 static const words8 IV = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
@@ -63,24 +64,9 @@ static inline row pick(const uint32_t m[16], const uint8_t *order)
 		b = rotate_right(b ^ c, 7);                                                                       \
 	} while (0)
 
-#define LANE_ROTATE(value, bits) (((value) >> (bits)) | ((value) << (32 - (bits))))
-
-#define LANE_MIX(a, b, c, d, mx, my)                                                                              \
-	do {                                                                                                      \
-		v[a] += v[b] + (mx);                                                                              \
-		v[d] = LANE_ROTATE(v[d] ^ v[a], 16);                                                              \
-		v[c] += v[d];                                                                                     \
-		v[b] = LANE_ROTATE(v[b] ^ v[c], 12);                                                              \
-		v[a] += v[b] + (my);                                                                              \
-		v[d] = LANE_ROTATE(v[d] ^ v[a], 8);                                                               \
-		v[c] += v[d];                                                                                     \
-		v[b] = LANE_ROTATE(v[b] ^ v[c], 7);                                                               \
-	} while (0)
-
-#define all(word) ((lanes){0} + (word))
-
 /* Compresses one block into the chaining value `cv`. */
-static void compress(words8 cv, const uint8_t block[BLOCK_BYTES], uint64_t counter, uint32_t length, uint32_t flags)
+static inline __attribute__((always_inline)) void compress(words8 cv, const uint8_t block[BLOCK_BYTES],
+                                                          uint64_t counter, uint32_t length, uint32_t flags)
 {
 	uint32_t m[16];
 	memcpy(m, block, BLOCK_BYTES);
@@ -106,7 +92,8 @@ static void compress(words8 cv, const uint8_t block[BLOCK_BYTES], uint64_t count
 }
 
 /* Chaining value of one chunk: up to 1024 bytes, and none only when the whole message is empty. */
-static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+static inline __attribute__((always_inline)) void hash_one_chunk(const uint8_t *bytes, size_t length,
+                                                                uint64_t counter, uint32_t root, words8 cv)
 {
 	uint32_t flags = CHUNK_START;
 	memcpy(cv, IV, sizeof(words8));
@@ -121,102 +108,124 @@ static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, ui
 	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | root);
 }
 
+/* What messages that are hashed side by side have in common. */
+struct layout {
+	size_t blocks;
+	uint32_t flags, first, last;
+	/* Each has its own counter, or all have 0. */
+	bool counts;
+};
 
-/* Chaining values of `LANES` full chunks at once, a lane of each vector for each chunk. */
-FOR_THIS_PROCESSOR
-static void hash_chunks(const uint8_t *const chunks[LANES], uint64_t counter, words8 cvs[LANES])
+static const struct layout CHUNKS = {CHUNK_BYTES / BLOCK_BYTES, 0, CHUNK_START, CHUNK_END, true};
+static const struct layout PARENTS = {1, PARENT, 0, 0, false};
+
+AVX2_OR_NOT
+static void hash_chunk_8(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
 {
-	lanes cv[8], v[16];
-	union {
-		lanes vectors[16];
-		uint32_t words[16][LANES];
-	} block_words;
-	const lanes *m = block_words.vectors;
-	for (int i = 0; i < 8; i++)
-		cv[i] = all(IV[i]);
-	for (int block = 0; block < CHUNK_BYTES / BLOCK_BYTES; block++) {
-		bool first = block == 0, last = block == CHUNK_BYTES / BLOCK_BYTES - 1;
-		for (int lane = 0; lane < LANES; lane++)
-			for (int i = 0; i < 16; i++)
-				memcpy(&block_words.words[i][lane], chunks[lane] + block * BLOCK_BYTES + 4 * i, 4);
-		for (int i = 0; i < 8; i++)
-			v[i] = cv[i];
-		for (int i = 0; i < 4; i++)
-			v[8 + i] = all(IV[i]);
-		for (int lane = 0; lane < LANES; lane++) {
-			v[12][lane] = (uint32_t)(counter + lane);
-			v[13][lane] = (uint32_t)((counter + lane) >> 32);
-		}
-		v[14] = all(BLOCK_BYTES);
-		v[15] = all((first ? CHUNK_START : 0) | (last ? CHUNK_END : 0));
-#pragma GCC unroll 7
-		for (int round = 0; round < ROUNDS; round++) {
-			const uint8_t *order = SCHEDULE[round];
-			LANE_MIX(0, 4, 8, 12, m[order[0]], m[order[1]]);
-			LANE_MIX(1, 5, 9, 13, m[order[2]], m[order[3]]);
-			LANE_MIX(2, 6, 10, 14, m[order[4]], m[order[5]]);
-			LANE_MIX(3, 7, 11, 15, m[order[6]], m[order[7]]);
-			LANE_MIX(0, 5, 10, 15, m[order[8]], m[order[9]]);
-			LANE_MIX(1, 6, 11, 12, m[order[10]], m[order[11]]);
-			LANE_MIX(2, 7, 8, 13, m[order[12]], m[order[13]]);
-			LANE_MIX(3, 4, 9, 14, m[order[14]], m[order[15]]);
-		}
-		for (int i = 0; i < 8; i++)
-			cv[i] = v[i] ^ v[8 + i];
-	}
-	for (int lane = 0; lane < LANES; lane++)
-		for (int i = 0; i < 8; i++)
-			cvs[lane][i] = cv[i][lane];
+	hash_one_chunk(bytes, length, counter, root, cv);
 }
 
-/* Eight lanes cost as much as two chunks alone. Lanes that are not needed repeat the first chunk. */
-static void hash_full_chunks(const uint8_t *bytes, size_t count, words8 *cvs)
+#define LANES 8
+#define LANES_TARGET AVX2_OR_NOT
+#include "blake3_lanes.h"
+
+#ifdef FOR_X86_64
+AVX512
+static void hash_chunk_16(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
 {
-	for (size_t done = 0; done < count;) {
-		size_t now = count - done < LANES ? count - done : LANES;
-		if (now <= 2) {
-			hash_chunk(bytes + done * CHUNK_BYTES, CHUNK_BYTES, done, 0, cvs[done]);
-			done++;
-			continue;
-		}
-		const uint8_t *chunks[LANES];
-		words8 hashed[LANES];
-		for (size_t lane = 0; lane < LANES; lane++)
-			chunks[lane] = bytes + (done + (lane < now ? lane : 0)) * CHUNK_BYTES;
-		hash_chunks(chunks, done, hashed);
-		memcpy(cvs + done, hashed, now * sizeof(words8));
-		done += now;
+	hash_one_chunk(bytes, length, counter, root, cv);
+}
+
+#define LANES 16
+#define LANES_TARGET AVX512
+#include "blake3_lanes.h"
+#endif
+
+static bool has_avx512(void)
+{
+#ifdef FOR_X86_64
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+#else
+	return false;
+#endif
+}
+
+#ifndef FOR_X86_64
+#define hash_chunk_16 hash_chunk_8
+#define hash_lanes_16 hash_lanes_8
+#endif
+
+static void hash_chunk(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+{
+	(has_avx512() ? hash_chunk_16 : hash_chunk_8)(bytes, length, counter, root, cv);
+}
+
+/* Chaining values of any number of messages that follow each other; `counter`: of the first. */
+static void hash_side_by_side(const uint8_t *messages, size_t count, struct layout layout, uint64_t counter,
+                              words8 *cvs)
+{
+	size_t lanes = has_avx512() ? 16 : 8;
+	while (count > 0) {
+		size_t now = count < lanes ? count : lanes;
+		(lanes == 16 ? hash_lanes_16 : hash_lanes_8)(messages, now, layout, counter, cvs);
+		messages += now * layout.blocks * BLOCK_BYTES;
+		counter += now;
+		cvs += now;
+		count -= now;
 	}
 }
 
-/* The left subtree is the largest power of two of chunks that leaves something to the right (§2.1). */
-static void hash_parents(const words8 *cvs, size_t count, uint32_t root, words8 cv)
+/* Chaining values of the chunks of a message; returns how many there are. A vector costs as much as two chunks alone. */
+static size_t hash_all_chunks(const uint8_t *bytes, size_t length, uint64_t counter, words8 *cvs)
 {
-	if (count == 1) {
-		memcpy(cv, cvs[0], sizeof(words8));
+	size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES, done = 0;
+	if (full > 2)
+		hash_side_by_side(bytes, done = full, CHUNKS, counter, cvs);
+	for (; done < full; done++)
+		hash_chunk(bytes + done * CHUNK_BYTES, CHUNK_BYTES, counter + done, 0, cvs[done]);
+	if (rest > 0)
+		hash_chunk(bytes + length - rest, rest, counter + full, 0, cvs[full]);
+	return full + (rest > 0);
+}
+
+/* Pairs become their parents, and one that is left over waits for the next level (§2.1); returns how many there are now. */
+static size_t hash_pairs(words8 *cvs, size_t count)
+{
+	words8 parents[LEAF_CHUNKS / 2];
+	hash_side_by_side((const uint8_t *)cvs, count / 2, PARENTS, 0, parents);
+	if (count % 2 == 1)
+		memmove(cvs[count / 2], cvs[count - 1], sizeof(words8));
+	memcpy(cvs, parents, count / 2 * sizeof(words8));
+	return count / 2 + count % 2;
+}
+
+/* `counter`: of the first chunk, when the message is the part of another; `root`: ROOT unless it is. */
+static void hash_message(const uint8_t *bytes, size_t length, uint64_t counter, uint32_t root, words8 cv)
+{
+	words8 cvs[LEAF_CHUNKS];
+	if (length <= CHUNK_BYTES) {
+		hash_chunk(bytes, length, counter, root, cv);
 		return;
 	}
-	size_t left = 1;
-	while (left * 2 < count)
-		left *= 2;
-	words8 children[2];
-	hash_parents(cvs, left, 0, children[0]);
-	hash_parents(cvs + left, count - left, 0, children[1]);
+	if (length <= LEAF_CHUNKS * CHUNK_BYTES) {
+		for (size_t count = hash_all_chunks(bytes, length, counter, cvs); count > 2;)
+			count = hash_pairs(cvs, count);
+	} else {
+		/* The left part is the largest power of two of chunks that leaves something to the right. */
+		size_t left = LEAF_CHUNKS;
+		while (left * 2 * CHUNK_BYTES < length)
+			left *= 2;
+		hash_message(bytes, left * CHUNK_BYTES, counter, 0, cvs[0]);
+		hash_message(bytes + left * CHUNK_BYTES, length - left * CHUNK_BYTES, counter + left, 0, cvs[1]);
+	}
 	memcpy(cv, IV, sizeof(words8));
-	compress(cv, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | root);
+	compress(cv, (const uint8_t *)cvs, 0, BLOCK_BYTES, PARENT | root);
 }
 
 void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES])
 {
-	words8 cvs[BLAKE3_MESSAGE_MAX / CHUNK_BYTES], cv;
-	if (length <= CHUNK_BYTES) {
-		hash_chunk(message, length, 0, ROOT, cv);
-	} else {
-		size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES;
-		hash_full_chunks(message, full, cvs);
-		if (rest > 0)
-			hash_chunk(message + length - rest, rest, full, 0, cvs[full]);
-		hash_parents(cvs, full + (rest > 0), ROOT, cv);
-	}
+	words8 cv;
+	hash_message(message, length, 0, ROOT, cv);
 	memcpy(digest, cv, BLAKE3_BYTES);
 }

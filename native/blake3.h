@@ -6,10 +6,6 @@
 #include <stdint.h>
 
 #define BLAKE3_BYTES 32
-/* Longer messages are hashed elsewhere. */
-#define BLAKE3_MESSAGE_MAX 65536
-
-/* `length`: at most BLAKE3_MESSAGE_MAX. */
 void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES]);
 
 #endif
