@@ -153,11 +153,11 @@ export const NAR_UPLOADS_MAX = 64
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 128
+export const NAR_BATCH_STEPS_MAX = 256
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the thread pool has four threads, and others want some. */
-export const NAR_BATCHES_MAX = 3
+export const NAR_BATCHES_MAX = 6
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
 /** NARs of one `import-nar` command that are read at the same time, unless told otherwise (spec §4.5). */

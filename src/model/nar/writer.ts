@@ -110,6 +110,29 @@ export class NarWriter {
     this.#bytesWritten += length
   }
 
+  /** Continues in a new buffer, which has this much room, and gives it. */
+  beginBuffer(bytes: number): Uint8Array {
+    this.#flush()
+    this.#buffer = Buffer.allocUnsafeSlow(bytes)
+    this.#start = 0
+    this.#end = 0
+    return this.#buffer
+  }
+
+  /**
+   * Leaves room for contents, which the caller puts there before the pieces are used. Where it begins in the buffer that
+   * was begun last; StoreError `internal` when that is full.
+   */
+  leaveRoom(length: number): number {
+    if (this.#state !== 'contents') throw new StoreError('internal', 'NAR writer: no file is open')
+    if (this.#end + length > this.#buffer.length)
+      throw new StoreError('internal', 'NAR writer: the buffer has no room for these contents')
+    this.#expectContents(length)
+    const start = this.#end
+    this.#advance(length)
+    return start
+  }
+
   /** What was written since the last call, in few pieces. They are the caller's. */
   take(): Uint8Array[] {
     this.#flush()
