@@ -10,6 +10,7 @@ import type { NarEvent } from './event.ts'
 import {
   ARCHIVE,
   CLOSE,
+  CLOSE_ENTRY,
   ENTRY,
   ENTRY_NODE,
   LENGTH_BYTES,
@@ -209,13 +210,9 @@ export class NarWriter {
 
   /** Ends a node, and the entry that holds it if there is one. */
   #closeNode(): void {
-    this.#append(CLOSE)
-    if (this.#open.length === 0) {
-      this.#state = 'done'
-      return
-    }
-    this.#append(CLOSE)
-    this.#state = 'directory'
+    const isRoot = this.#open.length === 0
+    this.#append(isRoot ? CLOSE : CLOSE_ENTRY)
+    this.#state = isRoot ? 'done' : 'directory'
   }
 
   #string(bytes: Uint8Array): void {
@@ -234,7 +231,7 @@ export class NarWriter {
   #pad(length: number): void {
     const padding = paddingOf(length)
     this.#reserve(padding)
-    this.#buffer.fill(0, this.#end, this.#end + padding)
+    for (let i = 0; i < padding; i++) this.#buffer[this.#end + i] = 0
     this.#advance(padding)
   }
 
