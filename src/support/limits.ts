@@ -156,7 +156,7 @@ export const NAR_PREFETCH_FILES_MAX = 32
 export const NAR_BATCH_STEPS_MAX = 256
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
-/** … of which so many are on their way: the thread pool has four threads, and others want some. */
+/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
 export const NAR_BATCHES_MAX = 6
 /** Paths of one `import` command that are worked on at the same time. */
 export const IMPORT_PATHS_MAX = 8
@@ -461,7 +461,7 @@ export const SUBTREES_AT_ONCE_MAX = 4
 export const SUBTREE_ENTRIES_MAX = MOUNT_DIRECTORY_CACHE_ENTRIES / 2
 /** Directories of which is remembered how many below them were missing. */
 export const SUBTREE_PARENTS_MAX = 1_024
-/** Files up to this size are put into the page cache ahead of being read; blake3() of the addon takes 64 KiB. */
+/** Files up to this size are put into the page cache ahead of being read; the addon takes 64 KiB. */
 export const FILL_FILE_BYTES_MAX = 16 * KiB
 /** What one directory that begins to be read is evidence for, at first … */
 export const FILL_WINDOW_BYTES_MIN = 1 * MiB
