@@ -174,11 +174,11 @@ export const NAR_UPLOADS_MAX = 64
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 128
+export const NAR_BATCH_STEPS_MAX = 256
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
-/** … of which so many are on their way: the thread pool has four threads, and others want some. */
-export const NAR_BATCHES_MAX = 3
+/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
+export const NAR_BATCHES_MAX = 6
 /** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */
