@@ -30,7 +30,7 @@ export interface S3Found {
 }
 
 /**
- * Reads objects past the SDK, which takes 2 ms of CPU for each. What it decides is learnt from it: where a bucket is and
+ * Reads objects past the SDK, which takes 1.2 ms of CPU for one of 256 KiB. What it decides is learnt from it: where a bucket is and
  * how it is spoken to from its first read, and the credentials each time. Whatever else happens than an object coming
  * or being absent is not for here to understand: then the SDK is asked.
  */

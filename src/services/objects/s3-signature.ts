@@ -10,8 +10,8 @@ export interface S3Credentials {
 const EMPTY_SHA256 = createHash('sha256').digest('hex')
 
 /**
- * Signs reads of one region (AWS Signature Version 4, in headers). The SDK's own signer does the same at a hundred times
- * the cost, since it is made for every request there is; a read has neither query nor body.
+ * Signs reads of one region (AWS Signature Version 4, in headers): requests without a query and a body, and with the same
+ * few headers, where the SDK's own signer is made for every request there is.
  */
 export class S3ReadSigner {
   readonly #region: string
