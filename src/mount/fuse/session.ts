@@ -72,6 +72,9 @@ export class FuseSession {
   readonly #closed = Promise.withResolvers<void>()
   #context: OperationContext
   #rootListed: NodeJS.Timeout | undefined
+  /** Names in the root that the kernel is to forget, and how many it is being told of. */
+  readonly #gone: Uint8Array[] = []
+  #telling = 0
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -97,15 +100,30 @@ export class FuseSession {
   }
 
   /**
-   * The kernel asks again for this name in the root. It waits for calls that look for names there, and so for our replies:
-   * written like one, it would wait for ever.
+   * The kernel asks again for this name in the root. For that it waits until nobody looks for a name there, and who begins to
+   * meanwhile waits behind it: so it is told when nobody is waiting for an answer of ours.
    */
-  async forgetRootEntry(name: Uint8Array): Promise<void> {
+  forgetRootEntry(name: Uint8Array): void {
+    this.#gone.push(name)
+    this.#tellGone()
+  }
+
+  #tellGone(): void {
+    if (this.#gone.length === 0 || !this.#open) return
+    for (const { opcode, nodeid } of this.#inFlight.values())
+      if (opcode === Opcode.LOOKUP && nodeid === ROOT_NODE) return
+    for (const name of this.#gone.splice(0)) void this.#forgetEntry(name)
+  }
+
+  /** Written beside the replies: a lookup that began this moment would wait for us, and we for it. */
+  async #forgetEntry(name: Uint8Array): Promise<void> {
+    this.#telling++
     try {
       await this.#device.sendAside?.(invalidEntry(ROOT_NODE, name))
     } catch (error) {
       this.#logger.warn({ err: error }, 'the kernel keeps a store path that is gone')
     }
+    this.#telling--
   }
 
   start(): void {
@@ -123,10 +141,12 @@ export class FuseSession {
   /** Ends the connection; calls that wait in the kernel fail. Idempotent. */
   close(): void {
     if (!this.#open) return
+    const reason = new StoreError('cancelled', 'the mount is gone')
+    // A notification that waits for lookups keeps the device open, and so the lookups from ending with it.
+    if (this.#telling > 0) for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
     this.#open = false
     clearTimeout(this.#rootListed)
     this.#device.close()
-    const reason = new StoreError('cancelled', 'the mount is gone')
     for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
     this.#ready.reject(new StoreError('unavailable', 'the mount ended before it was ready'))
     this.#closed.resolve()
@@ -255,7 +275,9 @@ export class FuseSession {
       clearTimeout(pending.timer)
       this.#inFlight.delete(pending.key)
     }
-    return this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
+    const taken = this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
+    this.#tellGone()
+    return taken
   }
 
   #sendReply(uniqueLow: number, uniqueHigh: number, errno: number): boolean {
