@@ -85,6 +85,7 @@ export class FuseSession {
       noOpen: false,
       noOpendir: false,
       openFiles: undefined,
+      takesNotifications: device.takesNotifications ?? true,
       rootListed: () => this.#scheduleRootInvalidation(),
     }
     this.ready = this.#ready.promise
@@ -310,8 +311,11 @@ export class FuseSession {
   }
 
   #init(request: Request): void {
+    const { takesNotifications } = this.#context
     const agreement =
-      request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request, this.#options.passthrough ?? false)
+      request.bodyLength < INIT_IN.bytes
+        ? 'too-old'
+        : negotiate(request, this.#options.passthrough ?? false, takesNotifications)
     if (agreement === 'too-old') {
       this.#refuse(request, Errno.EPROTO)
       this.#ready.reject(new StoreError('unimplemented', 'the kernel speaks a FUSE protocol older than 7.23'))
@@ -338,6 +342,7 @@ export class FuseSession {
    * appear, so its listing is dropped again a moment after it was given out.
    */
   #scheduleRootInvalidation(): void {
+    if (!this.#context.takesNotifications) return
     this.#rootListed ??= setTimeout(() => {
       this.#rootListed = undefined
       this.#reply.begin()
