@@ -142,6 +142,9 @@ static int add_buffer(struct walk *walk, const struct descriptor *descriptor)
 	if (!guest_has(walk->memory, descriptor->address, descriptor->length))
 		return -FAULT_BUFFER_ADDRESS;
 	if (descriptor->flags & IS_WRITABLE) {
+		/* A chain of direct ones that ends in an indirect table may be longer than either. */
+		if (walk->count == DESCRIPTORS_MAX)
+			return -FAULT_LOOP;
 		walk->segments[walk->count++] = (struct segment){descriptor->address, descriptor->length};
 		walk->room += descriptor->length;
 		return walk->room > UINT32_MAX ? -FAULT_TOTAL_LENGTH : 0;
@@ -285,8 +288,16 @@ static bool wants_notice(struct virtqueue *queue)
 	return wants;
 }
 
+static uint64_t total(const struct iovec *parts, size_t count)
+{
+	uint64_t length = 0;
+	for (size_t i = 0; i < count; i++)
+		length += parts[i].iov_len;
+	return length;
+}
+
 static int give(struct virtqueue *queue, const struct guest_memory *memory, uint16_t head, const struct iovec *parts,
-                size_t count, uint32_t length)
+                size_t count)
 {
 	struct place at = {0, 0};
 	struct used_ring *used = queue->used;
@@ -295,7 +306,7 @@ static int give(struct virtqueue *queue, const struct guest_memory *memory, uint
 			return -FAULT_BUFFER_ADDRESS;
 	uint16_t entry = queue->next_used % queue->size;
 	used->entries[entry].id = head;
-	used->entries[entry].length = length;
+	used->entries[entry].length = (uint32_t)total(parts, count);
 	store(&used->index, ++queue->next_used);
 	return wants_notice(queue);
 }
@@ -303,17 +314,14 @@ static int give(struct virtqueue *queue, const struct guest_memory *memory, uint
 int give_reply(struct virtqueue *queue, const struct guest_memory *memory, int number, const struct iovec *parts,
                size_t count)
 {
-	uint64_t length = 0;
-	for (size_t i = 0; i < count; i++)
-		length += parts[i].iov_len;
 	if (!queue->running || number < 0 || number >= queue->size || !queue->chains[number].in_use)
 		return NO_SUCH_REQUEST;
 	struct chain *chain = &queue->chains[number];
-	if (length > chain->room)
+	if (total(parts, count) > chain->room)
 		return REPLY_TOO_LONG;
 	if (!GUARD_MEMORY(memory))
 		return -FAULT_MEMORY_GONE;
-	int result = give(queue, memory, (uint16_t)number, parts, count, (uint32_t)length);
+	int result = give(queue, memory, (uint16_t)number, parts, count);
 	release_memory();
 	if (result >= 0)
 		forget(chain);

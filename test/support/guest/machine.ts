@@ -98,7 +98,9 @@ function initialRoot(modules: string, busybox: Uint8Array): ArchiveEntry[] {
   for (const name of MODULES) load(name)
   const file = (name: string) => readFileSync(join(import.meta.dirname, name))
   return [
-    ...['proc', 'sys', 'dev', 'usr', 'tmp', 'etc', 'mnt', 'modules', 'nix', 'nix/store'].map(archiveDirectory),
+    ...['proc', 'sys', 'dev', 'usr', 'tmp', 'etc', 'mnt', 'modules', 'nix', 'nix/store'].map(
+      archiveDirectory,
+    ),
     ...['bin', 'sbin', 'lib', 'lib64'].map((name) => archiveLink(name, `usr/${name}`)),
     archiveFile('busybox', busybox, true),
     archiveFile('init', file('init.sh'), true),
@@ -204,7 +206,8 @@ export class Guest implements AsyncDisposable {
   /** Runs a program that must succeed; what it printed. */
   async runOk(program: string, ...args: string[]): Promise<string> {
     const { status, stdout, stderr } = await this.run(program, ...args)
-    if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed (${status}) in the guest: ${stderr}`)
+    if (status !== 0)
+      throw new Error(`${program} ${args.join(' ')} failed (${status}) in the guest: ${stderr}`)
     return stdout
   }
 
@@ -255,7 +258,12 @@ function machineArguments(options: GuestOptions, { kernel, initramfs }: GuestFil
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-accel', 'tcg', '-smp', String(cpus), '-m', `${memoryMiB}M`],
-    ...['-object', `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`, '-numa', 'node,memdev=memory'],
+    ...[
+      '-object',
+      `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`,
+      '-numa',
+      'node,memdev=memory',
+    ],
     ...['-kernel', kernel, '-initrd', initramfs, '-append', 'console=ttyS0 panic=-1 quiet'],
     ...['-fsdev', 'local,id=usr,path=/usr,security_model=none,readonly=on'],
     ...['-device', 'virtio-9p-pci,fsdev=usr,mount_tag=usr'],
