@@ -522,6 +522,8 @@ export const GUEST_QUEUE_SIZE_MAX = 1_024
 export const GUEST_REQUESTS_MAX = 512
 /** A guest that is stopped waits this long for the answers to what it asked, which its front-end waits for, too. */
 export const GUEST_STOP_MS_MAX = 2_000
+/** Whoever broke the rules is not listened to again for this long, so that the log is not filled with it. */
+export const GUEST_FAULT_MS = 1_000
 /** Inodes that a guest gives back at its end before others are served again. */
 export const GUEST_FORGETS_PER_TURN = 2_048
 

@@ -44,6 +44,8 @@ export interface SessionOptions {
   readonly logger: Logger
   /** Let the kernel read files of this machine by itself, at the price of a request for each open and close. */
   readonly passthrough?: boolean | undefined
+  /** Counts for several sessions together. */
+  readonly stats?: SessionStats | undefined
 }
 
 /**
@@ -52,7 +54,7 @@ export interface SessionOptions {
  * comes, when a signal interrupts the caller, or at its deadline, whichever is first. Nothing here blocks.
  */
 export class FuseSession {
-  readonly stats = new SessionStats()
+  readonly stats: SessionStats
   /** Settles when the kernel and we agreed on how to speak; rejects when the session ends before. */
   readonly ready: Promise<void>
   /** Resolves when the kernel ended the connection, or `close` did. */
@@ -76,6 +78,7 @@ export class FuseSession {
     this.#tree = tree
     this.#options = options
     this.#logger = options.logger
+    this.stats = options.stats ?? new SessionStats()
     this.#context = {
       tree,
       owner: options.owner,
