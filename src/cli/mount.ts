@@ -1,21 +1,10 @@
-import { resolve } from 'node:path'
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { PathInfo } from '../model/nix/path-info.ts'
+import { type Command, Option } from 'commander'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
-import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
-import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
-import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
-import type { PathInfoService } from '../services/pathinfos/interface.ts'
-import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
-import { StoreError } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
-import { DISK_CACHE_BYTES } from '../support/limits.ts'
-import { findPath } from '../transfer/find-path.ts'
-import { walkClosure } from '../transfer/walk-closure.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { readProfile, writeProfile } from './profile-file.ts'
@@ -26,23 +15,14 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
-import { parseStorePath } from './store-path-argument.ts'
+import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
 
-interface MountOptions extends StoreOptions, ReadinessOptions {
+interface MountOptions extends TreeOptions, ReadinessOptions {
   readonly allowOther: boolean
-  readonly listRoot: boolean
-  readonly showXattr: boolean
-  readonly uidGid: { readonly uid: number; readonly gid: number }
-  readonly stats: StatsFormat | undefined
   readonly driver?: MountDriver
   readonly passthrough: boolean
-  readonly closureOf?: readonly string[]
   readonly record?: string
   readonly prefetch?: string
-  readonly metrics?: string
-  readonly cacheDir?: string
-  readonly cacheSize?: number
 }
 
 export function addMountCommand(program: Command): void {
@@ -55,22 +35,6 @@ export function addMountCommand(program: Command): void {
       'let other users in, too (ALLOW_OTHER=true)',
       process.env['ALLOW_OTHER'] === 'true',
     )
-    .option('-l, --list-root', 'let the mount point be listed', false)
-    .option('--show-xattr', 'show digests as extended attributes (the default)', true)
-    .option('--no-show-xattr', 'do not')
-    .addOption(
-      new Option('--uid-gid <uid:gid>', 'owner of everything')
-        .default({ uid: 0, gid: 0 }, '0:0')
-        .argParser(parseUidGid),
-    )
-    .addOption(
-      new Option(
-        '--stats [format]',
-        'at the end, tell what was asked for, fetched and cached (also on SIGUSR1)',
-      )
-        .choices(['text', 'json'])
-        .preset('text'),
-    )
     .addOption(
       new Option(
         '--driver <driver>',
@@ -78,34 +42,18 @@ export function addMountCommand(program: Command): void {
       ).choices(MOUNT_DRIVERS),
     )
     .option(
-      '--closure-of <path...>',
-      'show just these store paths and what they refer to (put -- or another option behind them)',
-    )
-    .option(
       '--passthrough',
-      'let the kernel read blobs by itself that lie whole in --cache-dir: for stores of large files, as root',
+      'let the kernel read blobs by itself that lie whole in --cache-dir or files:///…: for stores of large files, as root',
       false,
     )
     .option('--record <file>', 'write a profile there: what was listed and read until the end, in order')
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
-    .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
-    .addOption(
-      new Option('--cache-dir <folder>', 'keep what is read there, for this and other mounts').env(
-        'TVIX_STORE_CACHE_DIR',
-      ),
-    )
-    .addOption(
-      new Option('--cache-size <bytes>', 'what the folder may take, such as 500M or 2T')
-        .env('TVIX_STORE_CACHE_SIZE')
-        .default(DISK_CACHE_BYTES, '10G')
-        .argParser(parseBytes),
-    )
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
     .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
     .action(runMount)
+  addTreeOptions(command)
   addReadinessOptions(command)
-  addStoreOptions(command, CLIENT_ADDRESSES)
 }
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
@@ -113,12 +61,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
-  const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  const addresses = { ...storeAddresses(options), cache: cacheOf(options) }
-  await using stores = await openCommandStores(command, addresses, layerMetrics)
-  const rootNodes = options.closureOf
-    ? await closureOf(stores.pathInfos, options.closureOf)
-    : pathInfoRootNodes(stores.pathInfos)
+  await using opened = await openTreeStores(command, options, logger)
+  const { stores, rootNodes } = opened
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
@@ -130,17 +74,10 @@ async function runMount(target: string, options: MountOptions, command: Command)
     recorder,
     profile,
   })
-  using closing = new DisposableStack()
-  if (options.metrics) {
-    const { startMetricsServer } = await import('../servers/metrics/server.ts')
-    const metrics = await startMetricsServer(options.metrics, layerMetrics?.all ?? [])
-    closing.defer(() => metrics.close())
-    logger.info({ metrics_address: metrics.address }, 'serving metrics')
-  }
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   // What is pushed causes no request, and so would be missing in a profile.
-  const chunkFolder = recorder ? undefined : localChunkFolder(addresses)
+  const chunkFolder = recorder ? undefined : localChunkFolder(opened.addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
@@ -155,50 +92,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   logger.info({ target }, 'unmounted')
 }
 
-/** The folder as a full path: the mount may change where the process is. */
-function cacheOf({ cacheDir, cacheSize }: MountOptions) {
-  return cacheDir === undefined ? undefined : { path: resolve(cacheDir), size: cacheSize }
-}
-
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
-
-/** `500M`, `10 GiB` or a number of bytes; the units are powers of 1024. */
-function parseBytes(text: string): number {
-  const [, digits, unit = ''] = /^(\d{1,15})\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
-  const bytes = Number(digits) * (UNITS[unit.toUpperCase()] ?? 1)
-  if (!Number.isSafeInteger(bytes) || bytes < 1)
-    throw new InvalidArgumentError('it is a number above 0 with K, M, G or T behind it.')
-  return bytes
-}
-
-/** Throws `not-found`, naming who refers to it, for a path that is not there. */
-async function closureOf(pathInfos: PathInfoService, roots: readonly string[]): Promise<RootNodes> {
-  const closure: PathInfo[] = []
-  const found = walkClosure(async (path, call, referrer) => {
-    const pathInfo = await findPath(pathInfos, path, call)
-    if (pathInfo) return pathInfo
-    const why = referrer ? `, which ${referrer} refers to` : ''
-    throw new StoreError('not-found', `${path.absolutePath}${why}: there is no such path in the store`)
-  }, roots.map(parseStorePath))
-  for await (const pathInfo of found) closure.push(pathInfo)
-  return closureRootNodes(closure)
-}
-
 async function untilUnmounted(mount: Mount, stopRequested: Promise<unknown>): Promise<void> {
   await Promise.race([stopRequested, mount.closed])
   await mount.unmount()
-}
-
-/** `<uid>:<gid>`, with the messages of spec §4.5. */
-function parseUidGid(text: string): { uid: number; gid: number } {
-  const parts = text.split(':')
-  if (parts.length !== 2) throw new InvalidArgumentError('no delimiter found: it is <uid>:<gid>.')
-  const [uid, gid] = parts.map((part) => (/^\d+$/.test(part) ? Number(part) : Number.NaN))
-  if (!isId(uid)) throw new InvalidArgumentError('invalid lhs: a user id is a number below 2^32.')
-  if (!isId(gid)) throw new InvalidArgumentError('invalid rhs: a group id is a number below 2^32.')
-  return { uid, gid }
-}
-
-function isId(id: number | undefined): id is number {
-  return id !== undefined && id < 2 ** 32
 }

@@ -60,7 +60,8 @@ async function* select(
   options: PathInfoOptions,
 ): AsyncGenerator<PathInfo> {
   if (options.all) return yield* stores.pathInfos.list()
-  if (options.closure) return yield* walkClosure((path, call) => requirePath(stores, path, call), paths)
+  if (options.closure)
+    return yield* walkClosure((path, call, referrer) => requirePath(stores, path, call, referrer), paths)
   for (const path of paths) yield await requirePath(stores, path)
 }
 

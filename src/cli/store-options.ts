@@ -93,5 +93,7 @@ export function openCommandStores(
 const NAR_TRANSFER: NarTransfer = {
   ingestNar: async (...args) => (await import('../transfer/ingest-nar.ts')).ingestNar(...args),
   checkPathInfo: async (...args) => (await import('../transfer/check-path-info.ts')).checkPathInfo(...args),
+  proveContentAddress: async (...args) =>
+    (await import('../transfer/check-path-info.ts')).proveContentAddress(...args),
   copyCastore: async (...args) => (await import('../transfer/copy-castore.ts')).copyCastore(...args),
 }

@@ -255,6 +255,8 @@ export const DISK_CACHE_TOUCHED_MAX = 50_000
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
+/** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
+export const LOCAL_FILES_VERIFIED_MAX = 50_000
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
@@ -355,6 +357,12 @@ export const SUBSTITUTE_REFUSED_MS = 10_000
 export const SUBSTITUTE_REFUSED_MAX = 4_096
 /** References and signatures of substituted paths that are kept in memory, about. */
 export const SUBSTITUTE_KEPT_BYTES_MAX = 32 * MiB
+/** Content-addressed paths whose contents are remembered to have been proven … */
+export const CONTENT_PROOFS_MAX = 100_000
+/** … those that are being read for it; what comes beyond them is told to try again … */
+export const CONTENT_PROOFS_AT_ONCE_MAX = 64
+/** … and for how long, when nobody waits for it any more. */
+export const CONTENT_PROOF_MS_MAX = 60 * 60_000
 /** NARs that are downloaded at the same time; more wait for their turn. */
 export const SUBSTITUTE_NARS_MAX = 16
 /** Narinfo documents that are asked for at the same time; more wait for their turn. */

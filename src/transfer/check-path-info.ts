@@ -15,6 +15,7 @@ import type { IngestedNar } from '../services/pathinfos/interface.ts'
 import { equalBytes, utf8 } from '../support/bytes.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
+import { localNarCalculation } from './nar-calculation.ts'
 import { type Contents, renderNar } from './render-nar.ts'
 
 /** The part of a narinfo or path info that the NAR can prove or disprove. */
@@ -45,6 +46,21 @@ export async function checkPathInfo(
     )
   checkReferences(claim)
   if (claim.ca) await checkContentAddress(services, claim, claim.ca, ingested, call)
+}
+
+/** Reads all of a path. Throws `corrupt` when its contents do not have the content address that it claims. */
+export async function proveContentAddress(
+  services: Contents,
+  pathInfo: PathInfo,
+  call?: Call,
+): Promise<void> {
+  const nar = await localNarCalculation(services).calculateNar(pathInfo.node, call)
+  try {
+    await checkPathInfo(services, pathInfo, { ...nar, node: pathInfo.node }, call)
+  } catch (error) {
+    if (!(error instanceof ValidationError)) throw error
+    throw new StoreError('corrupt', error.message, { cause: error })
+  }
 }
 
 function checkReferences({ storePath, references }: NarClaim): void {

@@ -28,14 +28,23 @@ const CURRENT = utf8('.')
 const PARENT = utf8('..')
 const STORE_PREFIX = utf8(`${STORE_DIR}/`)
 
-/** The path info of a store path. Throws `not-found`, also when its hash belongs to a path of another name. */
-export async function requirePath(services: PathServices, path: StorePath, call?: Call): Promise<PathInfo> {
+/**
+ * The path info of a store path. Throws `not-found`, also when its hash belongs to a path of another name; then
+ * `referrer` tells why it was looked for.
+ */
+export async function requirePath(
+  services: Pick<PathServices, 'pathInfos' | 'describe'>,
+  path: StorePath,
+  call?: Call,
+  referrer?: StorePath,
+): Promise<PathInfo> {
   const found = await services.pathInfos.get(path.digest, call)
-  if (!found) throw new StoreError('not-found', `${path.absolutePath} is not in ${services.describe}`)
+  const why = referrer ? `, which ${referrer.absolutePath} refers to,` : ''
+  if (!found) throw new StoreError('not-found', `${path.absolutePath}${why} is not in ${services.describe}`)
   if (found.storePath.name === path.name) return found
   throw new StoreError(
     'not-found',
-    `${path.absolutePath} is not in ${services.describe}; with that hash there is ${found.storePath.absolutePath}`,
+    `${path.absolutePath}${why} is not in ${services.describe}; with that hash there is ${found.storePath.absolutePath}`,
   )
 }
 

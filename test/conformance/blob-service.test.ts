@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
+import { openFileBlobService } from '../../src/services/blobs/file-blobs.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from '../../src/services/blobs/interface.ts'
 import { LocalChunks } from '../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
@@ -42,6 +43,17 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
       assert(local, 'the addon is not built: npm run build:native')
       return {
         subject: objectStoreBlobService(await openFileObjectStore(root), undefined, local),
+        [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+      }
+    },
+    { chunks: 'content-defined' },
+  ],
+  [
+    'raw files',
+    async () => {
+      const dir = await tempDir()
+      return {
+        subject: await openFileBlobService(join(dir.path, 'store')),
         [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
       }
     },

@@ -97,6 +97,23 @@ describe.skipIf(reason)(reason ? `passthrough (skipped: ${reason})` : 'passthrou
     expect(await second.stop()).toBe(0)
   })
 
+  test('out of a store of raw files everything is read by the kernel, the first time, too', async () => {
+    const flags = [
+      `--blob-service-addr=files://${folder}/raw`,
+      `--directory-service-addr=lmdb://${folder}/raw-directories.lmdb`,
+      `--path-info-service-addr=lmdb://${folder}/raw-pathinfo.lmdb`,
+    ]
+    const imported = await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])
+    expect(basename(imported.trim())).toBe(path)
+    const target = await namespace.directory('raw-files')
+    await using mount = await StoreMount.start(namespace, target, ['--passthrough', ...flags])
+    for (const name of ['large', 'program']) expect(await read(mount, name)).toBe('0')
+    expect(await reads(mount)).toBe(0)
+    const { status } = await namespace.run(join(target, path, 'program'), '/')
+    expect(status).toBe(0)
+    expect(await mount.stop()).toBe(0)
+  })
+
   test('programs run out of it', async () => {
     await using mount = await start('program', 'cache')
     for (let i = 0; i < 3; i++) {

@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { FaultLog } from '../../support/fault-log.ts'
 import {
   FUSE_REQUESTS_PER_TURN,
   MOUNT_INTERRUPT_GRACE_MS,
@@ -63,6 +64,8 @@ export class FuseSession {
   readonly #tree: Tree
   readonly #options: SessionOptions
   readonly #logger: Logger
+  /** Programs try again, and many at once: a failure of the same thing is one line. */
+  readonly #failures: FaultLog
   readonly #request = new Request()
   readonly #reply = new Reply()
   readonly #inFlight = new Map<bigint, PendingRequest>()
@@ -79,6 +82,7 @@ export class FuseSession {
     this.#options = options
     this.#logger = options.logger
     this.stats = options.stats ?? new SessionStats()
+    this.#failures = new FaultLog(options.logger)
     this.#context = {
       tree,
       owner: options.owner,
@@ -218,7 +222,7 @@ export class FuseSession {
   #logFailure(pending: PendingRequest, error: unknown): void {
     const { code, message } = StoreError.from(error)
     const foreseen = error instanceof StoreError
-    this.#logger.error(
+    this.#failures.error(
       { inode: pending.nodeid, code, ...(foreseen ? {} : { error }) },
       `${pending} failed: ${message}`,
     )

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
+import { FaultLog } from '../../support/fault-log.ts'
 import { GUEST_FAULT_MS } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { nativeAddon, type Watch } from '../fuse/native-addon.ts'
@@ -109,9 +110,11 @@ class Door {
   }
 }
 
-/** Says of which socket a line is. */
+/** Says of which socket a line is, and of an error that a guest causes again and again once. */
 function loggerFor(logger: Logger, socket: string): Logger {
-  const add = (level: keyof Logger) => (fields: object, message?: string) =>
+  const errors = new FaultLog(logger)
+  const add = (level: 'debug' | 'info' | 'warn') => (fields: object, message?: string) =>
     logger[level]({ socket, ...fields }, message)
-  return { debug: add('debug'), info: add('info'), warn: add('warn'), error: add('error') } as Logger
+  const error = (fields: object, message = '') => errors.error({ socket, ...fields }, message)
+  return { debug: add('debug'), info: add('info'), warn: add('warn'), error } as Logger
 }

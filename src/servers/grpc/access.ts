@@ -5,7 +5,7 @@ import {
   ServerListenerBuilder,
   status,
 } from '@grpc/grpc-js'
-import type { FaultLog } from '../listen/fault-log.ts'
+import type { FaultLog } from '../../support/fault-log.ts'
 import type { ListenerRole } from '../listen/listen-address.ts'
 import { type Permission, roleAgainst } from '../listen/permissions.ts'
 import type { Tokens } from '../listen/tokens.ts'

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { FaultLog } from '../listen/fault-log.ts'
+import type { FaultLog } from '../../support/fault-log.ts'
 import type { ListenerRole } from '../listen/listen-address.ts'
 import { PERMISSIONS, type Permission, roleAgainst } from '../listen/permissions.ts'
 import type { Tokens } from '../listen/tokens.ts'

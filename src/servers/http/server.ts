@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket, TlsOptions } from 'node:tls'
+import { FaultLog } from '../../support/fault-log.ts'
 import {
   HTTP_HEADER_BYTES_MAX,
   HTTP_SERVER_HEADERS_MS_MAX,
@@ -13,7 +14,6 @@ import {
 import type { Logger } from '../../support/log.ts'
 import type { Metric } from '../../support/metrics.ts'
 import { warnIfOpen } from '../listen/exposure.ts'
-import { FaultLog } from '../listen/fault-log.ts'
 import { type ListenEndpoint, parseListenAddress } from '../listen/listen-address.ts'
 import { type Listener, type ListenSettings, startListeners } from '../listen/listener.ts'
 import { createTlsAcceptor } from '../listen/tls.ts'

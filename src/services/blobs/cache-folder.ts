@@ -18,6 +18,7 @@ import { createFolders } from '../../support/folders.ts'
 import { DISK_CACHE_TOUCH_MS, DISK_CACHE_TOUCHED_MAX } from '../../support/limits.ts'
 import { fileError } from '../objects/file-error.ts'
 import { decodeCacheMap, encodeCacheMap, filledOffset } from './cache-map.ts'
+import { RAW_BLOBS_VERSION } from './file-blobs-layout.ts'
 import type { ChunkMeta } from './interface.ts'
 
 const VERSION = 'tvix-store blob cache 1\n'
@@ -336,6 +337,11 @@ function unless(code: string): (error: unknown) => undefined {
 }
 
 function foreign(path: string, version: string): StoreError {
+  if (version === RAW_BLOBS_VERSION)
+    return new StoreError(
+      'precondition',
+      `${path} is a store of blobs (files://${path}) and no cache, of which parts are deleted: name another folder`,
+    )
   const found = JSON.stringify(version.slice(0, 40))
   return new StoreError(
     'precondition',

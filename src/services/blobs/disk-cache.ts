@@ -11,7 +11,6 @@ import {
   CHUNK_READS_MAX,
   DISK_CACHE_CHUNKS_MAX,
   DISK_CACHE_REFUSED_MAX,
-  READ_BUFFER_BYTES,
 } from '../../support/limits.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import type { Source, SourceSet } from '../source-set.ts'
@@ -20,14 +19,7 @@ import { CacheFolder, Layout, type NewFile } from './cache-folder.ts'
 import { checkChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
 import { readBlob } from './read-blob.ts'
-
-/** A whole blob as a file of this machine, verified when it was opened. */
-export interface LocalFile extends AsyncDisposable {
-  /** Open for reading until it is disposed of; evicting the blob does not change that. */
-  readonly fd: number
-  /** Bytes. */
-  readonly size: number
-}
+import { FileVerification, filePieces, hasDigest, type LocalFile } from './verified-file.ts'
 
 export interface DiskCache extends BlobService, AsyncDisposable {
   /** `undefined` when the blob is not whole on this disk; nothing is fetched for it. */
@@ -62,6 +54,7 @@ class DiskBlobCache implements DiskCache {
   readonly #here: Source<BlobService>
   readonly #faults: Pick<SourceSet<BlobService>, 'failed'> | undefined
   readonly #eviction: CacheEviction
+  readonly #verification = new FileVerification()
   readonly #fetches = new SingleFlight<string, Fetched>()
   readonly #chunkFetches = new SingleFlight<string, Uint8Array>()
   readonly #background = new Set<Promise<void>>()
@@ -140,7 +133,7 @@ class DiskBlobCache implements DiskCache {
     if (!file) return undefined
     try {
       const { size } = await file.stat()
-      if (await this.#isRight(file, digest, call))
+      if (await this.#verification.isRight(file, digest, call))
         return { fd: file.fd, size, [Symbol.asyncDispose]: () => file.close() }
     } catch (error) {
       await file.close()
@@ -353,7 +346,7 @@ class DiskBlobCache implements DiskCache {
     if (!file) return
     let right: boolean
     try {
-      right = await this.#isRight(file, layout.digest, undefined)
+      right = await hasDigest(file, layout.digest, undefined)
     } finally {
       await file.close()
     }
@@ -363,12 +356,6 @@ class DiskBlobCache implements DiskCache {
   }
 
   // — Both —
-
-  async #isRight(file: FileHandle, digest: Digest, call: Call | undefined): Promise<boolean> {
-    const digester = new Digester()
-    for await (const piece of filePieces(file, call)) digester.update(piece)
-    return digester.digest().equals(digest)
-  }
 
   async #spoilt(digest: Digest): Promise<void> {
     this.#faults?.failed(this.#here, new StoreError('corrupt', `blob ${digest} was corrupt and is removed`))
@@ -400,17 +387,6 @@ async function writing(file: NewFile, work: () => Promise<void>): Promise<void> 
   } catch (error) {
     await file.abort()
     throw error
-  }
-}
-
-async function* filePieces(file: FileHandle, call: Call | undefined): AsyncGenerator<Uint8Array> {
-  for (let position = 0; ; ) {
-    throwIfAborted(call?.signal)
-    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
-    if (bytesRead === 0) return
-    position += bytesRead
-    yield buffer.subarray(0, bytesRead)
   }
 }
 

@@ -2,6 +2,7 @@ import { StoreError } from '../../support/errors.ts'
 import { silentLogger } from '../../support/log.ts'
 import type { BigtableAddress } from '../bigtable-address.ts'
 import type { BigtableTable } from '../bigtable-table.ts'
+import type { FileBlobService } from '../blobs/file-blobs.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
@@ -48,8 +49,12 @@ export class Backends implements AsyncDisposable {
   readonly #channels = new Map<string, GrpcChannel>()
 
   /** `averageChunkBytes`: for backends that divide blobs; the default if `undefined`. */
-  async blobs(address: StoreAddress, averageChunkBytes?: number): Promise<BlobService> {
+  async blobs(address: StoreAddress, averageChunkBytes?: number): Promise<BlobService | FileBlobService> {
     if (address.kind === 'memory') return memoryBlobService()
+    if (address.kind === 'files') {
+      const { openFileBlobService } = await import('../blobs/file-blobs.ts')
+      return await openFileBlobService(address.path)
+    }
     if (address.kind === 'grpc') {
       const { grpcBlobService } = await import('../blobs/grpc.ts')
       return grpcBlobService(await this.#channel(address.grpc))

@@ -98,6 +98,26 @@ export function withCacheFolder(graph: Graph, cache: BlobCacheFolder, origin: Or
   return { ...graph, blobs }
 }
 
+/** The graph with only such path infos as one of `keys` signed (`mount --require-signatures`). */
+export function withSignatures(graph: Graph, keys: readonly string[], origin: Origin): Graph {
+  const place: Place = { file: 'trusted-public-keys', line: undefined }
+  const pathInfos: GraphNode = {
+    role: 'pathInfos',
+    name: undefined,
+    kind: 'verifying',
+    origin,
+    label: graph.pathInfos.label,
+    fields: new Map([['trusted_public_keys', { value: keys, place }]]),
+    references: new Map([
+      ['inner', [graph.pathInfos]],
+      ['blob_service', [graph.blobs]],
+      ['directory_service', [graph.directories]],
+    ]),
+    address: undefined,
+  }
+  return { ...graph, pathInfos }
+}
+
 class GraphBuilder {
   readonly #written: WrittenComposition
   readonly #file: string | undefined
@@ -195,6 +215,7 @@ class GraphBuilder {
       )
     }
     if (!('address' in kind)) {
+      if ('blob_service' in kind.fields) this.#addCastore(references)
       refuseVolatile(head, kind, references)
       return { ...head, fields: values.settings, references, address: undefined }
     }
@@ -214,9 +235,14 @@ class GraphBuilder {
     if (address.kind !== 'substituting') return { ...head, fields, references: given, address }
     // What comes out of NARs is stored in the other two services (spec §3.7).
     const references = new Map(given)
+    this.#addCastore(references)
+    return { ...head, fields, references, address }
+  }
+
+  /** For who reads or stores contents: the services at the root, unless it names others. */
+  #addCastore(references: Map<string, readonly GraphNode[]>): void {
     if (!references.has('blob_service')) references.set('blob_service', [this.#root('blobs')])
     if (!references.has('directory_service')) references.set('directory_service', [this.#root('directories')])
-    return { ...head, fields, references, address }
   }
 }
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { SigningKey } from '../../model/nix/signing-key.ts'
-import { StoreError } from '../../support/errors.ts'
+import { SigningKey, VerifyingKey } from '../../model/nix/signing-key.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import { DISK_CACHE_BYTES } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { cacheBlobService } from '../blobs/cache.ts'
@@ -19,10 +19,12 @@ import { readOnlyDirectoryService } from '../directories/read-only.ts'
 import { writeBackDirectoryService } from '../directories/write-back.ts'
 import { writeThroughDirectoryService } from '../directories/write-through.ts'
 import { cachePathInfoService } from '../pathinfos/cache.ts'
+import { ContentAddressProofs, type ProveContentAddress } from '../pathinfos/content-address-proofs.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
 import { lruPathInfoService } from '../pathinfos/lru.ts'
 import { priorityPathInfoService } from '../pathinfos/priority.ts'
 import { readOnlyPathInfoService } from '../pathinfos/read-only.ts'
+import { signatureCheckingPathInfoService } from '../pathinfos/signature-checking.ts'
 import { signingPathInfoService } from '../pathinfos/signing.ts'
 import { writeBackPathInfoService } from '../pathinfos/write-back.ts'
 import { writeThroughPathInfoService } from '../pathinfos/write-through.ts'
@@ -59,6 +61,9 @@ export interface Parts<S> {
   /** A set of sources with the settings of this instance. */
   set(sources: readonly Source<S>[]): SourceSet<S>
   text(field: string): string
+  texts(field: string): readonly string[]
+  /** Reads contents from the services that `blob_service` and `directory_service` lead to. */
+  readonly proveContentAddress: ProveContentAddress
   count(field: string): number | undefined
   /** The queue at the path in the field `queue`; all layers that name the same share it. */
   queue(): Promise<WriteQueue>
@@ -109,6 +114,11 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     roles: ['directories', 'pathInfos'],
     fields: { path: REQUIRED },
     address: (fields) => `lmdb://${encodePath(`${fields.get('path')}`)}`,
+  },
+  files: {
+    roles: ['blobs'],
+    fields: { path: REQUIRED },
+    address: (fields) => `files://${encodePath(`${fields.get('path')}`)}`,
   },
   redb: {
     roles: ['directories', 'pathInfos'],
@@ -246,6 +256,21 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       return cache
     },
   },
+  verifying: {
+    fields: {
+      inner: REFERENCE,
+      trusted_public_keys: { type: 'texts', required: true },
+      blob_service: { type: 'reference', to: 'blobs' },
+      directory_service: { type: 'reference', to: 'directories' },
+    },
+    writesTo: 'inner',
+    pathInfos: ({ source, texts, proveContentAddress, use, logger }) => {
+      const { service, name } = source('inner')
+      const keys = readPublicKeys(texts('trusted_public_keys'))
+      const contentAddresses = use(new ContentAddressProofs(proveContentAddress))
+      return signatureCheckingPathInfoService(service, name, { keys, contentAddresses, logger })
+    },
+  },
   lru: {
     fields: { capacity: { type: 'count', required: true } },
     directories: ({ count }) => lruDirectoryService(count('capacity')!),
@@ -261,6 +286,19 @@ export const KINDS: Readonly<Record<string, Kind>> = {
 
 export function rolesOf(kind: Kind): readonly Role[] {
   return 'roles' in kind ? kind.roles : ALL.filter((role) => kind[role])
+}
+
+/** Without any key nothing could ever be shown, which nobody can mean. */
+function readPublicKeys(texts: readonly string[]): VerifyingKey[] {
+  if (texts.length === 0) throw new StoreError('invalid-argument', 'trusted_public_keys names no key')
+  return texts.map((text) => {
+    try {
+      return VerifyingKey.parse(text)
+    } catch (error) {
+      // Just its name: it may be the secret half that was given by mistake.
+      throw withContext(`trusted public key ${JSON.stringify(text.replace(/:.*/s, ''))}`, error)
+    }
+  })
 }
 
 async function readSigningKey(path: string): Promise<SigningKey> {

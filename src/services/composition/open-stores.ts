@@ -1,4 +1,4 @@
-import { withContext } from '../../support/errors.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
@@ -94,7 +94,7 @@ const MEASURED: {
 class GraphOpening {
   /** Of the peers that path infos come from. */
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
-  /** Of the blob caches. */
+  /** Of blob caches and stores of raw files. */
   readonly localFiles = new Map<GraphNode, OpenLocalFile>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
@@ -151,7 +151,12 @@ class GraphOpening {
   async #backend<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const address = node.address!
     const open: { readonly [E in Role]: () => Promise<ServiceOf[E]> } = {
-      blobs: () => this.#backends.blobs(address, averageChunkBytes(node)),
+      blobs: async () => {
+        const blobs = await this.#backends.blobs(address, averageChunkBytes(node))
+        if ('openLocalFile' in blobs)
+          this.localFiles.set(node, (digest, call) => blobs.openLocalFile(digest, call))
+        return blobs
+      },
       directories: () => this.#backends.directories(address),
       pathInfos: async () => {
         const around = { ...this.#settings, ...(await this.#surroundings(node)) }
@@ -177,18 +182,20 @@ class GraphOpening {
 
   async #layer<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
     const sources = new Map<string, readonly Source<ServiceOf[R]>[]>()
+    const { fields, ...layers } = KINDS[node.kind] as LayerKind
+    // What leads to another section is for `surroundings`.
     for (const [field, targets] of node.references)
-      sources.set(
-        field,
-        await Promise.all(
-          targets.map(async (target) => ({
-            name: target.label,
-            service: await this.service(role, target),
-          })),
-        ),
-      )
-    const layers: Layers = KINDS[node.kind] as LayerKind
-    const build: Layers[R] = layers[role]
+      if (!fields[field]?.to)
+        sources.set(
+          field,
+          await Promise.all(
+            targets.map(async (target) => ({
+              name: target.label,
+              service: await this.service(role, target),
+            })),
+          ),
+        )
+    const build: Layers[R] = (layers as Layers)[role]
     return await build!(this.#parts(node, sources))
   }
 
@@ -207,6 +214,14 @@ class GraphOpening {
         return set
       },
       text: (field) => value(field) as string,
+      texts: (field) => value(field) as readonly string[],
+      proveContentAddress: async (pathInfo, call) => {
+        const { castore } = await this.#surroundings(node)
+        const { nars } = this.#settings
+        if (!castore || !nars)
+          throw new StoreError('unimplemented', 'content addresses cannot be proven here')
+        await nars.proveContentAddress(castore, pathInfo, call)
+      },
       count: (field) => value(field) as number | undefined,
       queue: () => this.#queue(value('queue') as string, logger),
       use: (opened) => this.#backends.use(opened),

@@ -1,17 +1,27 @@
 import { open } from 'node:fs/promises'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { COMPOSITION_FILE_BYTES_MAX } from '../../support/limits.ts'
-import { type Graph, graphOfAddresses, graphOfFile, type Origins, withCacheFolder } from './graph.ts'
+import {
+  type Graph,
+  graphOfAddresses,
+  graphOfFile,
+  type Origins,
+  withCacheFolder,
+  withSignatures,
+} from './graph.ts'
 import type { StoreAddresses } from './stores.ts'
 
 /** The graph that three addresses, or the composition file in their place, stand for. Nothing is opened. */
 export async function readGraph(addresses: StoreAddresses, origins?: Origins): Promise<Graph> {
-  const { composition, cache } = addresses
-  const graph =
+  const { composition, cache, requiredSignatures } = addresses
+  let graph =
     composition === undefined
       ? graphOfAddresses(addresses, origins)
       : graphOfFile(composition, await readText(composition))
-  return cache ? withCacheFolder(graph, cache, { from: 'flag', name: '--cache-dir' }) : graph
+  if (cache) graph = withCacheFolder(graph, cache, { from: 'flag', name: '--cache-dir' })
+  if (requiredSignatures)
+    graph = withSignatures(graph, requiredSignatures, { from: 'flag', name: '--require-signatures' })
+  return graph
 }
 
 async function readText(path: string): Promise<string> {

@@ -4,8 +4,8 @@ import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import type { Logger } from '../../support/log.ts'
-import type { LocalFile } from '../blobs/disk-cache.ts'
 import type { BlobService } from '../blobs/interface.ts'
+import type { LocalFile } from '../blobs/verified-file.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type {
   CopyCastoreOptions,
@@ -24,6 +24,8 @@ export interface StoreAddresses {
   readonly pathInfos: string
   /** A folder in which blobs are kept that are read, in front of the others. */
   readonly cache?: BlobCacheFolder | undefined
+  /** Public keys, `name:base64`: paths that none of them signed are refused. */
+  readonly requiredSignatures?: readonly string[] | undefined
   /** A composition file (spec §3.8) that says all three instead. */
   readonly composition?: string | undefined
 }
@@ -38,12 +40,14 @@ export interface BlobCacheFolder {
 export type OpenLocalFile = (digest: Digest, call?: Call) => Promise<LocalFile | undefined>
 
 /**
- * What becomes of NARs that come from a binary cache (transfer/ingest-nar.ts, transfer/check-path-info.ts,
- * transfer/copy-castore.ts).
+ * What becomes of NARs that come from a binary cache, and of the contents of paths (transfer/ingest-nar.ts,
+ * transfer/check-path-info.ts, transfer/copy-castore.ts).
  */
 export interface NarTransfer {
   ingestNar(stores: Castore, nar: AsyncIterable<Uint8Array>, options: IngestNarOptions): Promise<IngestedNar>
   checkPathInfo(stores: Castore, claim: PathInfo, ingested: IngestedNar, call: Call): Promise<void>
+  /** Throws `corrupt` when the contents of a path do not have its content address. */
+  proveContentAddress(stores: Castore, pathInfo: PathInfo, call: Call): Promise<void>
   copyCastore(from: Castore, to: Castore, node: Node, options: CopyCastoreOptions): Promise<IngestedNar>
 }
 
@@ -68,7 +72,7 @@ export interface Stores extends AsyncDisposable {
   readonly narCalculation?: NarCalculation
   /** What sizes of directories the peer takes, when directories go to one. */
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
-  /** Of the blob cache, when there is one. */
+  /** Of the blob cache, or of a store of raw files. */
   readonly openLocalFile?: OpenLocalFile
   /** What is written behind, where something is. */
   readonly uploads?: Uploads

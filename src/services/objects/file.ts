@@ -20,6 +20,24 @@ import type { ByteRange, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange } from './range.ts'
 
+/** A folder of objects. */
+export interface FileObjects extends ObjectStore {
+  /** Where the object is a file, with just its bytes, if it is there. */
+  pathOf(key: string): string
+  /** Begins an object that is too large to be held in memory, and whose key may only be known at its end. */
+  startObject(call?: Call): Promise<NewObject>
+}
+
+/** An object that nobody sees before it is kept. After a failure only `abort` may be called. */
+export interface NewObject {
+  /** Resolves when the bytes are the caller's again. */
+  write(bytes: Uint8Array): Promise<void>
+  /** Resolves when it is there durably. What is there already under the key is replaced. */
+  keep(key: string): Promise<void>
+  /** Does nothing after `keep`. */
+  abort(): Promise<void>
+}
+
 /** Below the root, where no key can point. */
 const TEMP_FOLDER = '.tmp'
 
@@ -41,7 +59,7 @@ export async function openFileObjectStore(
   root: string,
   ops: FileOps = nodeFileOps,
   pace?: ReadPace,
-): Promise<ObjectStore> {
+): Promise<FileObjects> {
   const folder = resolve(root)
   await createRoot(folder, ops)
   await removeStaleTempFiles(join(folder, TEMP_FOLDER), ops)
@@ -64,7 +82,7 @@ interface Folder {
  * refers to what a power cut could still take away. Between processes the order of the file system's journal
  * has to do: who saw the rename of another commits it with the next fsync of their own.
  */
-class FileObjectStore implements ObjectStore {
+class FileObjectStore implements FileObjects {
   readonly name: string
   readonly #root: string
   readonly #ops: FileOps
@@ -120,6 +138,39 @@ class FileObjectStore implements ObjectStore {
       if (systemCode(error) === 'ENOENT') this.#forgetFolders()
       throw fileError(`storing ${path}`, error)
     })
+    await this.#noted(key, put)
+  }
+
+  pathOf(key: string): string {
+    return this.#path(key)
+  }
+
+  async startObject(call?: Call): Promise<NewObject> {
+    throwIfAborted(call?.signal)
+    const temp = join(this.#root, TEMP_FOLDER, randomUUID())
+    try {
+      await this.#ensureFolder(dirname(temp))
+      const fd = await this.#ops.open(temp, 'wx')
+      return new TempObject(fd, temp, this.#ops, (key) => this.#keep(temp, key))
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') this.#forgetFolders()
+      throw fileError(`storing ${temp}`, error)
+    }
+  }
+
+  /** Its contents are durable by now. */
+  async #keep(temp: string, key: string): Promise<void> {
+    const path = this.#path(key)
+    const renaming = this.#sync.during(async () => {
+      await this.#ensureFolder(dirname(path))
+      await this.#ops.rename(temp, path)
+      await this.#syncEntry(path)
+    })
+    await this.#noted(key, renaming)
+  }
+
+  /** Until it settled, nobody sees what is under `key`. */
+  async #noted(key: string, put: Promise<void>): Promise<void> {
     this.#puts.set(key, put)
     try {
       await put
@@ -264,6 +315,54 @@ class FileObjectStore implements ObjectStore {
       if (entry.isDirectory()) yield* this.#walk(`${folder}${entry.name}/`, '', call)
       else if (entry.isFile()) yield folder + entry.name
     }
+  }
+}
+
+/** Large enough for an fsync of its own. */
+class TempObject implements NewObject {
+  readonly #fd: number
+  readonly #temp: string
+  readonly #ops: FileOps
+  readonly #rename: (key: string) => Promise<void>
+  #isOpen = true
+  #isKept = false
+
+  constructor(fd: number, temp: string, ops: FileOps, rename: (key: string) => Promise<void>) {
+    this.#fd = fd
+    this.#temp = temp
+    this.#ops = ops
+    this.#rename = rename
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let written = 0; written < bytes.length; )
+        written += await this.#ops.write(this.#fd, bytes, written)
+    } catch (error) {
+      throw fileError(`writing ${this.#temp}`, error)
+    }
+  }
+
+  async keep(key: string): Promise<void> {
+    try {
+      await this.#ops.fsync(this.#fd)
+      this.#close()
+      await this.#rename(key)
+      this.#isKept = true
+    } catch (error) {
+      throw fileError(`storing ${key}`, error)
+    }
+  }
+
+  async abort(): Promise<void> {
+    this.#close()
+    if (!this.#isKept) await this.#ops.unlink(this.#temp).catch(() => {}) // stale temp files are removed later
+  }
+
+  #close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#ops.close(this.#fd)
   }
 }
 

@@ -5,6 +5,7 @@ import type { VerifyingKey } from '../../model/nix/signing-key.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
+import type { ContentAddressProofs } from './content-address-proofs.ts'
 import type { PathInfoService } from './interface.ts'
 
 export interface SignatureChecking {
@@ -12,16 +13,17 @@ export interface SignatureChecking {
   /** Distinct key names that must have signed; 1 unless given. */
   readonly minSignatures?: number
   /**
-   * Recomputes the content address of a path that claims one, from its contents, and throws when it is another.
-   * Such paths need no signature then; without this function they need one like all others.
+   * Proves paths that claim to be content-addressed by reading their contents. They need no signature then; without
+   * this they need one like all others.
    */
-  readonly checkContentAddress?: (pathInfo: PathInfo, call: Call | undefined) => Promise<void>
+  readonly contentAddresses?: Pick<ContentAddressProofs, 'check' | 'has'>
   readonly logger?: Logger
 }
 
 /**
  * Shows only path infos that a trusted key signed: `get` of another is `corrupt`, a listing passes over it, and a
- * put of one is `denied`. `source` names the base in messages.
+ * put of one is `denied`. `source` names the base in messages. A listing also passes over what only its contents could
+ * prove, unless somebody asked for it before: it would read everything there is.
  *
  * The signature covers the NAR's hash and not our root node; that the node renders to that NAR is for those to make
  * sure who ingest or render it.
@@ -62,18 +64,26 @@ class SignatureCheckingPathInfoService implements PathInfoService {
 
   async *list(call?: Call): AsyncGenerator<PathInfo> {
     for await (const pathInfo of this.#base.list(call)) {
-      const distrust = await this.#distrust(pathInfo, call)
+      const distrust = this.#isProven(pathInfo) ? undefined : this.#unsigned(pathInfo)
       if (!distrust) yield pathInfo
       else this.#logger.debug({ source: this.#source }, distrust)
     }
   }
 
+  #unsigned(pathInfo: PathInfo): string | undefined {
+    return whyUntrusted(pathInfo, this.#options.keys, this.#options.minSignatures)
+  }
+
+  #isProven(pathInfo: PathInfo): boolean {
+    return pathInfo.ca !== undefined && (this.#options.contentAddresses?.has(pathInfo) ?? false)
+  }
+
   async #distrust(pathInfo: PathInfo, call: Call | undefined): Promise<string | undefined> {
-    const { keys, minSignatures, checkContentAddress } = this.#options
-    const distrust = whyUntrusted(pathInfo, keys, minSignatures)
-    if (!distrust || !pathInfo.ca || !checkContentAddress) return distrust
+    const { contentAddresses } = this.#options
+    const distrust = this.#unsigned(pathInfo)
+    if (!distrust || !pathInfo.ca || !contentAddresses) return distrust
     try {
-      await checkContentAddress(pathInfo, call)
+      await contentAddresses.check(pathInfo, call)
       return undefined
     } catch (error) {
       if (StoreError.from(error).code !== 'corrupt') throw error

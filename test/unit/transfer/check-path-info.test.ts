@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { type ContentAddress, parseContentAddress } from '../../../src/model/nix/content-address.ts'
 import type { HashAlgorithm } from '../../../src/model/nix/nix-hash.ts'
 import { StorePath } from '../../../src/model/nix/store-path.ts'
@@ -8,7 +8,12 @@ import { memoryBlobService } from '../../../src/services/blobs/memory.ts'
 import { memoryDirectoryService } from '../../../src/services/directories/memory.ts'
 import { hex, utf8 } from '../../../src/support/bytes.ts'
 import { READ_BUFFER_BYTES, SMALL_BLOB_BYTES_MAX } from '../../../src/support/limits.ts'
-import { checkPathInfo, type NarClaim, selfReferringDigest } from '../../../src/transfer/check-path-info.ts'
+import {
+  checkPathInfo,
+  type NarClaim,
+  proveContentAddress,
+  selfReferringDigest,
+} from '../../../src/transfer/check-path-info.ts'
 import { ingestNar } from '../../../src/transfer/ingest-nar.ts'
 import { renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
@@ -177,5 +182,17 @@ describe('contents that mention their own path, as `nix store make-content-addre
     const error = await checkPathInfo(services, claimed, ingested).catch((e) => e)
     expect(error.variant).toBe('StorePathMismatch')
     expect(hex(await selfReferringDigest(services, SELF, 'sha256', ingested.node))).toBe(hex(digest))
+  })
+})
+
+describe('proving a content address', () => {
+  it.each(['nar', 'flat'] as const)('reads the contents: %s', async (kind) => {
+    const { services, ingested, claim } = await claimFor(FILE, kind, 'sha256')
+    const pathInfo = { ...claim, node: ingested.node, signatures: [], deriver: undefined }
+    await proveContentAddress(services, pathInfo)
+    const other = await storeTree(services, { ...FILE, contents: utf8('the contents of a filf\n') })
+    await expect(proveContentAddress(services, { ...pathInfo, node: other })).rejects.toMatchObject({
+      code: 'corrupt',
+    })
   })
 })

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { openStores } from '../../../../src/services/composition/open-stores.ts'
 import { concatBytes } from '../../../../src/support/bytes.ts'
-import { checkPathInfo } from '../../../../src/transfer/check-path-info.ts'
+import { checkPathInfo, proveContentAddress } from '../../../../src/transfer/check-path-info.ts'
 import { copyCastore } from '../../../../src/transfer/copy-castore.ts'
 import { ingestNar } from '../../../../src/transfer/ingest-nar.ts'
 import { renderNar } from '../../../../src/transfer/render-nar.ts'
@@ -18,7 +18,7 @@ import { startTestServer } from '../../../support/grpc-server.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
-const nars = { ingestNar, checkPathInfo, copyCastore }
+const nars = { ingestNar, checkPathInfo, proveContentAddress, copyCastore }
 const HTTP2_PREFACE = 'PRI'
 
 const opened = (pathInfos: string, logger = recordingLogger().logger) =>

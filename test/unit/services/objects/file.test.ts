@@ -1,7 +1,7 @@
 import fs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
-import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
+import { type FileObjects, openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { type FileOps, nodeFileOps } from '../../../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../../../src/services/objects/interface.ts'
 import type { ErrorCode } from '../../../../src/support/errors.ts'
@@ -232,6 +232,75 @@ describe('a put', () => {
     const syncs = steps.filter(({ op, path }) => op === 'fsync' && path === join(dir.path, 'a'))
     expect(syncs.length).toBeLessThan(100)
     for (let i = 0; i < 100; i++) expect(durabilityFault(steps, dir.path, `a/${i}`)).toBeUndefined()
+  })
+})
+
+/** Begins an object, writes it in pieces, and keeps it; gives it up when that fails. */
+async function putInPieces(store: FileObjects, steps: Step[] = []): Promise<void> {
+  const object = await store.startObject()
+  try {
+    for (let start = 0; start < BODY.length; start += 700)
+      await object.write(BODY.subarray(start, start + 700))
+    await object.keep(KEY)
+    steps.push({ op: 'resolved', path: KEY, began: clock, ended: clock++ })
+  } finally {
+    await object.abort()
+  }
+}
+
+describe('an object that is written in pieces', () => {
+  it('is durable in the same order', async () => {
+    await using dir = await tempDir()
+    const steps: Step[] = []
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, nodeFileOps))
+    await putInPieces(store, steps)
+    expect(durabilityFault(steps, dir.path, KEY)).toBeUndefined()
+    expect(Buffer.compare((await store.get(KEY))!, BODY)).toBe(0)
+  })
+
+  it('(negative control) would be caught leaving out any of its steps', async () => {
+    await using dir = await tempDir()
+    const steps: Step[] = []
+    const store = await openFileObjectStore(dir.path, recordingOps(steps, nodeFileOps))
+    await putInPieces(store, steps)
+    const needed = steps.filter(({ op }) => op === 'fsync' || op === 'rename')
+    expect(needed.length).toBeGreaterThanOrEqual(5)
+    for (const step of needed) {
+      const left = steps.filter((other) => other !== step)
+      if (step.path === join(dir.path, '.tmp')) continue
+      expect(durabilityFault(left, dir.path, KEY), `${step.op} ${step.path}`).toBeDefined()
+    }
+  })
+
+  it('is whole or absent when any system call fails, and nothing is left of it', async () => {
+    let nth = 1
+    for (; ; nth++) {
+      await using dir = await tempDir()
+      const failing = failingOps(nth, 'ENOSPC')
+      const failure = await openFileObjectStore(dir.path, failing.ops)
+        .then((store) => putInPieces(store))
+        .then(
+          () => undefined,
+          (error: unknown) => error,
+        )
+      if (failing.count < nth) break
+      expect(failure).toMatchObject({ name: 'StoreError', code: 'exhausted' })
+      const store = await openFileObjectStore(dir.path)
+      const found = await store.get(KEY)
+      if (found) expect(Buffer.compare(found, BODY)).toBe(0)
+      expect(await fs.readdir(join(dir.path, '.tmp')).catch(() => [])).toEqual([])
+    }
+    expect(nth).toBeGreaterThan(20)
+  })
+
+  it('that is given up leaves nothing', async () => {
+    await using dir = await tempDir()
+    const store = await openFileObjectStore(dir.path)
+    const object = await store.startObject()
+    await object.write(BODY)
+    await object.abort()
+    expect(await collect(store.list(''))).toEqual([])
+    expect(await fs.readdir(join(dir.path, '.tmp'))).toEqual([])
   })
 })
 

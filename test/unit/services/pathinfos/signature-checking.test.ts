@@ -2,6 +2,10 @@ import { describe, expect, it } from 'vitest'
 import type { ContentAddress } from '../../../../src/model/nix/content-address.ts'
 import type { PathInfo } from '../../../../src/model/nix/path-info.ts'
 import { StorePath } from '../../../../src/model/nix/store-path.ts'
+import {
+  ContentAddressProofs,
+  type ProveContentAddress,
+} from '../../../../src/services/pathinfos/content-address-proofs.ts'
 import { memoryPathInfoService } from '../../../../src/services/pathinfos/memory.ts'
 import {
   type SignatureChecking,
@@ -29,6 +33,10 @@ async function holding(pathInfo: PathInfo, options: Partial<SignatureChecking> =
     get: () => checking.get(pathInfo.storePath.digest),
     list: () => collect(checking.list()),
   }
+}
+
+function proving(prove: ProveContentAddress) {
+  return { contentAddresses: new ContentAddressProofs(prove) }
 }
 
 async function expectHidden(pathInfo: PathInfo, options?: Partial<SignatureChecking>) {
@@ -85,15 +93,32 @@ describe('checking signatures', () => {
   it('shows content-addressed paths only after they were recomputed', async () => {
     const claimed = { ...UNSIGNED, ca: CA }
     await expectHidden(claimed)
-    await expectShown(claimed, { checkContentAddress: async () => {} })
-    const wrong = async () => Promise.reject(new StoreError('corrupt', 'its contents are others'))
-    await expectHidden(claimed, { checkContentAddress: wrong })
-    await expectHidden(UNSIGNED, { checkContentAddress: async () => {} })
+    await expectShown(
+      claimed,
+      proving(async () => {}),
+    )
+    const wrong = proving(async () => Promise.reject(new StoreError('corrupt', 'its contents are others')))
+    await expectHidden(claimed, wrong)
+    await expectHidden(
+      UNSIGNED,
+      proving(async () => {}),
+    )
+  })
+
+  it('reads the contents of a content-addressed path once, and never to list it', async () => {
+    let reads = 0
+    const options = proving(async () => void reads++)
+    const { get, list } = await holding({ ...UNSIGNED, ca: CA }, options)
+    expect(await list()).toEqual([])
+    await Promise.all([get(), get()])
+    await get()
+    expect(await list()).toHaveLength(1)
+    expect(reads).toBe(1)
   })
 
   it('passes on that it could not be recomputed', async () => {
-    const checkContentAddress = async () => Promise.reject(new StoreError('unavailable', 'away'))
-    const { get } = await holding({ ...UNSIGNED, ca: CA }, { checkContentAddress })
+    const away = proving(async () => Promise.reject(new StoreError('unavailable', 'away')))
+    const { get } = await holding({ ...UNSIGNED, ca: CA }, away)
     await expect(get()).rejects.toMatchObject({ code: 'unavailable' })
   })
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { FaultLog } from '../../../../src/servers/listen/fault-log.ts'
-import { FAULT_LOG_KINDS_MAX, FAULT_LOG_MS } from '../../../../src/support/limits.ts'
-import { recordingLogger } from '../../../support/recording-logger.ts'
+import { FaultLog } from '../../../src/support/fault-log.ts'
+import { FAULT_LOG_KINDS_MAX, FAULT_LOG_MS } from '../../../src/support/limits.ts'
+import { recordingLogger } from '../../support/recording-logger.ts'
 
 test('the same thing is said once, and again after a while', () => {
   const { logger, lines } = recordingLogger()
