@@ -139,11 +139,18 @@ export class FrontEnd {
       return
     }
     this.#unlisten()
-    void reply.then((late) => {
-      if (!this.#open) return
-      this.#guarded(() => this.#reply(message, late))
-      if (this.#open) this.#listen()
-    })
+    reply.then(
+      (late) => this.#open && this.#guarded(() => this.#replyLate(message, late)),
+      (error) =>
+        this.#guarded(() => {
+          throw error
+        }),
+    )
+  }
+
+  #replyLate(message: Message, reply: Uint8Array): void {
+    this.#reply(message, reply)
+    this.#listen()
   }
 
   #handle({ request, payload, files }: Message): Uint8Array | undefined | Promise<Uint8Array> {
