@@ -171,17 +171,22 @@ export class Guest implements AsyncDisposable {
       for (const { reject } of waiting.values()) reject(fail())
     })
     try {
-      await until(() => existsSync(agent) || child.exitCode !== null)
-      if (child.exitCode !== null) throw fail()
-      const socket = createConnection(agent).on('error', () => {}) // its end is told by `ended`
-      const ready = Promise.withResolvers<string>()
-      createInterface({ input: socket }).on('line', (line) => {
-        const message = JSON.parse(line) as { ready?: string; id: number } & Outcome
-        if (message.ready !== undefined) return ready.resolve(message.ready)
-        const { id, status, stdout, stderr } = message
-        waiting.get(id)?.resolve({ status, stdout, stderr, signal: null })
-        waiting.delete(id)
+      let socket: Socket | undefined
+      await until(async () => {
+        socket = await connected(agent)
+        return socket !== undefined || child.exitCode !== null
       })
+      if (!socket) throw fail()
+      const ready = Promise.withResolvers<string>()
+      createInterface({ input: socket })
+        .on('error', () => {}) // its end is told by `ended`
+        .on('line', (line) => {
+          const message = JSON.parse(line) as { ready?: string; id: number } & Outcome
+          if (message.ready !== undefined) return ready.resolve(message.ready)
+          const { id, status, stdout, stderr } = message
+          waiting.get(id)?.resolve({ status, stdout, stderr, signal: null })
+          waiting.delete(id)
+        })
       const late = setTimeout(() => ready.reject(fail()), BOOT_MS_MAX)
       const release = await Promise.race([ready.promise, ended.then(() => Promise.reject(fail()))])
       clearTimeout(late)
@@ -277,6 +282,14 @@ function agentArguments(agent: string, consolePath: string): string[] {
     ...['-chardev', `socket,id=agent,path=${agent},server=on,wait=off`],
     ...['-device', 'virtserialport,chardev=agent,name=agent'],
   ]
+}
+
+/** `undefined`: nobody listens there yet. */
+function connected(path: string): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path)
+    socket.once('connect', () => resolve(socket)).once('error', () => resolve(undefined))
+  })
 }
 
 function tail(path: string): string {
