@@ -8,6 +8,7 @@ import { benchMount } from './mount.ts'
 import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
 import { benchStore } from './store.ts'
+import { benchVirtiofs } from './virtiofs.ts'
 
 const BENCHES: Record<string, () => Promise<void>> = {
   copy: benchCopy,
@@ -17,6 +18,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   pages: benchPages,
   screenshots: takeScreenshots,
   store: benchStore,
+  virtiofs: benchVirtiofs,
 }
 
 const name = process.argv[2] ?? ''

@@ -43,19 +43,25 @@ export function whyNoGuests(): string | undefined {
 /** Debian's virtiofsd (the one in C, of the package qemu-system-common), if it is there. */
 export const VIRTIOFSD_C = existsSync(VIRTIOFSD) ? VIRTIOFSD : undefined
 
+/** Guests that boot at the same time have a first root each. */
+let roots = 0
+
 interface GuestFiles {
   readonly kernel: string
   readonly initramfs: string
 }
 
 /** Downloads and unpacks the kernel once, and puts together the first root. */
-async function guestFiles(): Promise<GuestFiles> {
+async function guestFiles(programs: Readonly<Record<string, string>> = {}): Promise<GuestFiles> {
   const kernelPackage = await currentKernelPackage()
   const root = await unpacked(kernelPackage)
   const version = kernelPackage.replace('linux-image-', '')
   const busybox = readFileSync(join(await unpacked('busybox-static'), 'bin/busybox'))
-  const initramfs = join(CACHE, `initramfs-${process.pid}`)
-  writeFileSync(initramfs, packArchive(initialRoot(join(root, 'lib/modules', version, 'kernel'), busybox)))
+  const initramfs = join(CACHE, `initramfs-${process.pid}-${roots++}`)
+  const entries = initialRoot(join(root, 'lib/modules', version, 'kernel'), busybox)
+  for (const [name, path] of Object.entries(programs))
+    entries.push(archiveFile(name, readFileSync(path), true))
+  writeFileSync(initramfs, packArchive(entries))
   return { kernel: join(root, 'boot', `vmlinuz-${version}`), initramfs }
 }
 
@@ -72,7 +78,12 @@ async function unpacked(name: string): Promise<string> {
   if (existsSync(folder)) return folder
   const work = `${folder}.${process.pid}`
   mkdirSync(join(work, 'root'), { recursive: true })
-  await promisify(execFile)('apt-get', ['download', '-qq', name], { cwd: work })
+  const download = () => promisify(execFile)('apt-get', ['download', '-qq', name], { cwd: work })
+  // The lists of packages may be older than what the server still has.
+  await download().catch(async () => {
+    await promisify(execFile)('apt-get', ['update', '-qq'])
+    await download()
+  })
   const archive = readdirSync(work).find((file) => file.endsWith('.deb'))!
   await promisify(execFile)('dpkg', ['-x', join(work, archive), join(work, 'root')])
   try {
@@ -122,6 +133,8 @@ export interface GuestOptions {
   readonly memoryMiB?: number
   readonly cpus?: number
   readonly queueSize?: number
+  /** Statically linked programs: their names in the root of the guest, and where they are. */
+  readonly programs?: Readonly<Record<string, string>>
 }
 
 /** A running guest. Programs run one after the other. */
@@ -153,7 +166,7 @@ export class Guest implements AsyncDisposable {
 
   /** Boots; rejects with the end of the console when that fails. */
   static async boot(options: GuestOptions): Promise<Guest> {
-    const files = await guestFiles()
+    const files = await guestFiles(options.programs)
     const agent = join(options.folder, 'agent.socket')
     const consolePath = join(options.folder, 'console.log')
     rmSync(agent, { force: true })
