@@ -32,9 +32,9 @@ static void fail(const char *what)
 static long walk(int folder)
 {
 	long count = 0;
-	DIR *stream = fdopendir(folder);
+	DIR *stream = folder < 0 ? NULL : fdopendir(folder);
 	if (!stream)
-		fail("fdopendir");
+		fail("opening a folder");
 	for (struct dirent *entry; (entry = readdir(stream));) {
 		struct stat status;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)

@@ -267,6 +267,20 @@ export class Guest implements AsyncDisposable {
   }
 }
 
+const KERNEL_ARGUMENTS = 'console=ttyS0 panic=-1 quiet'
+
+/** Boots a guest whose console is this terminal, with a shell in the share called `store`; until it ends. */
+export async function runShellInGuest(options: GuestOptions): Promise<number | null> {
+  const files = await guestFiles(options.programs)
+  const console = ['-append', `${KERNEL_ARGUMENTS} -- shell`, '-serial', 'mon:stdio']
+  const child = spawn('qemu-system-x86_64', [...machineArguments(options, files), ...console], {
+    stdio: 'inherit',
+  })
+  const status = await new Promise<number | null>((resolve) => child.once('exit', resolve))
+  rmSync(files.initramfs, { force: true })
+  return status
+}
+
 function machineArguments(options: GuestOptions, { kernel, initramfs }: GuestFiles): string[] {
   const { memoryMiB = 512, cpus = 1, queueSize = 1024, shares } = options
   const filesystems = Object.entries(shares).flatMap(([tag, socket]) => [
@@ -282,7 +296,7 @@ function machineArguments(options: GuestOptions, { kernel, initramfs }: GuestFil
       '-numa',
       'node,memdev=memory',
     ],
-    ...['-kernel', kernel, '-initrd', initramfs, '-append', 'console=ttyS0 panic=-1 quiet'],
+    ...['-kernel', kernel, '-initrd', initramfs],
     ...['-fsdev', 'local,id=usr,path=/usr,security_model=none,readonly=on'],
     ...['-device', 'virtio-9p-pci,fsdev=usr,mount_tag=usr'],
     ...filesystems,
@@ -291,7 +305,7 @@ function machineArguments(options: GuestOptions, { kernel, initramfs }: GuestFil
 
 function agentArguments(agent: string, consolePath: string): string[] {
   return [
-    ...['-serial', `file:${consolePath}`, '-device', 'virtio-serial-pci'],
+    ...['-append', KERNEL_ARGUMENTS, '-serial', `file:${consolePath}`, '-device', 'virtio-serial-pci'],
     ...['-chardev', `socket,id=agent,path=${agent},server=on,wait=off`],
     ...['-device', 'virtserialport,chardev=agent,name=agent'],
   ]
