@@ -7,8 +7,6 @@ import { type MountNamespace, signalIfAlive } from '../mount.ts'
 import { isStats, type StoreStats } from '../store-mount.ts'
 import { VIRTIOFSD_C } from './machine.ts'
 
-const VIRTIOFSD_FILES_MAX = 500_000
-
 /** A process that serves guests over sockets. */
 export class DeviceProcess implements AsyncDisposable {
   readonly #child: ChildProcess
@@ -43,10 +41,7 @@ export class DeviceProcess implements AsyncDisposable {
   /** Debian's virtiofsd, for what is mounted at `source` in a namespace; as docs/virtual-machines.md has it. */
   static async virtiofsd(namespace: MountNamespace, source: string, socket: string): Promise<DeviceProcess> {
     const options = ['cache=always', 'readdirplus', 'xattr', 'sandbox=chroot', `source=${source}`]
-    // It holds a descriptor for every inode that the guest knows.
-    const limit = `--nofile=${VIRTIOFSD_FILES_MAX}:${VIRTIOFSD_FILES_MAX}`
-    const command = [limit, VIRTIOFSD_C!, `--socket-path=${socket}`, '-o', options.join(',')]
-    const child = namespace.spawn('prlimit', ...command)
+    const child = namespace.spawn(VIRTIOFSD_C!, `--socket-path=${socket}`, '-o', options.join(','))
     return await DeviceProcess.#started(child, [socket])
   }
 
