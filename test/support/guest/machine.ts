@@ -205,7 +205,8 @@ export class Guest implements AsyncDisposable {
       clearTimeout(late)
       return new Guest({ release, ended, pid: child.pid!, socket, waiting, consolePath })
     } catch (error) {
-      child.kill('SIGKILL')
+      child.kill('SIGTERM') // passed on to QEMU, which a SIGKILL of its watchdog would leave behind
+      await ended
       throw error
     } finally {
       rmSync(files.initramfs, { force: true })
