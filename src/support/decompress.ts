@@ -241,7 +241,7 @@ function programError({ command, debianPackage }: Program, error: Error): StoreE
   // A process that serves guests has given that up (native/confine.h).
   if (systemCode(error) === 'EPERM')
     return new StoreError(
-      'denied',
+      'unimplemented',
       `this process may not start the program "${command}", which is needed to decompress this; see --no-confine`,
       { cause: error },
     )
