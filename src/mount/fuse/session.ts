@@ -45,6 +45,8 @@ export interface SessionOptions {
   readonly logger: Logger
   /** Let the kernel read files of this machine by itself, at the price of a request for each open and close. */
   readonly passthrough?: boolean | undefined
+  /** Counts for several sessions together. */
+  readonly stats?: SessionStats | undefined
 }
 
 /**
@@ -53,7 +55,7 @@ export interface SessionOptions {
  * comes, when a signal interrupts the caller, or at its deadline, whichever is first. Nothing here blocks.
  */
 export class FuseSession {
-  readonly stats = new SessionStats()
+  readonly stats: SessionStats
   /** Settles when the kernel and we agreed on how to speak; rejects when the session ends before. */
   readonly ready: Promise<void>
   /** Resolves when the kernel ended the connection, or `close` did. */
@@ -82,6 +84,7 @@ export class FuseSession {
     this.#tree = tree
     this.#options = options
     this.#logger = options.logger
+    this.stats = options.stats ?? new SessionStats()
     this.#failures = new FaultLog(options.logger)
     this.#context = {
       tree,
@@ -92,6 +95,7 @@ export class FuseSession {
       noOpen: false,
       noOpendir: false,
       openFiles: undefined,
+      takesNotifications: device.takesNotifications ?? true,
       rootListed: () => this.#scheduleRootInvalidation(),
     }
     this.ready = this.#ready.promise
@@ -348,8 +352,11 @@ export class FuseSession {
   }
 
   #init(request: Request): void {
+    const { takesNotifications } = this.#context
     const agreement =
-      request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request, this.#options.passthrough ?? false)
+      request.bodyLength < INIT_IN.bytes
+        ? 'too-old'
+        : negotiate(request, this.#options.passthrough ?? false, takesNotifications)
     if (agreement === 'too-old') {
       this.#refuse(request, Errno.EPROTO)
       this.#ready.reject(new StoreError('unimplemented', 'the kernel speaks a FUSE protocol older than 7.23'))
@@ -376,6 +383,7 @@ export class FuseSession {
    * appear, so its listing is dropped again a moment after it was given out.
    */
   #scheduleRootInvalidation(): void {
+    if (!this.#context.takesNotifications) return
     this.#rootListed ??= setTimeout(() => {
       this.#rootListed = undefined
       this.#reply.begin()
