@@ -5,18 +5,23 @@ import { loadServerTls } from '../servers/listen/tls.ts'
 import { loadTokens } from '../servers/listen/tokens.ts'
 import { StoreError } from '../support/errors.ts'
 import type { Logger } from '../support/log.ts'
+import type { SocketOwnership } from '../support/unix-socket.ts'
+
+/** Who may connect to unix sockets. */
+export interface SocketOptions {
+  readonly unixListenChmod?: keyof typeof MODES
+  readonly unixListenUid?: number
+  readonly unixListenGid?: number
+}
 
 /** The flags of spec §4.2 under its names, and those for TLS and tokens, as commander hands them over. */
-export interface ListenOptions {
+export interface ListenOptions extends SocketOptions {
   readonly listenAddress: readonly string[]
   readonly tlsCert?: string
   readonly tlsKey?: string
   readonly tlsClientCa?: string
   readonly tokenFile?: string
   readonly unixListenUnlink?: boolean
-  readonly unixListenChmod?: keyof typeof MODES
-  readonly unixListenUid?: number
-  readonly unixListenGid?: number
   readonly sdAcceptIgnoreEnvironment?: boolean
   readonly tcpKeepalive?: Keepalive
   readonly tcpReusePort?: boolean
@@ -52,11 +57,7 @@ export function addListenOptions(command: Command, preset = DEFAULT_LISTEN_ADDRE
   add('--tls-client-ca <file>', 'clients need a certificate of one of these authorities (PEM)')
   add('--token-file <file>', 'clients need a bearer token; lines of role:token, role: read, put, list, admin')
   add('--unix-listen-unlink', 'replace a socket even if somebody answers on it')
-  command.addOption(
-    new Option('--unix-listen-chmod <who>', 'who may connect to a unix socket').choices(Object.keys(MODES)),
-  )
-  add('--unix-listen-uid <uid>', 'owner of a unix socket, a number', parseCount)
-  add('--unix-listen-gid <gid>', 'group of a unix socket, a number', parseCount)
+  addSocketOptions(command)
   add(
     '--sd-accept-ignore-environment',
     'for sd-listen: take descriptor 3 whatever LISTEN_PID and LISTEN_FDS say',
@@ -73,16 +74,35 @@ export function addListenOptions(command: Command, preset = DEFAULT_LISTEN_ADDRE
   add('--send-buffer-size <bytes>', 'accepted and ignored', parseCount)
 }
 
+export function addSocketOptions(command: Command): void {
+  command
+    .addOption(
+      new Option('--unix-listen-chmod <who>', 'who may connect to a unix socket').choices(Object.keys(MODES)),
+    )
+    .addOption(
+      new Option('--unix-listen-uid <uid>', 'owner of a unix socket, a number').argParser(parseCount),
+    )
+    .addOption(
+      new Option('--unix-listen-gid <gid>', 'group of a unix socket, a number').argParser(parseCount),
+    )
+}
+
+export function socketOwnership(options: SocketOptions): SocketOwnership {
+  const { unixListenChmod: who, unixListenUid: uid, unixListenGid: gid } = options
+  return { mode: who && MODES[who], uid, gid }
+}
+
 /** Says in one line what was asked for and Node cannot do. */
 export function listenSettings(options: ListenOptions, logger: Logger): ListenSettings {
   const ignored = ignoredFlags(options)
   if (ignored.length > 0)
     logger.warn({ flags: ignored.join(', ') }, 'Node has no way to set this on a stream socket; ignored')
+  const ownership = socketOwnership(options)
   return withoutUndefined({
     unixUnlink: options.unixListenUnlink,
-    unixMode: options.unixListenChmod && MODES[options.unixListenChmod],
-    unixUid: options.unixListenUid,
-    unixGid: options.unixListenGid,
+    unixMode: ownership.mode,
+    unixUid: ownership.uid,
+    unixGid: ownership.gid,
     ignoreActivationEnvironment: options.sdAcceptIgnoreEnvironment,
     keepAliveMs: options.tcpKeepalive?.timeMs,
     reusePort: options.tcpReusePort,

@@ -12,6 +12,7 @@ import { addLoggingOptions } from './logging.ts'
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   daemon: async () => (await import('./daemon.ts')).addDaemonCommand,
   mount: async () => (await import('./mount.ts')).addMountCommand,
+  virtiofs: async () => (await import('./virtiofs.ts')).addVirtiofsCommand,
   'nar-bridge': async () => (await import('./nar-bridge.ts')).addNarBridgeCommand,
   import: async () => (await import('./import.ts')).addImportCommand,
   'import-nar': async () => (await import('./import-nar.ts')).addImportNarCommand,

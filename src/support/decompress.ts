@@ -238,6 +238,13 @@ function outcome(child: ChildProcess, program: Program): Promise<string | undefi
 
 function programError({ command, debianPackage }: Program, error: Error): StoreError {
   if (error.name === 'AbortError') return StoreError.from(error)
+  // A process that serves guests has given that up (native/confine.h).
+  if (systemCode(error) === 'EPERM')
+    return new StoreError(
+      'unimplemented',
+      `this process may not start the program "${command}", which is needed to decompress this; see --no-confine`,
+      { cause: error },
+    )
   if (systemCode(error) !== 'ENOENT')
     return new StoreError('unavailable', `${command}: ${error.message}`, { cause: error })
   return new StoreError(

@@ -9,6 +9,7 @@ import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
 import { benchRemoteBuild } from './remote-build/bench.ts'
 import { benchStore } from './store.ts'
+import { benchVirtiofs } from './virtiofs.ts'
 
 const BENCHES: Record<string, () => Promise<void>> = {
   copy: benchCopy,
@@ -19,6 +20,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   'remote-build': benchRemoteBuild,
   screenshots: takeScreenshots,
   store: benchStore,
+  virtiofs: benchVirtiofs,
 }
 
 const name = process.argv[2] ?? ''

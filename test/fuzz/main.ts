@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadCorpus, saveCorpus } from './corpus.ts'
+import { buildFuzzer, NATIVE_TARGETS, runFuzzer } from './native.ts'
 import { fuzz } from './run.ts'
 import { TARGETS } from './targets.ts'
 
-const USAGE = `usage: scripts/fuzz ${Object.keys(TARGETS).join('|')} [--seconds 60] [--seed N]`
+const NAMES = [...Object.keys(TARGETS), ...Object.keys(NATIVE_TARGETS)]
+const USAGE = `usage: scripts/fuzz ${NAMES.join('|')} [--seconds 60] [--seed N] [--race]`
 const PROGRESS_MS = 10_000
 
 const { values, positionals } = readArguments()
@@ -18,9 +20,23 @@ if (values.help) {
 const target = positionals[0] ?? ''
 const seconds = Number(values.seconds)
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
-if (!Object.hasOwn(TARGETS, target) || !(seconds > 0) || !Number.isSafeInteger(seed)) {
+if (!NAMES.includes(target) || !(seconds > 0) || !Number.isSafeInteger(seed)) {
   console.error(USAGE)
   process.exit(64)
+}
+
+if (Object.hasOwn(NATIVE_TARGETS, target)) {
+  const built = buildFuzzer(target)
+  if ('missing' in built) {
+    console.error(built.missing)
+    process.exit(69)
+  }
+  const { race = false } = values
+  const { status, said, corpus } = await runFuzzer(built.program, loadCorpus(target), { seconds, seed, race })
+  console.error(`${target}: seed ${seed}:\n${said}`)
+  if (status !== 0) process.exit(1)
+  if (!race) saveCorpus(target, corpus)
+  process.exit(0)
 }
 
 let told = performance.now()
@@ -55,6 +71,7 @@ function readArguments() {
       options: {
         seconds: { type: 'string', default: '60' },
         seed: { type: 'string' },
+        race: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     })

@@ -1,4 +1,6 @@
 /** Living with change: paths that come, go and become others under a mount, and a composition that is read again. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,6 +25,15 @@ print('holding', flush=True)
 for line in open(sys.argv[2]):
     with open('other', opener=lambda name, flags: os.open(name, flags, dir_fd=folder)) as other: text = other.read()
     print(json.dumps([os.pread(file, 100, 0).decode(), text, sorted(os.listdir(folder))]), flush=True)
+`
+
+/** Listens as a service manager does, and prints a line for each message. */
+const MANAGER = `
+import socket, sys
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(sys.argv[1])
+print('listening', flush=True)
+while True: print(manager.recv(1000).decode().replace('\\n', ' '), flush=True)
 `
 
 describe.skipIf(reason)(reason ? `changes (skipped: ${reason})` : 'a mount of a store that changes', () => {
@@ -143,6 +154,27 @@ describe.skipIf(reason)(reason ? `changes (skipped: ${reason})` : 'a mount of a 
     mount.kill('SIGHUP')
     expect(await read(mount, path)).toBe('file k\n')
     expect(mount.log).not.toContain('is gone')
+  })
+
+  test('tells the service manager when it reloads, and when it is done', async () => {
+    const socket = join(folder, 'notify')
+    const manager = spawn('python3', ['-c', MANAGER, socket], { stdio: ['ignore', 'pipe', 'inherit'] })
+    using _ = { [Symbol.dispose]: () => void manager.kill('SIGKILL') }
+    const told = createInterface({ input: manager.stdout })[Symbol.asyncIterator]()
+    const next = async () => (await told.next()).value
+    expect(await next()).toBe('listening')
+    const command = [TVIX_STORE, 'mount', ...localStoreFlags(folder), await namespace.directory('notify')]
+    const script = 'echo $$; exec env NOTIFY_SOCKET="$0" "$@" 2>&1'
+    const child = namespace.spawn('sh', '-c', script, socket, ...command)
+    const ended = once(child, 'close')
+    const pid = Number((await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next()).value)
+    expect(await next()).toBe('READY=1')
+    process.kill(pid, 'SIGHUP')
+    expect(await next()).toMatch(/^RELOADING=1 MONOTONIC_USEC=[0-9]+$/)
+    expect(await next()).toBe('READY=1')
+    process.kill(pid, 'SIGTERM')
+    expect(await next()).toBe('STOPPING=1')
+    expect(await ended).toEqual([0, null])
   })
 
   test('turns to another composition, and stays with the old one when that is wrong', async () => {

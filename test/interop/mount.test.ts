@@ -4,7 +4,7 @@
  */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -17,6 +17,7 @@ import {
   TVIX_STORE,
   until,
 } from '../support/cli.ts'
+import { loseBlob } from '../support/lost-blob.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeProgramTree, makeSourceTree } from '../support/source-tree.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -310,7 +311,7 @@ describe.skipIf(reason)('a store that lost something', () => {
         `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
       ]
       const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
-      await removeObject(join(folder, 'blobs'), 'contents')
+      await loseBlob(join(folder, 'blobs'), 'contents')
       await rm(join(folder, 'directories/directories'), { recursive: true })
       await using mount = await StoreMount.start(namespace, await namespace.directory('store'), flags)
       const at = (entry: string) => join(mount.target, name, entry)
@@ -329,11 +330,4 @@ describe.skipIf(reason)('a store that lost something', () => {
       await rm(folder, { recursive: true, force: true })
     }
   })
-
-  async function removeObject(store: string, contents: string): Promise<void> {
-    const { Digest } = await import('../../src/model/castore/digest.ts')
-    const { hex } = Digest.of(Buffer.from(contents))
-    for (const kind of await readdir(store))
-      await rm(join(store, kind, 'b3', hex.slice(0, 4), hex), { force: true })
-  }
 })

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -237,6 +238,30 @@ print(json.dumps([outcome, time.monotonic() - start < 1.2]))`
       const read = await namespace.run('cat', join(target, 'stuck-file'))
       expect(read.status).toBe(1)
     })
+  })
+
+  it('a name that is gone is forgotten when nobody looks for names, and nobody waits behind it', async () => {
+    const mount = await namespace.mount('stuck', target)
+    const lookups = async () => (await mount.counts()).stats.requests['LOOKUP'] ?? 0
+    expect((await namespace.run('cat', join(target, 'other'))).stdout).toBe('fine\n')
+    const before = await lookups()
+    const stuck = namespace.spawn('sh', '-c', 'echo $$; exec stat "$0"', join(target, 'stuck'))
+    const [pid] = await once(stuck.stdout, 'data')
+    await expect.poll(lookups).toBe(before + 1)
+    mount.kill('SIGUSR1')
+    // Known names and new ones are found all the same.
+    expect((await namespace.run('cat', join(target, 'other'))).stdout).toBe('fine\n')
+    expect((await namespace.run('stat', join(target, 'absent'))).stderr).toContain('No such file')
+    process.kill(Number(pid), 'SIGKILL')
+    await once(stuck, 'close')
+    const after = await lookups()
+    await expect
+      .poll(async () => {
+        await namespace.run('stat', join(target, 'other'))
+        return await lookups()
+      })
+      .toBeGreaterThan(after)
+    await mount.stop()
   })
 
   describe.skipIf(!hasProgram('fusermount3'))('without privileges, through fusermount3', () => {

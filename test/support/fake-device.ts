@@ -16,6 +16,8 @@ export class FakeDevice implements FuseDevice {
   /** Pieces of the latest reply, as they were passed. */
   pieces: readonly Uint8Array[] = []
   closed = false
+  /** Notifications that were not sent like replies. */
+  readonly aside: Buffer[] = []
   readonly #requests: Uint8Array[] = []
   #onReadable = () => {}
   #onClosed = () => {}
@@ -42,6 +44,10 @@ export class FakeDevice implements FuseDevice {
     this.pieces = pieces
     this.replies.push({ unique, error: bytes.readInt32LE(4), body: bytes.subarray(16) })
     return true
+  }
+
+  async sendAside(notification: Uint8Array): Promise<void> {
+    this.aside.push(Buffer.from(notification))
   }
 
   close(): void {

@@ -14,6 +14,11 @@ const STUCK = 'stuck'
 
 /** Under a store whose source hangs: `stuck` is never found, and the contents of `stuck-file` never come. */
 class StuckTree extends FakeTree {
+  /** With SIGUSR1 `other` is said to be gone. */
+  onRootChange(gone: (name: Uint8Array) => void): void {
+    process.on('SIGUSR1', () => gone(Buffer.from('other')))
+  }
+
   override lookup(parent: InodeNumber, name: Uint8Array): Soon<TreeEntry | Missing> {
     if (Buffer.from(name).toString() === STUCK) return new Promise(() => {})
     return super.lookup(parent, name)

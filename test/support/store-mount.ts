@@ -87,6 +87,6 @@ export class StoreMount implements AsyncDisposable {
   }
 }
 
-function isStats(line: string): boolean {
+export function isStats(line: string): boolean {
   return line.startsWith('{"kernel"')
 }

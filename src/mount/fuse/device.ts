@@ -3,6 +3,8 @@
  * linux/fuse.h. The session above knows the protocol; the device only moves bytes.
  */
 export interface FuseDevice {
+  /** False where the kernel takes replies only, and cannot be told that something changed: over virtio-fs. */
+  readonly takesNotifications?: boolean
   /**
    * Calls `onReadable` on the event loop whenever requests may be waiting, and `onClosed` once when the kernel
    * ended the connection (unmounted, aborted).

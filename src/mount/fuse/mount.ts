@@ -129,7 +129,7 @@ class KernelMount implements Mount {
     if (this.#entry?.source !== FILESYSTEM_NAME)
       throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
     this.#session.start()
-    this.#tree.onRootChange?.((name) => void this.#session.forgetRootEntry(name))
+    this.#tree.onRootChange?.((name) => this.#session.forgetRootEntry(name))
     await ready(this.#session, this.target)
     await raiseReadAhead(this.#entry, this.#logger)
   }

@@ -33,6 +33,12 @@ const FLAGS =
   InitFlag.EXPLICIT_INVAL_DATA |
   InitFlag.INIT_EXT
 
+/**
+ * What a kernel needs that cannot be told to drop the listing of the root: it looks at the modification time before it
+ * lists from its cache. Attributes of everything but the root hold for ever, so nothing else is asked for again.
+ */
+const FLAGS_WITHOUT_NOTIFICATIONS = (FLAGS & ~InitFlag.EXPLICIT_INVAL_DATA) | InitFlag.AUTO_INVAL_DATA
+
 const FLAGS2 = InitFlag2.NO_EXPORT_SUPPORT
 
 /** Files that are passed through lie on a plain filesystem; then ours may be the lower one of an overlay. */
@@ -42,7 +48,11 @@ const PASSTHROUGH_STACK_DEPTH = 1
  * Answers the kernel's INIT. `version`: it speaks a newer major and has to come again; `too-old`: it cannot be
  * served.
  */
-export function negotiate(request: Request, wantPassthrough: boolean): Agreement | 'version' | 'too-old' {
+export function negotiate(
+  request: Request,
+  wantPassthrough: boolean,
+  takesNotifications = true,
+): Agreement | 'version' | 'too-old' {
   const major = request.u32(INIT_IN.major)
   const minor = request.u32(INIT_IN.minor)
   if (major > MAJOR) return 'version'
@@ -56,7 +66,7 @@ export function negotiate(request: Request, wantPassthrough: boolean): Agreement
     minor: Math.min(minor, MINOR),
     // Echoed: the kernel takes the lower of this and its own anyway.
     maxReadahead: request.u32(INIT_IN.maxReadahead),
-    flags: (offered & FLAGS) >>> 0,
+    flags: (offered & (takesNotifications ? FLAGS : FLAGS_WITHOUT_NOTIFICATIONS)) >>> 0,
     flags2: (offered2 & wanted2) >>> 0,
     maxStackDepth: passthrough ? PASSTHROUGH_STACK_DEPTH : 0,
     maxBackground: FUSE_BACKGROUND_MAX,

@@ -1,5 +1,5 @@
 import type { Call } from '../../support/call.ts'
-import { NAME_BYTES_MAX } from '../../support/limits.ts'
+import { MOUNT_ROOT_LISTING_MS, NAME_BYTES_MAX } from '../../support/limits.ts'
 import {
   type Attributes,
   type Missing,
@@ -30,6 +30,8 @@ export interface OperationContext {
   readonly noOpendir: boolean
   /** With passthrough: which files are open. */
   readonly openFiles: OpenFiles | undefined
+  /** Whether the kernel can be told that something changed. */
+  readonly takesNotifications: boolean
   /** The kernel got (a part of) the root's listing and will keep it. */
   rootListed(): void
 }
@@ -67,11 +69,12 @@ const lookup: Operation<TreeEntry | Missing> = {
   },
 }
 
-const getattr: Operation<Attributes> = {
+const getattr: Operation<{ readonly isRoot: boolean; readonly attributes: Attributes }> = {
   bodyBytes: 0,
-  begin: (request, { tree }) => tree.getattr(request.nodeid),
-  write(attributes, reply, { owner }) {
-    reply.attributes(attributes, owner)
+  begin: ({ nodeid }, { tree }) => ({ isRoot: nodeid === ROOT_NODE, attributes: tree.getattr(nodeid) }),
+  write({ isRoot, attributes }, reply, { owner, takesNotifications }) {
+    if (isRoot && !takesNotifications) reply.passingAttributes(attributes, owner, MOUNT_ROOT_LISTING_MS)
+    else reply.attributes(attributes, owner)
     return 0
   },
 }

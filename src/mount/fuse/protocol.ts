@@ -69,6 +69,7 @@ export function opcodeName(opcode: number): string {
 /** Flags of INIT, bits 0–31 (`FUSE_ASYNC_READ`, …). */
 export const InitFlag = {
   ASYNC_READ: 1 << 0,
+  AUTO_INVAL_DATA: 1 << 12,
   DO_READDIRPLUS: 1 << 13,
   NO_OPEN_SUPPORT: 1 << 17,
   PARALLEL_DIROPS: 1 << 18,
@@ -247,6 +248,7 @@ export const Errno = {
   ENOENT: 2,
   EINTR: 4,
   EIO: 5,
+  E2BIG: 7,
   EAGAIN: 11,
   EBUSY: 16,
   ENODEV: 19,
@@ -259,7 +261,10 @@ export const Errno = {
   ENOSYS: 38,
   ENODATA: 61,
   EPROTO: 71,
+  EMSGSIZE: 90,
+  ENOTSUP: 95,
   ECONNABORTED: 103,
+  ECONNRESET: 104,
   ETIMEDOUT: 110,
   ESTALE: 116,
 } as const

@@ -3,6 +3,7 @@ import type { Attributes, Statfs, TreeEntry } from '../tree/interface.ts'
 import { type Owner, writeAttributes, writeEntry, writeForever } from './attributes.ts'
 import { dataView, HIGH, LITTLE_ENDIAN, LOW, setU64 } from './bytes.ts'
 import {
+  ATTR,
   ATTR_OUT,
   ENTRY_OUT,
   GETXATTR_OUT,
@@ -83,14 +84,25 @@ export class Reply {
       writeForever(this.#view, BODY + ENTRY_OUT.entryValid)
       return
     }
-    setU64(this.#view, BODY + ENTRY_OUT.entryValid, Math.floor(ms / 1000))
-    this.#view.setUint32(BODY + ENTRY_OUT.entryValidNsec, (ms % 1000) * 1e6, LITTLE_ENDIAN)
+    this.#writeDuration(ENTRY_OUT.entryValid, ENTRY_OUT.entryValidNsec, ms)
   }
 
   attributes(attributes: Attributes, owner: Owner): void {
     this.#clear(ATTR_OUT.bytes)
     writeForever(this.#view, BODY + ATTR_OUT.attrValid)
     writeAttributes(this.bytes, this.#view, BODY + ATTR_OUT.attr, attributes, owner)
+  }
+
+  /**
+   * The attributes of a directory of which nobody can tell the kernel that it changed: they hold for so many
+   * milliseconds, and each time it was modified just now.
+   */
+  passingAttributes(attributes: Attributes, owner: Owner, ms: number): void {
+    this.attributes(attributes, owner)
+    this.#writeDuration(ATTR_OUT.attrValid, ATTR_OUT.attrValidNsec, ms)
+    const now = Date.now()
+    setU64(this.#view, BODY + ATTR_OUT.attr + ATTR.mtime, Math.floor(now / 1000))
+    this.#view.setUint32(BODY + ATTR_OUT.attr + ATTR.mtimeNsec, (now % 1000) * 1e6, LITTLE_ENDIAN)
   }
 
   open(flags: number, backingId = 0): void {
@@ -141,6 +153,11 @@ export class Reply {
   invalidInode(inode: number): void {
     this.#clear(INVAL_INODE_OUT.bytes)
     setU64(this.#view, BODY + INVAL_INODE_OUT.ino, inode)
+  }
+
+  #writeDuration(seconds: number, nanoseconds: number, ms: number): void {
+    setU64(this.#view, BODY + seconds, Math.floor(ms / 1000))
+    this.#view.setUint32(BODY + nanoseconds, (ms % 1000) * 1e6, LITTLE_ENDIAN)
   }
 
   #clear(bodyBytes: number): void {

@@ -46,6 +46,8 @@ export interface SessionOptions {
   readonly logger: Logger
   /** Let the kernel read files of this machine by itself, at the price of a request for each open and close. */
   readonly passthrough?: boolean | undefined
+  /** Counts for several sessions together. */
+  readonly stats?: SessionStats | undefined
 }
 
 /**
@@ -54,7 +56,7 @@ export interface SessionOptions {
  * comes, when a signal interrupts the caller, or at its deadline, whichever is first. Nothing here blocks.
  */
 export class FuseSession {
-  readonly stats = new SessionStats()
+  readonly stats: SessionStats
   /** Settles when the kernel and we agreed on how to speak; rejects when the session ends before. */
   readonly ready: Promise<void>
   /** Resolves when the kernel ended the connection, or `close` did. */
@@ -74,6 +76,9 @@ export class FuseSession {
   #context: OperationContext
   #rootListed: NodeJS.Timeout | undefined
   #chunkReader: Pick<ChunkReader, 'read'> | undefined
+  /** Names in the root that the kernel is to forget, and how many it is being told of. */
+  readonly #gone: Uint8Array[] = []
+  #telling = 0
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -81,6 +86,7 @@ export class FuseSession {
     this.#tree = tree
     this.#options = options
     this.#logger = options.logger
+    this.stats = options.stats ?? new SessionStats()
     this.#failures = new FaultLog(options.logger)
     this.#context = {
       tree,
@@ -91,6 +97,7 @@ export class FuseSession {
       noOpen: false,
       noOpendir: false,
       openFiles: undefined,
+      takesNotifications: device.takesNotifications ?? true,
       rootListed: () => this.#scheduleRootInvalidation(),
     }
     this.ready = this.#ready.promise
@@ -99,15 +106,30 @@ export class FuseSession {
   }
 
   /**
-   * The kernel asks again for this name in the root. It waits for calls that look for names there, and so for our replies:
-   * written like one, it would wait for ever.
+   * The kernel asks again for this name in the root. For that it waits until nobody looks for a name there, and who begins to
+   * meanwhile waits behind it: so it is told when nobody is waiting for an answer of ours.
    */
-  async forgetRootEntry(name: Uint8Array): Promise<void> {
+  forgetRootEntry(name: Uint8Array): void {
+    this.#gone.push(name)
+    this.#tellGone()
+  }
+
+  #tellGone(): void {
+    if (this.#gone.length === 0 || !this.#open) return
+    for (const { opcode, nodeid } of this.#inFlight.values())
+      if (opcode === Opcode.LOOKUP && nodeid === ROOT_NODE) return
+    for (const name of this.#gone.splice(0)) void this.#forgetEntry(name)
+  }
+
+  /** Written beside the replies: a lookup that began this moment would wait for us, and we for it. */
+  async #forgetEntry(name: Uint8Array): Promise<void> {
+    this.#telling++
     try {
       await this.#device.sendAside?.(invalidEntry(ROOT_NODE, name))
     } catch (error) {
       this.#logger.warn({ err: error }, 'the kernel keeps a store path that is gone')
     }
+    this.#telling--
   }
 
   start(): void {
@@ -136,10 +158,12 @@ export class FuseSession {
   /** Ends the connection; calls that wait in the kernel fail. Idempotent. */
   close(): void {
     if (!this.#open) return
+    const reason = new StoreError('cancelled', 'the mount is gone')
+    // A notification that waits for lookups keeps the device open, and so the lookups from ending with it.
+    if (this.#telling > 0) for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
     this.#open = false
     clearTimeout(this.#rootListed)
     this.#device.close()
-    const reason = new StoreError('cancelled', 'the mount is gone')
     for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
     this.#ready.reject(new StoreError('unavailable', 'the mount ended before it was ready'))
     this.#closed.resolve()
@@ -273,7 +297,9 @@ export class FuseSession {
       clearTimeout(pending.timer)
       this.#inFlight.delete(pending.key)
     }
-    return this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
+    const taken = this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
+    this.#tellGone()
+    return taken
   }
 
   #sendReply(uniqueLow: number, uniqueHigh: number, errno: number): boolean {
@@ -344,8 +370,11 @@ export class FuseSession {
   }
 
   #init(request: Request): void {
+    const { takesNotifications } = this.#context
     const agreement =
-      request.bodyLength < INIT_IN.bytes ? 'too-old' : negotiate(request, this.#options.passthrough ?? false)
+      request.bodyLength < INIT_IN.bytes
+        ? 'too-old'
+        : negotiate(request, this.#options.passthrough ?? false, takesNotifications)
     if (agreement === 'too-old') {
       this.#refuse(request, Errno.EPROTO)
       this.#ready.reject(new StoreError('unimplemented', 'the kernel speaks a FUSE protocol older than 7.23'))
@@ -372,6 +401,7 @@ export class FuseSession {
    * appear, so its listing is dropped again a moment after it was given out.
    */
   #scheduleRootInvalidation(): void {
+    if (!this.#context.takesNotifications) return
     this.#rootListed ??= setTimeout(() => {
       this.#rootListed = undefined
       this.#reply.begin()

@@ -228,6 +228,7 @@ class LazyTree implements CastoreTree {
       rootNodes,
       directories: this.#directories,
       files: this.#files,
+      enter: (storePath) => this.#subtrees.all(storePath),
       bytesMax: limits.profileBytesMax,
       logger,
       closing,

@@ -5,6 +5,7 @@ import { mapConcurrent, Semaphore } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import {
   CHUNK_BYTES_AVG,
+  CHUNK_READS_MAX,
   MOUNT_CALL_MS_MAX,
   MOUNT_WHOLE_BYTES_MAX,
   UNCHUNKED_BLOB_BYTES_MAX,
@@ -153,11 +154,13 @@ export class FileReader {
   async fetchAhead(file: FileContents, range: Range, call: Call): Promise<void> {
     const list = await this.#list(file, call)
     const { stats } = this.#options
-    const last = list.indexAt(range.end - 1)
-    for (let index = list.indexAt(range.start); index <= last; index++) {
+    const first = list.indexAt(range.start)
+    const indices = Array.from({ length: list.indexAt(range.end - 1) + 1 - first }, (_, i) => first + i)
+    const fetchOne = async (index: number, inner: Call) => {
       const wanted = this.#wanted(file, list, index)
-      if (!this.#chunks.peek(wanted.key)) await this.#chunks.prefetch(wanted, stats.readAhead, call)
+      if (!this.#chunks.peek(wanted.key)) await this.#chunks.prefetch(wanted, stats.readAhead, inner)
     }
+    for await (const _ of mapConcurrent(indices, CHUNK_READS_MAX, fetchOne, call));
   }
 
   #prefetchChunk(wanted: Wanted<Uint8Array>): void {

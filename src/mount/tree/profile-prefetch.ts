@@ -1,3 +1,4 @@
+import type { Digest } from '../../model/castore/digest.ts'
 import type { Node } from '../../model/castore/node.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
@@ -15,6 +16,8 @@ export interface ProfilePrefetchOptions {
   readonly rootNodes: Pick<RootNodes, 'get'>
   readonly directories: DirectoryLoader
   readonly files: FileReader
+  /** Fetches all directories of a store path. */
+  readonly enter: (storePath: Digest) => Promise<void>
   /** Contents that are fetched ahead at most, in bytes. */
   readonly bytesMax: number
   readonly logger: Logger
@@ -82,9 +85,17 @@ export class ProfilePrefetch {
     const key = nameKey(basename)
     const known = this.#roots.get(key)
     if (known) return known
-    const asked = this.#options.rootNodes.get(basename, call)
+    const asked = this.#enter(basename, call)
     this.#roots.set(key, asked)
     return asked
+  }
+
+  /** Of each path that a profile tells of it tells much: its directories come in one call, and not level by level. */
+  async #enter(basename: Uint8Array, call: Call): Promise<Node | undefined> {
+    const { rootNodes, enter } = this.#options
+    const node = await rootNodes.get(basename, call)
+    if (node?.kind === 'directory') await enter(node.digest)
+    return node
   }
 
   #wait(entry: ProfileEntry): void {

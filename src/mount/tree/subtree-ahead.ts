@@ -38,7 +38,7 @@ export class SubtreeAhead {
   readonly #options: SubtreeAheadOptions
   /** How many directories below a parent were missing. */
   readonly #misses = new LRUCache<string, number>({ max: SUBTREE_PARENTS_MAX })
-  readonly #running = new Set<string>()
+  readonly #running = new Map<string, Promise<void>>()
   readonly #latencies: number[] = []
 
   constructor(options: SubtreeAheadOptions) {
@@ -50,8 +50,12 @@ export class SubtreeAhead {
    * the first of them, and are hundredths of its contents.
    */
   entered(storePath: Digest): void {
-    if (this.#latencies.length > 0 && Math.min(...this.#latencies) >= SUBTREE_FAR_MS)
-      void this.#fetch(storePath)
+    if (this.#latencies.length > 0 && Math.min(...this.#latencies) >= SUBTREE_FAR_MS) this.#fetch(storePath)
+  }
+
+  /** All directories of a store path of which many will be needed; resolves when they came, or cannot be had. */
+  all(storePath: Digest): Promise<void> {
+    return this.#running.get(storePath.key) ?? this.#start(storePath)
   }
 
   /** The topmost directory of a store path had to be fetched, which took `ms` milliseconds. */
@@ -71,7 +75,7 @@ export class SubtreeAhead {
     this.#misses.set(parent.key, misses)
     if (misses < MISSES_ENOUGH) return
     this.#misses.delete(parent.key)
-    void this.#fetch(parent)
+    this.#fetch(parent)
   }
 
   #note(ms: number): void {
@@ -79,11 +83,20 @@ export class SubtreeAhead {
     if (this.#latencies.length > FETCHES_REMEMBERED) this.#latencies.shift()
   }
 
+  #fetch(root: Digest): void {
+    if (!this.#running.has(root.key) && this.#running.size < SUBTREES_AT_ONCE_MAX) void this.#start(root)
+  }
+
+  #start(root: Digest): Promise<void> {
+    const running = this.#fetchSubtree(root).finally(() => this.#running.delete(root.key))
+    this.#running.set(root.key, running)
+    return running
+  }
+
   /** Failures are nobody's concern here: whoever needs the directory asks for it and meets them again. */
-  async #fetch(root: Digest): Promise<void> {
+  async #fetchSubtree(root: Digest): Promise<void> {
     const { directories, keep, stats, logger, closing } = this.#options
-    if (closing.aborted || this.#running.has(root.key) || this.#running.size >= SUBTREES_AT_ONCE_MAX) return
-    this.#running.add(root.key)
+    if (closing.aborted) return
     using call = withDeadline({ signal: closing }, MOUNT_CALL_MS_MAX, 'fetching a subtree')
     stats.fetched++
     try {
@@ -97,8 +110,6 @@ export class SubtreeAhead {
     } catch (error) {
       stats.failed++
       logger.debug({ err: error }, 'fetching a subtree ahead failed')
-    } finally {
-      this.#running.delete(root.key)
     }
   }
 }

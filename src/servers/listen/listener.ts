@@ -1,9 +1,9 @@
-import { chmodSync, lchownSync } from 'node:fs'
-import { lstat, stat, unlink } from 'node:fs/promises'
-import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { stat, unlink } from 'node:fs/promises'
+import { createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
 import { SOCKET_BUFFER_BYTES } from '../../support/limits.ts'
+import { bindWithMode, giveSocket, isStaleSocket, unlinkSocket } from '../../support/unix-socket.ts'
 import type { ListenEndpoint } from './listen-address.ts'
 import { inheritedSockets } from './socket-activation.ts'
 
@@ -128,32 +128,17 @@ async function listenOnPath(server: Server, options: PathOptions, settings: List
     await listenWithMode(server, options, settings)
   } catch (error) {
     if (systemCode(error) === 'EACCES') await stat(dirname(path)) // libuv says EACCES for ENOENT
-    if (systemCode(error) !== 'EADDRINUSE' || !(await isStale(path))) throw error
+    if (systemCode(error) !== 'EADDRINUSE' || !(await isStaleSocket(path))) throw error
     await unlink(path)
     await listenWithMode(server, options, settings)
   }
 }
 
-/**
- * The socket has its permissions from its first moment, by the umask: changed afterwards, it would be open to
- * anybody in between. One that is to belong to somebody else is ours alone until it does.
- */
 async function listenWithMode(server: Server, options: PathOptions, settings: ListenSettings): Promise<void> {
-  const { unixUid, unixGid } = settings
-  const mode = settings.unixMode ?? 0o777 & ~process.umask()
-  const changesOwner = unixUid !== undefined || unixGid !== undefined
-  const umask = process.umask(0o777 & ~(changesOwner ? 0o600 : mode))
-  let listening: Promise<void>
+  const ownership = { mode: settings.unixMode, uid: settings.unixUid, gid: settings.unixGid }
+  await bindWithMode(ownership, () => listen(server, options)) // binds before it returns
   try {
-    listening = listen(server, options) // binds before it returns
-  } finally {
-    process.umask(umask)
-  }
-  await listening
-  if (!changesOwner) return
-  try {
-    lchownSync(options.path, unixUid ?? -1, unixGid ?? -1)
-    chmodSync(options.path, mode)
+    giveSocket(options.path, ownership)
   } catch (error) {
     server.close()
     throw error
@@ -171,34 +156,6 @@ function listen(server: Server, options: AnyListenOptions): Promise<void> {
     resolve()
   })
   return promise
-}
-
-async function unlinkSocket(path: string): Promise<void> {
-  try {
-    await mustBeSocket(path)
-    await unlink(path)
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error
-  }
-}
-
-async function mustBeSocket(path: string): Promise<void> {
-  if (!(await lstat(path)).isSocket())
-    throw new StoreError('precondition', 'something that is no socket is in the way')
-}
-
-/** A socket in the filesystem on which nobody listens. */
-async function isStale(path: string): Promise<boolean> {
-  await mustBeSocket(path)
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const socket = connect(path)
-  socket.once('connect', () => resolve(false))
-  socket.once('error', (error) => resolve(systemCode(error) === 'ECONNREFUSED'))
-  try {
-    return await promise
-  } finally {
-    socket.destroy()
-  }
 }
 
 const LISTEN_FAULTS: Readonly<Record<string, [code: ErrorCode, message: string]>> = {

@@ -515,6 +515,20 @@ describe('waiting', () => {
     await expect(session.ready).rejects.toMatchObject({ code: 'unavailable' })
   })
 
+  it('has the kernel forget a name in the root, beside the replies that it may wait for', async () => {
+    const { device, session } = serve()
+    const replies = device.replies.length
+    session.forgetRootEntry(Buffer.from('hello'))
+    expect(device.replies).toHaveLength(replies)
+    const header = Buffer.alloc(16)
+    header.writeUInt32LE(16 + 16 + 6, 0)
+    header.writeInt32LE(3, 4)
+    const body = Buffer.alloc(16)
+    body.writeBigUInt64LE(1n, 0)
+    body.writeUInt32LE(5, 8)
+    expect(device.aside).toEqual([Buffer.concat([header, body, nameBody('hello')])])
+  })
+
   it('drops the kernel’s copy of the root listing a moment after it was given out', () => {
     const { device } = serve()
     const folder = Number(device.ask(Opcode.LOOKUP, ROOT, nameBody('folder')).body.readBigUInt64LE(0))

@@ -7,11 +7,13 @@ import { graphOfAddresses, graphOfFile } from '../../../../src/services/composit
 import { listGraph } from '../../../../src/services/composition/graph-listing.ts'
 import { KINDS } from '../../../../src/services/composition/kinds.ts'
 import { openGraph, openStores } from '../../../../src/services/composition/open-stores.ts'
+import { signed } from '../../../../src/services/pathinfos/signing.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
 import { shownValue, withoutSecrets } from '../../../../src/support/secrets.ts'
 import { collect } from '../../../support/collect.ts'
 import { makePathInfo } from '../../../support/path-infos.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
+import { makeSigningKey, secretKeyText } from '../../../support/signing-keys.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 const REST = `
@@ -358,4 +360,47 @@ it('every kind has a role and its references lead somewhere', () => {
   for (const [name, kind] of Object.entries(KINDS))
     for (const [field, rule] of Object.entries(kind.fields))
       if ('writesTo' in kind && kind.writesTo === field) expect(rule.type, name).toBe('reference')
+})
+
+describe('raw files and signatures in a composition', () => {
+  const KEY = makeSigningKey('trusted-1')
+
+  it('opens a store of raw files by type and by address, and offers them as local files', async () => {
+    await using dir = await tempDir()
+    const addresses = { directories: 'memory:', pathInfos: 'memory:' }
+    const graph = blobs(`[blobservices.root]\ntype = "files"\npath = "${dir.path}/a b"`)
+    expect(graph.blobs.address).toEqual({ kind: 'files', path: `${dir.path}/a b` })
+    await using stores = await openGraph(graph)
+    const writer = stores.blobs.openWrite()
+    await writer.write(utf8('contents'))
+    const digest = await writer.close()
+    await using again = await openStores({ ...addresses, blobs: `files://${dir.path}/a%20b` })
+    expect(await readBlob(again.blobs, digest)).toEqual(Buffer.from('contents'))
+    await using file = await again.openLocalFile!(digest)
+    expect(file?.size).toBe(8)
+  })
+
+  it('shows only what a trusted key signed through the layer "verifying"', async () => {
+    const verifying = (keys: string) =>
+      graphOfFile(
+        'store.toml',
+        `[blobservices.root]
+type = "memory"
+[directoryservices.root]
+type = "memory"
+[pathinfoservices.root]
+type = "verifying"
+inner = "memory:"
+trusted_public_keys = ${keys}`,
+      )
+    await using stores = await openGraph(verifying(`["${KEY.verifyingKey}"]`))
+    const unsigned = makePathInfo('one', { signatures: [] })
+    await expect(stores.pathInfos.put(unsigned)).rejects.toMatchObject({ code: 'denied' })
+    await stores.pathInfos.put(signed(unsigned, [KEY]))
+    expect(await stores.pathInfos.get(unsigned.storePath.digest)).toBeDefined()
+    await expect(openGraph(verifying('[]'))).rejects.toThrow('names no key')
+    await expect(openGraph(verifying(`["${secretKeyText('trusted-1')}"]`))).rejects.toThrow(
+      /trusted public key "trusted-1"(?!.*=)/,
+    )
+  })
 })

@@ -1,0 +1,388 @@
+/*
+ * What JavaScript cannot do by itself for a virtual machine: sockets that carry descriptors, memory that is shared,
+ * and the queues in it. It decides nothing. See src/mount/virtiofs/vhost-addon.ts.
+ *
+ * Every function answers with its result, or with -errno; a wrong type is -EINVAL.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "confine.h"
+#include "guest_memory.h"
+#include "values.h"
+#include "virtqueue.h"
+
+/* The high-priority queue and as many for requests as a large guest has processors. */
+#define QUEUES_MAX 65
+/* Parts of one reply; the caller joins what is more. */
+#define PARTS_MAX 1024
+
+struct device {
+	struct guest_memory memory;
+	struct virtqueue *queues[QUEUES_MAX];
+};
+
+static bool int_of(napi_env env, napi_value value, int *out)
+{
+	return napi_get_value_int32(env, value, out) == napi_ok;
+}
+
+static bool array_of(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length)
+{
+	napi_typedarray_type type;
+	return napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
+}
+
+static struct device *device_of(napi_env env, napi_value value)
+{
+	void *device;
+	return napi_get_value_external(env, value, &device) == napi_ok ? device : NULL;
+}
+
+/* NULL when the device has none of that number. */
+static struct virtqueue *queue_of(napi_env env, napi_value device_value, napi_value index_value, struct device **device)
+{
+	uint32_t index;
+	*device = device_of(env, device_value);
+	if (!*device || napi_get_value_uint32(env, index_value, &index) != napi_ok || index >= QUEUES_MAX)
+		return NULL;
+	return (*device)->queues[index];
+}
+
+/* listen(path): a stream socket, with the permissions that the umask leaves. */
+static napi_value listen_on(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	char path[STRING_MAX];
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], path))
+		return integer(env, -EINVAL);
+	if (strlen(path) >= sizeof address.sun_path)
+		return integer(env, -ENAMETOOLONG);
+	strcpy(address.sun_path, path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return integer(env, -errno);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) {
+		int error = errno;
+		close(fd);
+		return integer(env, -error);
+	}
+	return integer(env, fd);
+}
+
+/* accept(listener) */
+static napi_value accept_on(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	int fd;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!int_of(env, args[0], &fd))
+		return integer(env, -EINVAL);
+	return integer(env, outcome(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)));
+}
+
+/* Adds the descriptors of a message to files[1…], which files[0] counts; -EMSGSIZE, with all closed, for too many. */
+static int64_t take_files(struct msghdr *message, int *files, size_t room)
+{
+	int64_t result = message->msg_flags & MSG_CTRUNC ? -EMSGSIZE : 0;
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+			if (result == 0 && (size_t)files[0] + 1 < room) {
+				files[++files[0]] = fd;
+			} else {
+				close(fd);
+				result = -EMSGSIZE;
+			}
+		}
+	}
+	return result;
+}
+
+/*
+ * receive(socket, buffer, from, to, files): fills buffer[from…to) as far as there is something; 0 is the end. Descriptors
+ * that came along are added to `files`, whose first element counts them.
+ */
+static napi_value receive_part(napi_env env, napi_callback_info info)
+{
+	napi_value args[5];
+	size_t argc = 5, length, room;
+	int fd;
+	uint32_t from, to;
+	uint8_t *data;
+	void *files;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length) ||
+	    napi_get_value_uint32(env, args[2], &from) != napi_ok || napi_get_value_uint32(env, args[3], &to) != napi_ok ||
+	    from > to || to > length || !array_of(env, args[4], napi_int32_array, &files, &room) || room < 1 ||
+	    *(int *)files < 0 || (size_t)*(int *)files >= room)
+		return integer(env, -EINVAL);
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(REGIONS_MAX * sizeof(int))];
+	} control;
+	struct iovec part = {data + from, to - from};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (received < 0)
+		return integer(env, -errno);
+	int64_t failed = take_files(&message, files, room);
+	return integer(env, failed ? failed : received);
+}
+
+/* send(socket, bytes): replies are short, so a peer who takes none has stopped reading: -EAGAIN. */
+static napi_value send_bytes(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	int fd;
+	uint8_t *data;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length))
+		return integer(env, -EINVAL);
+	return integer(env, outcome(send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)));
+}
+
+/* notify(eventfd): tells the front-end; a counter that is full tells it already. */
+static napi_value notify(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	int fd;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!int_of(env, args[0], &fd))
+		return integer(env, -EINVAL);
+	return integer(env, outcome(eventfd_write(fd, 1)));
+}
+
+static void free_device(napi_env env, void *data, void *hint)
+{
+	struct device *device = data;
+	(void)env, (void)hint;
+	for (size_t i = 0; i < QUEUES_MAX; i++)
+		if (device->queues[i]) {
+			stop_queue(device->queues[i]);
+			free(device->queues[i]);
+		}
+	unmap_guest_memory(&device->memory);
+	free(device);
+}
+
+/* createDevice(): without memory and queues. */
+static napi_value create_device(napi_env env, napi_callback_info info)
+{
+	napi_value external;
+	(void)info;
+	int failed = install_memory_guard();
+	if (failed)
+		return integer(env, failed);
+	struct device *device = calloc(1, sizeof *device);
+	if (!device)
+		return integer(env, -ENOMEM);
+	if (napi_create_external(env, device, free_device, NULL, &external) != napi_ok) {
+		free(device);
+		return integer(env, -ENOMEM);
+	}
+	return external;
+}
+
+static int replace_memory(struct device *device, const struct guest_memory *memory)
+{
+	for (size_t i = 0; i < QUEUES_MAX; i++)
+		if (device->queues[i] && device->queues[i]->running && relocate_queue(device->queues[i], memory) < 0)
+			return -EFAULT;
+	unmap_guest_memory(&device->memory);
+	device->memory = *memory;
+	return 0;
+}
+
+/*
+ * setMemory(device, table, files): four numbers a region (guest's address, size, front-end's address, offset in the
+ * file). -EFAULT: the rings of a queue that runs are not in it; the device must not be used any more.
+ */
+static napi_value set_memory(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3, length, count;
+	void *table, *files;
+	struct guest_memory memory;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (!device || !array_of(env, args[1], napi_biguint64_array, &table, &length) ||
+	    !array_of(env, args[2], napi_int32_array, &files, &count) || length != count * 4)
+		return integer(env, -EINVAL);
+	int failed = map_guest_memory(&memory, table, files, count);
+	if (failed)
+		return integer(env, failed);
+	failed = replace_memory(device, &memory);
+	if (failed)
+		unmap_guest_memory(&memory);
+	return integer(env, failed);
+}
+
+/* startQueue(device, index, size, base, indirect, eventIndex, addresses): of descriptors, available and used ring. */
+static napi_value begin_queue(napi_env env, napi_callback_info info)
+{
+	napi_value args[7];
+	size_t argc = 7, length;
+	uint32_t index, size, base;
+	void *at;
+	struct queue_settings settings;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (!device || napi_get_value_uint32(env, args[1], &index) != napi_ok || index >= QUEUES_MAX ||
+	    napi_get_value_uint32(env, args[2], &size) != napi_ok || size > QUEUE_SIZE_MAX ||
+	    napi_get_value_uint32(env, args[3], &base) != napi_ok || base > UINT16_MAX ||
+	    napi_get_value_bool(env, args[4], &settings.indirect) != napi_ok ||
+	    napi_get_value_bool(env, args[5], &settings.event_index) != napi_ok ||
+	    !array_of(env, args[6], napi_biguint64_array, &at, &length) || length != 3)
+		return integer(env, -EINVAL);
+	settings.size = (uint16_t)size;
+	settings.base = (uint16_t)base;
+	settings.descriptors_at = ((uint64_t *)at)[0];
+	settings.available_at = ((uint64_t *)at)[1];
+	settings.used_at = ((uint64_t *)at)[2];
+	if (!device->queues[index])
+		device->queues[index] = calloc(1, sizeof *device->queues[index]);
+	if (!device->queues[index])
+		return integer(env, -ENOMEM);
+	return integer(env, start_queue(device->queues[index], &device->memory, &settings));
+}
+
+/* stopQueue(device, index): where to begin when it is started again. */
+static napi_value end_queue(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	struct device *device;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
+	return integer(env, queue ? stop_queue(queue) : -EINVAL);
+}
+
+/* take(device, index, buffer, out): out becomes the length of the request, and the room for its reply. */
+static napi_value take(napi_env env, napi_callback_info info)
+{
+	napi_value args[4];
+	size_t argc = 4, length, count;
+	uint8_t *data;
+	void *out;
+	struct device *device;
+	struct request request;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
+	if (!queue || !bytes_of(env, args[2], &data, &length) ||
+	    !array_of(env, args[3], napi_uint32_array, &out, &count) || count != 2)
+		return integer(env, NO_SUCH_REQUEST);
+	int number = take_request(queue, &device->memory, data, length, &request);
+	if (number >= 0) {
+		((uint32_t *)out)[0] = request.length;
+		((uint32_t *)out)[1] = request.room;
+	}
+	return integer(env, number);
+}
+
+/* give(device, index, number, head, headLength, pieces) */
+static napi_value give(napi_env env, napi_callback_info info)
+{
+	napi_value args[6], piece;
+	size_t argc = 6, length;
+	int number;
+	uint32_t head_length, count;
+	uint8_t *data;
+	struct device *device;
+	struct iovec parts[PARTS_MAX];
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
+	if (!queue || !int_of(env, args[2], &number) || !bytes_of(env, args[3], &data, &length) ||
+	    napi_get_value_uint32(env, args[4], &head_length) != napi_ok || head_length > length ||
+	    napi_get_array_length(env, args[5], &count) != napi_ok || count >= PARTS_MAX)
+		return integer(env, NO_SUCH_REQUEST);
+	parts[0] = (struct iovec){data, head_length};
+	for (uint32_t i = 0; i < count; i++) {
+		if (napi_get_element(env, args[5], i, &piece) != napi_ok || !bytes_of(env, piece, &data, &length))
+			return integer(env, NO_SUCH_REQUEST);
+		parts[i + 1] = (struct iovec){data, length};
+	}
+	return integer(env, give_reply(queue, &device->memory, number, parts, count + 1));
+}
+
+/* awaitRequests(device, index): 1 when there is one already. */
+static napi_value await(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	struct device *device;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
+	return integer(env, queue ? await_requests(queue, &device->memory) : 0);
+}
+
+/* closeDevice(device): nothing of the guest's memory is mapped after this. The object must not be used afterwards. */
+static napi_value close_device(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device) {
+		for (size_t i = 0; i < QUEUES_MAX; i++)
+			if (device->queues[i])
+				stop_queue(device->queues[i]);
+		unmap_guest_memory(&device->memory);
+	}
+	return NULL;
+}
+
+/* confine(): see confine.h. */
+static napi_value confine_process(napi_env env, napi_callback_info info)
+{
+	(void)info;
+	return integer(env, confine());
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback function;
+	} functions[] = {
+	    {"listen", listen_on},
+	    {"accept", accept_on},
+	    {"receive", receive_part},
+	    {"send", send_bytes},
+	    {"notify", notify},
+	    {"createDevice", create_device},
+	    {"setMemory", set_memory},
+	    {"startQueue", begin_queue},
+	    {"stopQueue", end_queue},
+	    {"take", take},
+	    {"give", give},
+	    {"awaitRequests", await},
+	    {"closeDevice", close_device},
+	    {"confine", confine_process},
+	};
+	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+		napi_value function;
+		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
+		napi_set_named_property(env, exports, functions[i].name, function);
+	}
+	return exports;
+}

@@ -1,0 +1,85 @@
+import type { Command } from 'commander'
+import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { serveGuests } from '../mount/virtiofs/guest-server.ts'
+import { onStopSignal } from '../support/lifecycle.ts'
+import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
+import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
+import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
+import { loggerOf } from './logging.ts'
+import { renderStats, type StatsFormat } from './mount-stats.ts'
+import {
+  addReadinessOptions,
+  announceReady,
+  announceStopping,
+  type ReadinessOptions,
+  runInBackground,
+} from './readiness.ts'
+import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
+
+interface VirtiofsOptions extends TreeOptions, ReadinessOptions, SocketOptions, ConfinementOptions {}
+
+const EXAMPLE = `
+Example:
+  $ tvix-store virtiofs --list-root /run/guest.socket
+  $ qemu-system-x86_64 … -m 4G -object memory-backend-memfd,id=memory,size=4G,share=on -numa node,memdev=memory \\
+      -chardev socket,id=store,path=/run/guest.socket \\
+      -device vhost-user-fs-pci,chardev=store,tag=store,queue-size=1024
+  # mount -t virtiofs -o ro store /nix/store        (in the guest)`
+
+export function addVirtiofsCommand(program: Command): void {
+  const command = program
+    .command('virtiofs')
+    .argument('<socket...>', 'where virtual machine monitors connect (vhost-user); one for each guest')
+    .description(
+      'Show the store to virtual machines, as a read-only filesystem that fetches only what is read.',
+    )
+    .addHelpText('after', EXAMPLE)
+    .action(runVirtiofs)
+  addSocketOptions(command)
+  addConfinementOptions(command)
+  addTreeOptions(command)
+  addReadinessOptions(command)
+}
+
+async function runVirtiofs(
+  sockets: readonly string[],
+  options: VirtiofsOptions,
+  command: Command,
+): Promise<void> {
+  if (options.daemonize) await runInBackground()
+  const logger = loggerOf(command)
+  await using opened = await openTreeStores(command, options, logger)
+  const { stores, rootNodes } = opened
+  const tree = createCastoreTree({
+    rootNodes,
+    blobs: stores.blobs,
+    directories: stores.directories,
+    listRoot: options.listRoot,
+    sources: stores.labels,
+    logger,
+  })
+  // Until here there is nothing to wind down, and a signal ends the process at once.
+  const stop = onStopSignal()
+  const server = await serveGuests({
+    tree,
+    sockets,
+    permissions: socketOwnership(options),
+    owner: options.uidGid,
+    showXattr: options.showXattr,
+    negativeMs: MOUNT_NEGATIVE_MS,
+    callMs: MOUNT_CALL_MS_MAX,
+    logger,
+  })
+  confineProcess(options, logger)
+  logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
+  announceReady(options, logger)
+  const report = (format: StatsFormat) =>
+    process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
+  process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  stop.signal.addEventListener('abort', () => announceStopping(logger))
+  await stop.requested
+  await server.close()
+  tree.close()
+  if (options.stats) report(options.stats)
+  logger.info({}, 'stopped')
+}

@@ -1,0 +1,70 @@
+import { chmodSync, lchownSync } from 'node:fs'
+import { lstat, unlink } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { StoreError, systemCode } from './errors.ts'
+
+/** Who may connect to a socket in the filesystem; connecting takes the permission to write. */
+export interface SocketOwnership {
+  /** E.g. 0o660; by default what the umask leaves of 0o777. */
+  readonly mode?: number | undefined
+  readonly uid?: number | undefined
+  readonly gid?: number | undefined
+}
+
+/**
+ * Runs `bind`, which makes a socket at `path` before it returns. It has its permissions from its first moment, by the
+ * umask: changed afterwards, it would be open to anybody in between. One that is to belong to somebody else is ours
+ * alone until `giveSocket`.
+ */
+export function bindWithMode<T>(ownership: SocketOwnership, bind: () => T): T {
+  const umask = process.umask(0o777 & ~(changesOwner(ownership) ? 0o600 : modeOf(ownership)))
+  try {
+    return bind()
+  } finally {
+    process.umask(umask)
+  }
+}
+
+/** Gives a socket that `bindWithMode` made to its owner. */
+export function giveSocket(path: string, ownership: SocketOwnership): void {
+  if (!changesOwner(ownership)) return
+  lchownSync(path, ownership.uid ?? -1, ownership.gid ?? -1)
+  chmodSync(path, modeOf(ownership))
+}
+
+function changesOwner({ uid, gid }: SocketOwnership): boolean {
+  return uid !== undefined || gid !== undefined
+}
+
+function modeOf({ mode }: SocketOwnership): number {
+  return mode ?? 0o777 & ~process.umask()
+}
+
+/** Removes a socket; nothing there is fine, anything else is not. */
+export async function unlinkSocket(path: string): Promise<void> {
+  try {
+    await mustBeSocket(path)
+    await unlink(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
+}
+
+/** A socket in the filesystem on which nobody listens. */
+export async function isStaleSocket(path: string): Promise<boolean> {
+  await mustBeSocket(path)
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const socket = connect(path)
+  socket.once('connect', () => resolve(false))
+  socket.once('error', (error) => resolve(systemCode(error) === 'ECONNREFUSED'))
+  try {
+    return await promise
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function mustBeSocket(path: string): Promise<void> {
+  if (!(await lstat(path)).isSocket())
+    throw new StoreError('precondition', 'something that is no socket is in the way')
+}
