@@ -74,6 +74,11 @@ static ssize_t read_frame(int fd, size_t max, struct frame_room *room, bool at_o
 	size_t length = 0;
 	if (!make_room(room, max + 1))
 		return -1;
+	if (!at_once && max <= FRAME_MAX(SMALL_MAX)) {
+		/* In one call: a file gives less than was asked for only at its end. Where it does not, the frame is cut. */
+		ssize_t got = pread(fd, room->bytes, max + 1, 0);
+		return (size_t)got > max ? -1 : got;
+	}
 	while (length <= max) {
 		ssize_t got = read_part(fd, room->bytes + length, max + 1 - length, length, at_once, was_cold);
 		if (got < 0)

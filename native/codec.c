@@ -1,56 +1,66 @@
 /*
- * zstd on the spot, and many chunks of a folder of the local disk, read and decompressed in one trip to the thread pool.
- * JavaScript decides which, where to, and compares their digests; what cannot be had is only marked as not loaded. See
- * src/support/native-codec.ts.
+ * zstd on the spot, and many chunks of a folder of the local disk, read, decompressed and compared with digests in one trip
+ * to the thread pool. JavaScript decides which, where to, and what is compared; what cannot be had or is not right is only
+ * marked as not done. See src/support/native-codec.ts.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "chunk_file.h"
 #include "values.h"
 #include "zstd.h"
 
-/* As src/services/blobs/local-chunks.ts writes it. Their contents go to the buffer one behind the other. */
-struct wanted {
+/* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */
+enum action { READ = 1, COMPARE = 2 };
+
+struct step {
 	uint8_t digest[BLAKE3_BYTES];
-	uint32_t size, is_loaded;
+	uint32_t offset, size, actions, is_done;
 };
 
 struct load {
 	napi_async_work work;
 	napi_deferred deferred;
 	/* Both buffers stay while they are worked on. */
-	napi_ref keep_records, keep_into;
-	struct wanted *records;
+	napi_ref keep_steps, keep_into;
+	struct step *steps;
 	size_t count;
 	uint8_t *into;
 	char folder[STRING_MAX];
 };
 
+static bool do_step(const struct step *step, int folder, uint8_t *into, struct frame_room *room)
+{
+	uint8_t *place = into + step->offset, digest[BLAKE3_BYTES];
+	if (step->actions & READ && load_chunk(folder, step->digest, place, step->size, room, false) != CHUNK_LOADED)
+		return false;
+	if (!(step->actions & COMPARE))
+		return true;
+	blake3(place, step->size, digest);
+	return memcmp(digest, step->digest, BLAKE3_BYTES) == 0;
+}
+
 static void execute(napi_env env, void *data)
 {
 	struct load *load = data;
 	struct frame_room room = {NULL, 0};
-	uint8_t *into = load->into;
 	(void)env;
 	int folder = open(load->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		return;
-	for (size_t i = 0; i < load->count; i++) {
-		struct wanted *wanted = &load->records[i];
-		wanted->is_loaded = load_chunk(folder, wanted->digest, into, wanted->size, &room, false) == CHUNK_LOADED;
-		into += wanted->size;
-	}
+	for (struct step *step = load->steps; step < load->steps + load->count; step++)
+		step->is_done = do_step(step, folder, load->into, &room);
 	free(room.bytes);
 	close(folder);
 }
 
 static void forget(napi_env env, struct load *load)
 {
-	if (load->keep_records)
-		napi_delete_reference(env, load->keep_records);
+	if (load->keep_steps)
+		napi_delete_reference(env, load->keep_steps);
 	if (load->keep_into)
 		napi_delete_reference(env, load->keep_into);
 	if (load->work)
@@ -68,37 +78,35 @@ static void complete(napi_env env, napi_status status, void *data)
 	forget(env, load);
 }
 
-/* All that is wanted fits into the buffer. */
+/* Every place lies within the buffer. */
 static bool fits(const struct load *load, size_t room)
 {
-	for (size_t i = 0; i < load->count; i++) {
-		if (load->records[i].size > room)
+	for (size_t i = 0; i < load->count; i++)
+		if (load->steps[i].offset > room || load->steps[i].size > room - load->steps[i].offset)
 			return false;
-		room -= load->records[i].size;
-	}
 	return true;
 }
 
 /*
- * loadChunks(folder, records, into): a promise that resolves when is_loaded of the records tells which were put into
- * `into`, or -errno. Neither buffer may be touched until then.
+ * loadChunks(folder, steps, into): a promise that resolves when is_done of the steps tells which succeeded, or -errno.
+ * Neither the steps nor their places in `into` may be touched until then.
  */
 static napi_value load_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[3], name, promise;
 	size_t argc = 3, bytes, room;
-	uint8_t *records;
+	uint8_t *steps;
 	struct load *load = calloc(1, sizeof *load);
 	if (!load)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	int error = EINVAL;
-	if (!string_of(env, args[0], load->folder) || !bytes_of(env, args[1], &records, &bytes) ||
-	    !bytes_of(env, args[2], &load->into, &room) || bytes % sizeof(struct wanted) != 0 ||
-	    (uintptr_t)records % _Alignof(struct wanted) != 0)
+	if (!string_of(env, args[0], load->folder) || !bytes_of(env, args[1], &steps, &bytes) ||
+	    !bytes_of(env, args[2], &load->into, &room) || bytes % sizeof(struct step) != 0 ||
+	    (uintptr_t)steps % _Alignof(struct step) != 0)
 		goto failed;
-	load->records = (struct wanted *)records;
-	load->count = bytes / sizeof(struct wanted);
+	load->steps = (struct step *)steps;
+	load->count = bytes / sizeof(struct step);
 	if (!fits(load, room))
 		goto failed;
 	error = ENOSYS;
@@ -106,7 +114,7 @@ static napi_value load_chunks(napi_env env, napi_callback_info info)
 		goto failed;
 	error = ENOMEM;
 	napi_create_string_utf8(env, "tvix-store:chunks", NAPI_AUTO_LENGTH, &name);
-	if (napi_create_reference(env, args[1], 1, &load->keep_records) != napi_ok ||
+	if (napi_create_reference(env, args[1], 1, &load->keep_steps) != napi_ok ||
 	    napi_create_reference(env, args[2], 1, &load->keep_into) != napi_ok ||
 	    napi_create_async_work(env, NULL, name, execute, complete, load, &load->work) != napi_ok ||
 	    napi_create_promise(env, &load->deferred, &promise) != napi_ok ||

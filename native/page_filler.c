@@ -28,7 +28,7 @@
 #define THREADS 2
 /* Files that a thread takes at a time. */
 #define SHARE 8
-/* What a record may announce; as FILL_FILE_BYTES_MAX in src/support/limits.ts. */
+/* What a record may announce; no less than FILL_FILE_BYTES_MAX in src/support/limits.ts. */
 #define FILE_MAX 65536
 /* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
 #define WAITING_MAX 1024

@@ -29,7 +29,10 @@ const ownUrls = {
       const text = readFileSync(path, 'utf8')
       if (!text.includes('import.meta.url')) return undefined
       const own = JSON.stringify(`../${relative('src', path)}`)
-      return { loader: 'ts', contents: text.replaceAll('import.meta.url', `new URL(${own}, import.meta.url)`) }
+      return {
+        loader: 'ts',
+        contents: text.replaceAll('import.meta.url', `new URL(${own}, import.meta.url)`),
+      }
     })
   },
 }
@@ -51,6 +54,8 @@ await build({
   sourcesContent: false,
   plugins: [externalPackages, ownUrls],
   // For the packages that are written in CommonJS.
-  banner: { js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);" },
+  banner: {
+    js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 })

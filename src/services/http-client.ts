@@ -44,18 +44,21 @@ const USER_AGENT = 'tvix-store'
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const FOLLOWING_METHODS = new Set(['GET', 'HEAD'])
 
-/** Connections are kept and shared; proxies are taken from the environment (`HTTP_PROXY`, `NO_PROXY`, …). */
-export function httpClient(policy: Partial<HttpPolicy> = {}): HttpClient {
-  return new NodeHttpClient({ ...DEFAULT_HTTP_POLICY, ...policy })
+/** Connections are kept and shared; proxies are taken from the environment (`HTTP_PROXY`, `NO_PROXY`, …), unless told otherwise. */
+export function httpClient(policy: Partial<HttpPolicy> = {}, { usesProxies = true } = {}): HttpClient {
+  return new NodeHttpClient({ ...DEFAULT_HTTP_POLICY, ...policy }, usesProxies)
 }
 
 class NodeHttpClient implements HttpClient {
   readonly #policy: HttpPolicy
-  readonly #http = new HttpAgent({ keepAlive: true, proxyEnv: process.env })
-  readonly #https = new HttpsAgent({ keepAlive: true, proxyEnv: process.env })
+  readonly #http: HttpAgent
+  readonly #https: HttpsAgent
 
-  constructor(policy: HttpPolicy) {
+  constructor(policy: HttpPolicy, usesProxies: boolean) {
     this.#policy = policy
+    const options = { keepAlive: true, ...(usesProxies && { proxyEnv: process.env }) }
+    this.#http = new HttpAgent(options)
+    this.#https = new HttpsAgent(options)
   }
 
   async request(url: URL, request: HttpRequest = {}): Promise<HttpResponse> {

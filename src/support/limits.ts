@@ -139,6 +139,8 @@ export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 export const BUCKET_PARTS_AT_ONCE = 4
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
+/** What S3 says of a read that it refuses: a few lines of XML. */
+export const BUCKET_REFUSAL_BYTES_MAX = 64 * KiB
 /** What Google's storage says about objects: a page of a listing has 1,000 names. */
 export const GCS_ANSWER_BYTES_MAX = 8 * MiB
 /** Objects of one page of a WebDAV listing: a folder, which with our layout has few hundred entries. */
@@ -172,11 +174,11 @@ export const NAR_UPLOADS_MAX = 64
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 128
+export const NAR_BATCH_STEPS_MAX = 256
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
-/** … of which so many are on their way: the thread pool has four threads, and others want some. */
-export const NAR_BATCHES_MAX = 3
+/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
+export const NAR_BATCHES_MAX = 6
 /** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */

@@ -5,7 +5,7 @@ import type { DirectoryService } from '../services/directories/interface.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { NAR_LISTING_ENTRIES_MAX } from '../support/limits.ts'
-import { walkNar } from './nar-walk.ts'
+import { stepEvents, walkNar } from './nar-walk.ts'
 
 /**
  * What the NAR of `root` contains and where (spec §6.10), from directories alone: no blob is read. Throws `corrupt` when
@@ -20,8 +20,8 @@ export async function narListing(
   const listing = new ListingBuilder()
   let entries = 0
   for await (const steps of walkNar(directories, root, call)) {
-    for (const { events, file } of steps) {
-      for (const event of events) {
+    for (const step of steps) {
+      for (const event of stepEvents(step)) {
         if (event.type === 'entry' && ++entries > NAR_LISTING_ENTRIES_MAX)
           throw new StoreError(
             'exhausted',
@@ -30,8 +30,8 @@ export async function narListing(
         writer.write(event)
         listing.add(event, writer.bytesWritten)
       }
-      if (file) {
-        writer.skipContents(Number(file.size))
+      if (step !== 'end-directory' && step.node.kind === 'file') {
+        writer.skipContents(Number(step.node.size))
         writer.write({ type: 'end-file' })
       }
     }

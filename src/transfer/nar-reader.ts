@@ -33,7 +33,7 @@ import {
 } from '../support/limits.ts'
 import { Turn } from '../support/turn.ts'
 import { readBlobRange } from './blob-range.ts'
-import { fileEvent } from './nar-walk.ts'
+import { fileSize, nodeEvent } from './nar-walk.ts'
 import type { Contents } from './render-nar.ts'
 
 export interface NarReader {
@@ -138,10 +138,6 @@ class NarIndex {
     if (!indexed) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
     return indexed
   }
-}
-
-function fileSize(node: FileNode): number {
-  return (fileEvent(node) as { size: number }).size
 }
 
 function tooDeep(): StoreError {
@@ -288,7 +284,7 @@ function* walkRange(index: NarIndex, root: Node, start: number, end: number): Ge
     const contents = begin + fileHeaderBytes(node.executable)
     const from = Math.max(0, Math.min(fileSize(node), start - contents))
     const to = Math.max(from, Math.min(fileSize(node), end - contents))
-    return { skipped: passed, events: [...before, fileEvent(node)], file: node, from, to }
+    return { skipped: passed, events: [...before, nodeEvent(node)], file: node, from, to }
   }
   if (end > position) yield step(root, [])
   for (let level = levels.at(-1); level && position < end; level = levels.at(-1)) {

@@ -1,6 +1,7 @@
 import type { Digest } from '../model/castore/digest.ts'
 import type { Directory } from '../model/castore/directory.ts'
-import type { Entry, FileNode, Node } from '../model/castore/node.ts'
+import type { FileNode, Node } from '../model/castore/node.ts'
+import type { PathComponent } from '../model/castore/path-component.ts'
 import type { NarEvent } from '../model/nar/event.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
@@ -9,24 +10,21 @@ import {
   BLOB_BYTES_MAX,
   NAR_BATCH_BYTES_MAX,
   NAR_BATCH_STEPS_MAX,
+  SMALL_BLOB_BYTES_MAX,
   TREE_DEPTH_MAX,
 } from '../support/limits.ts'
 
-/** Events in order, up to and including the next file, whose contents are still to come. */
-export interface NarStep {
-  readonly events: readonly NarEvent[]
-  readonly file?: FileNode
-}
+/** A node that is met, with its name unless it is the root; or the end of the directory that was met last and is open. */
+export type NarStep = { readonly name?: PathComponent; readonly node: Node } | 'end-directory'
 
 interface Level {
-  readonly entries: readonly Entry[]
+  readonly entries: Directory['entries']
   next: number
 }
 
 /**
- * The NAR of `root` without the contents of its files: depth first, entries in byte order (spec §6.3), in batches of up to
- * NAR_BATCH_STEPS_MAX steps and of files that hold NAR_BATCH_BYTES_MAX, or a little more. Throws `corrupt`, naming the
- * digest, when a directory is missing.
+ * The steps to the NAR of `root`: depth first, entries in byte order (spec §6.3), in batches of up to NAR_BATCH_STEPS_MAX
+ * and of files that hold NAR_BATCH_BYTES_MAX, or a little more; a file that is not small is the last of its batch. Throws `corrupt`, naming the digest, when a directory is missing.
  */
 export async function* walkNar(
   directories: DirectoryService,
@@ -36,28 +34,22 @@ export async function* walkNar(
   const levels: Level[] = []
   let batch: NarStep[] = []
   let bytes = 0
-  const add = (node: Node, before: readonly NarEvent[]) => {
-    if (node.kind === 'file') bytes += Number(node.size)
-    batch.push(stepInto(node, before))
-  }
   const enter = async (digest: Digest) => {
     if (levels.length >= TREE_DEPTH_MAX)
       throw new StoreError('exhausted', `the tree is nested deeper than ${TREE_DEPTH_MAX} directories`)
     levels.push({ entries: (await getDirectory(directories, digest, call)).entries, next: 0 })
   }
-  add(root, [])
+  batch.push({ node: root })
   if (root.kind === 'directory') await enter(root.digest)
   for (let level = levels.at(-1); level; level = levels.at(-1)) {
     throwIfAborted(call?.signal)
     const entry = level.entries[level.next++]
-    if (entry) {
-      add(entry.node, [{ type: 'entry', name: entry.name }])
-      if (entry.node.kind === 'directory') await enter(entry.node.digest)
-    } else {
-      levels.pop()
-      batch.push(END_DIRECTORY)
-    }
-    if (batch.length < NAR_BATCH_STEPS_MAX && bytes < NAR_BATCH_BYTES_MAX) continue
+    batch.push(entry ?? 'end-directory')
+    if (!entry) levels.pop()
+    else if (entry.node.kind === 'file') bytes += Number(entry.node.size)
+    else if (entry.node.kind === 'directory') await enter(entry.node.digest)
+    const isLast = entry?.node.kind === 'file' && !isSmall(entry.node)
+    if (!isLast && batch.length < NAR_BATCH_STEPS_MAX && bytes < NAR_BATCH_BYTES_MAX) continue
     yield batch
     batch = []
     bytes = 0
@@ -65,21 +57,30 @@ export async function* walkNar(
   if (batch.length > 0) yield batch
 }
 
-const END_DIRECTORY: NarStep = { events: [{ type: 'end-directory' }] }
-
-function stepInto(node: Node, before: readonly NarEvent[]): NarStep {
-  if (node.kind === 'file') return { events: [...before, fileEvent(node)], file: node }
-  if (node.kind === 'directory') return { events: [...before, { type: 'directory' }] }
-  return { events: [...before, { type: 'symlink', target: node.target }] }
+/** What a step adds to a NAR, but for the contents and the end of a file. */
+export function stepEvents(step: NarStep): NarEvent[] {
+  if (step === 'end-directory') return [{ type: step }]
+  const event = nodeEvent(step.node)
+  return step.name ? [{ type: 'entry', name: step.name }, event] : [event]
 }
 
-export function fileEvent(node: FileNode): NarEvent {
-  if (node.size > BigInt(BLOB_BYTES_MAX))
-    throw new StoreError(
-      'exhausted',
-      `blob ${node.digest} is said to have ${node.size} bytes: too large to render`,
-    )
-  return { type: 'file', executable: node.executable, size: Number(node.size) }
+/** The event that begins a node, or all of it but for a file. */
+export function nodeEvent(node: Node): NarEvent {
+  if (node.kind === 'file') return { type: 'file', executable: node.executable, size: fileSize(node) }
+  if (node.kind === 'directory') return { type: 'directory' }
+  return { type: 'symlink', target: node.target }
+}
+
+/** In bytes. Throws `exhausted` for what is too large to render. */
+export function fileSize({ digest, size }: FileNode): number {
+  if (size > BLOB_BYTES_MAX)
+    throw new StoreError('exhausted', `blob ${digest} is said to have ${size} bytes: too large to render`)
+  return Number(size)
+}
+
+/** Held in memory as a whole; others are streamed. */
+export function isSmall({ size }: FileNode): boolean {
+  return size <= SMALL_BLOB_BYTES_MAX
 }
 
 async function getDirectory(directories: DirectoryService, digest: Digest, call?: Call): Promise<Directory> {

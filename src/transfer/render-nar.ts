@@ -1,19 +1,28 @@
 /**
- * A node becomes its NAR (spec §6.3): depth first, entries in byte order. Small blobs are fetched ahead of their turn
- * and many at a time, since one after the other would cost a round trip a file; large ones are streamed in their turn.
+ * A node becomes its NAR (spec §6.3): depth first, entries in byte order. The archive is made in batches of about 1 MiB:
+ * what stands around the contents is written into a buffer, with room between for those of small files, which are read
+ * into it while the batches before are on their way out. So a file costs no object, no copy and no round trip of its own.
+ * Large ones are streamed in their turn.
  */
-import type { Digest } from '../model/castore/digest.ts'
+import { EMPTY_DIGEST } from '../model/castore/digest.ts'
 import type { FileNode, Node } from '../model/castore/node.ts'
-import { ValidationError } from '../model/castore/validation-error.ts'
+import {
+  DIRECTORY_HEADER_BYTES,
+  entryBytes,
+  fileBytes,
+  NODE_END_BYTES,
+  symlinkBytes,
+} from '../model/nar/size.ts'
 import { NarWriter } from '../model/nar/writer.ts'
-import type { BlobService, SizedBlob } from '../services/blobs/interface.ts'
-import { readBlobs } from '../services/blobs/read-blob.ts'
+import type { BlobService, PlacedBlob } from '../services/blobs/interface.ts'
+import { readBlobsInto } from '../services/blobs/read-blob.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import type { Call } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
-import { StoreError } from '../support/errors.ts'
-import { NAR_BATCHES_MAX, SMALL_BLOB_BYTES_MAX } from '../support/limits.ts'
-import { type NarStep, walkNar } from './nar-walk.ts'
+import { NAR_BATCHES_MAX } from '../support/limits.ts'
+import { readBlobRange } from './blob-range.ts'
+import { fileSize, isSmall, type NarStep, stepEvents, walkNar } from './nar-walk.ts'
 
 export interface Contents {
   readonly blobs: BlobService
@@ -29,71 +38,64 @@ export async function* renderNar(services: Contents, root: Node, call?: Call): A
   const batches = mapConcurrent(
     walkNar(services.directories, root, call),
     NAR_BATCHES_MAX,
-    (steps, batchCall) => fetchAhead(services.blobs, steps, batchCall),
+    (steps, inner) => renderBatch(services.blobs, writer, steps, inner),
     call,
   )
-  for await (const { steps, contents } of batches) {
-    let next = 0
-    for (const { events, file } of steps) {
-      for (const event of events) writer.write(event)
-      if (!file) continue
-      if (isSmall(file)) ofBlob(file, () => endFile(writer, contents[next++]!))
-      else yield* renderLarge(services.blobs, writer, file, call)
-    }
-    yield* writer.take()
+  for await (const { pieces, large, rest } of batches) {
+    yield* pieces
+    if (large) yield* readBlobRange(services.blobs, large, 0, Number(large.size), call)
+    yield* rest
   }
   writer.finish()
 }
 
 interface Batch {
-  readonly steps: readonly NarStep[]
-  /** Of its small files, in their order. */
-  readonly contents: readonly Uint8Array[]
+  readonly pieces: readonly Uint8Array[]
+  /** Comes between the pieces and the rest. */
+  readonly large: FileNode | undefined
+  readonly rest: readonly Uint8Array[]
 }
 
-async function fetchAhead(blobs: BlobService, steps: readonly NarStep[], call: Call): Promise<Batch> {
-  const wanted: SizedBlob[] = []
-  for (const { file } of steps)
-    if (file && isSmall(file)) wanted.push({ digest: file.digest, size: Number(file.size) })
-  if (wanted.length === 0) return { steps, contents: [] }
-  const found = await readBlobs(blobs, wanted, call)
-  const contents = wanted.map(({ digest }, i) => found[i] ?? missing(digest))
-  return { steps, contents }
-}
-
-function isSmall({ size }: FileNode): boolean {
-  return size <= BigInt(SMALL_BLOB_BYTES_MAX)
-}
-
-async function* renderLarge(
+/** Batches are begun in their order, and share the writer until they have begun. */
+async function renderBatch(
   blobs: BlobService,
   writer: NarWriter,
-  file: FileNode,
-  call?: Call,
-): AsyncGenerator<Uint8Array> {
-  const stream = (await blobs.openRead(file.digest, call)) ?? missing(file.digest)
-  for await (const bytes of stream) {
-    ofBlob(file, () => writer.write({ type: 'contents', bytes }))
-    yield* writer.take()
+  steps: readonly NarStep[],
+  call: Call,
+): Promise<Batch> {
+  const bytes = steps.reduce((sum, step) => sum + bytesMax(step), 0)
+  const buffer = writer.beginBuffer(bytes)
+  countBuffers(bytes)
+  const wanted: PlacedBlob[] = []
+  let pieces: readonly Uint8Array[] | undefined
+  let large: FileNode | undefined
+  for (const step of steps) {
+    for (const event of stepEvents(step)) writer.write(event)
+    if (step === 'end-directory' || step.node.kind !== 'file') continue
+    const file = step.node
+    if (isSmall(file)) {
+      const size = Number(file.size)
+      const blob = { digest: file.digest, size, offset: writer.leaveRoom(size) }
+      if (size > 0 || !file.digest.equals(EMPTY_DIGEST)) wanted.push(blob)
+    } else {
+      large = file
+      pieces = writer.take()
+      writer.skipContents(Number(file.size))
+    }
+    writer.write({ type: 'end-file' })
   }
-  ofBlob(file, () => writer.write({ type: 'end-file' }))
+  const rest = writer.take()
+  await readBlobsInto(blobs, buffer, wanted, call)
+  return { pieces: pieces ?? [], large, rest }
 }
 
-function endFile(writer: NarWriter, bytes: Uint8Array): void {
-  writer.write({ type: 'contents', bytes })
-  writer.write({ type: 'end-file' })
-}
-
-/** The writer counts what it gets against the size of the node: here that is a fault of what is stored. */
-function ofBlob({ digest }: FileNode, write: () => void): void {
-  try {
-    write()
-  } catch (error) {
-    if (!(error instanceof ValidationError)) throw error
-    throw new StoreError('corrupt', `blob ${digest}: ${error.message}`, { cause: error })
-  }
-}
-
-function missing(digest: Digest): never {
-  throw new StoreError('corrupt', `blob ${digest} is missing from the store`)
+/** Room that a step takes in the buffer, or a little less. */
+function bytesMax(step: NarStep): number {
+  if (step === 'end-directory') return 2 * NODE_END_BYTES
+  const { name, node } = step
+  const before = name ? entryBytes(name.length) : 0
+  if (node.kind === 'directory') return before + DIRECTORY_HEADER_BYTES
+  if (node.kind === 'symlink') return before + symlinkBytes(node.target.length)
+  const bytes = before + fileBytes(fileSize(node), node.executable)
+  return isSmall(node) ? bytes : bytes - Number(node.size)
 }

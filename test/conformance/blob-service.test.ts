@@ -3,14 +3,21 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
 import { openFileBlobService } from '../../src/services/blobs/file-blobs.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from '../../src/services/blobs/interface.ts'
+import type {
+  BlobService,
+  BlobStream,
+  BlobWriter,
+  ChunkMeta,
+  PlacedBlob,
+} from '../../src/services/blobs/interface.ts'
 import { LocalChunks } from '../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
-import { readBlob } from '../../src/services/blobs/read-blob.ts'
+import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { throwIfAborted } from '../../src/support/call.ts'
 import { collect } from '../support/collect.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { type BlobServiceProperties, blobServiceCases, blobServiceSuite, chunkCases } from './blob-service.ts'
@@ -93,9 +100,28 @@ const breakages: Readonly<Record<string, Breakage>> = {
     has: (digest) => base.has(digest),
     openRead: (digest) => base.openRead(digest),
   }),
-  'reads many in another order': (base) => ({
-    readMany: async (wanted) =>
-      await Promise.all(wanted.toReversed().map(({ digest, size }) => readBlob(base, digest, size))),
+  'reads into other places': (base) => ({
+    readInto: async (target, wanted) => {
+      const places = wanted.map(({ digest, size }, i) => ({
+        digest,
+        size,
+        offset: wanted.at(-1 - i)!.offset,
+      }))
+      await readBlobsInto(base, target, places)
+      return []
+    },
+  }),
+  'reads into places without comparing': (base) => ({
+    readInto: async (target, wanted, call) => {
+      throwIfAborted(call?.signal)
+      const left: PlacedBlob[] = []
+      for (const blob of wanted) {
+        const bytes = await readBlob(base, blob.digest)
+        if (bytes) target.set(bytes.subarray(0, blob.size), blob.offset)
+        else left.push(blob)
+      }
+      return left
+    },
   }),
   'flips a bit': (base) => readingAs(base, (blob) => blob.map((piece) => piece.map((byte) => byte ^ 1))),
   'loses the last piece': (base) => readingAs(base, (blob) => blob.slice(0, -1)),

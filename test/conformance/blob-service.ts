@@ -1,8 +1,8 @@
 /** What every BlobService promises (src/services/blobs/interface.ts), one case a promise. */
 import assert from 'node:assert/strict'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
-import type { BlobService, ChunkMeta } from '../../src/services/blobs/interface.ts'
-import { readBlob, readBlobs } from '../../src/services/blobs/read-blob.ts'
+import type { BlobService, ChunkMeta, PlacedBlob } from '../../src/services/blobs/interface.ts'
+import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { concatBytes } from '../../src/support/bytes.ts'
 import { StoreError } from '../../src/support/errors.ts'
 import { CHUNK_BYTES_AVG } from '../../src/support/limits.ts'
@@ -105,27 +105,47 @@ const readingCases: readonly Case<BlobService>[] = [
     },
   },
   {
-    title: 'reads many blobs at once, if it can, each in its place, and leaves out what is not so',
+    title: 'puts many blobs into their places in a buffer, and nothing beside them',
     async run(blobs) {
-      const contents = [BLOB_A, pseudoRandom(5_000, 7), BLOB_A.subarray(1), pseudoRandom(100_000, 8), EMPTY]
-      const wanted = contents.map((bytes) => ({ digest: Digest.of(bytes), size: bytes.length }))
-      const before = await readBlobs(blobs, wanted.slice(0, -1))
-      assert.deepEqual(
-        before,
-        contents.slice(0, -1).map(() => undefined),
-      )
+      const contents = [
+        BLOB_A,
+        pseudoRandom(5_000, 7),
+        BLOB_A.subarray(1),
+        LARGE,
+        pseudoRandom(100_000, 8),
+        EMPTY,
+      ]
+      const places = placesOf(contents)
+      const target = new Uint8Array(places.at(-1)!.offset + GAP).fill(GAP)
+      await assert.rejects(readBlobsInto(blobs, target, places), {
+        code: 'corrupt',
+        message: /is missing from/,
+      })
       for (const bytes of contents) await put(blobs, bytes)
-      const found = await readBlobs(blobs, wanted)
-      for (const [i, bytes] of contents.entries()) assertSameBytes(found[i], bytes)
-      if (!blobs.readMany) return
-      const others = wanted.slice(0, 2).map(({ digest, size }) => ({ digest, size: size + 1 }))
-      const absent = { digest: Digest.of(BLOB_B), size: BLOB_B.length }
-      const many = await blobs.readMany([...others, absent, wanted[1]!, wanted[0]!])
-      assert.deepEqual(many.slice(0, 3), [undefined, undefined, undefined])
-      assertSameBytes(many[3], contents[1]!)
-      assertSameBytes(many[4], contents[0]!)
+      await readBlobsInto(blobs, target, places)
+      assertSameBytes(target, withGaps(contents))
+    },
+  },
+  {
+    title: 'leaves out what it cannot put into its place, if it puts blobs into places at all',
+    async run(blobs) {
+      if (!blobs.readInto) return
+      for (const bytes of [BLOB_A, LARGE]) await put(blobs, bytes)
+      const contents = [BLOB_A, BLOB_A, BLOB_B, LARGE, LARGE, BLOB_A]
+      const places = placesOf(contents)
+      const bad = [
+        { ...places[1]!, size: BLOB_A.length + 1 },
+        places[2]!,
+        { ...places[3]!, size: LARGE.length - 1 },
+      ]
+      const target = new Uint8Array(places.at(-1)!.offset + BLOB_A.length)
+      assert.deepEqual(await blobs.readInto(target, places.with(1, bad[0]!).with(3, bad[2]!)), bad)
+      for (const i of [0, 4, 5]) {
+        const { offset, size } = places[i]!
+        assertSameBytes(target.subarray(offset, offset + size), contents[i]!)
+      }
       const signal = AbortSignal.abort(new StoreError('cancelled', 'not wanted any more'))
-      await assert.rejects(blobs.readMany(wanted, { signal }), { code: 'cancelled' })
+      await assert.rejects(blobs.readInto(target, places, { signal }), { code: 'cancelled' })
     },
   },
   {
@@ -533,4 +553,22 @@ const contentDefinedCases: readonly Case<BlobService>[] = [
 export const chunkCases: Readonly<Record<BlobServiceProperties['chunks'], readonly Case<BlobService>[]>> = {
   whole: wholeCases,
   'content-defined': contentDefinedCases,
+}
+
+/** Bytes between two places, and their value. */
+const GAP = 8
+
+function placesOf(contents: readonly Uint8Array[]): PlacedBlob[] {
+  let end = 0
+  return contents.map((bytes) => {
+    const offset = end + GAP
+    end = offset + bytes.length
+    return { digest: Digest.of(bytes), size: bytes.length, offset }
+  })
+}
+
+function withGaps(contents: readonly Uint8Array[]): Uint8Array {
+  const gap = new Uint8Array(GAP).fill(GAP)
+  const pieces = [gap, ...contents.flatMap((bytes) => [bytes, gap])]
+  return concatBytes(pieces)
 }

@@ -18,8 +18,10 @@ export const NODE_FILE = tokens('(', 'type', 'regular', 'contents')
 export const NODE_EXECUTABLE = tokens('(', 'type', 'regular', 'executable', '', 'contents')
 export const ENTRY = tokens('entry', '(', 'name')
 export const ENTRY_NODE = tokens('node')
-/** Ends a node, and the entry around it. */
+/** Ends a node … */
 export const CLOSE = tokens(')')
+/** … and the entry around it. */
+export const CLOSE_ENTRY = tokens(')', ')')
 
 function tokens(...texts: string[]): Uint8Array {
   return concatBytes(texts.map(token))

@@ -10,6 +10,7 @@ import type { NarEvent } from './event.ts'
 import {
   ARCHIVE,
   CLOSE,
+  CLOSE_ENTRY,
   ENTRY,
   ENTRY_NODE,
   LENGTH_BYTES,
@@ -110,6 +111,29 @@ export class NarWriter {
     this.#bytesWritten += length
   }
 
+  /** Continues in a new buffer, which has this much room, and gives it. */
+  beginBuffer(bytes: number): Uint8Array {
+    this.#flush()
+    this.#buffer = Buffer.allocUnsafeSlow(bytes)
+    this.#start = 0
+    this.#end = 0
+    return this.#buffer
+  }
+
+  /**
+   * Leaves room for contents, which the caller puts there before the pieces are used. Where it begins in the buffer that
+   * was begun last; StoreError `internal` when that is full.
+   */
+  leaveRoom(length: number): number {
+    if (this.#state !== 'contents') throw new StoreError('internal', 'NAR writer: no file is open')
+    if (this.#end + length > this.#buffer.length)
+      throw new StoreError('internal', 'NAR writer: the buffer has no room for these contents')
+    this.#expectContents(length)
+    const start = this.#end
+    this.#advance(length)
+    return start
+  }
+
   /** What was written since the last call, in few pieces. They are the caller's. */
   take(): Uint8Array[] {
     this.#flush()
@@ -186,13 +210,9 @@ export class NarWriter {
 
   /** Ends a node, and the entry that holds it if there is one. */
   #closeNode(): void {
-    this.#append(CLOSE)
-    if (this.#open.length === 0) {
-      this.#state = 'done'
-      return
-    }
-    this.#append(CLOSE)
-    this.#state = 'directory'
+    const isRoot = this.#open.length === 0
+    this.#append(isRoot ? CLOSE : CLOSE_ENTRY)
+    this.#state = isRoot ? 'done' : 'directory'
   }
 
   #string(bytes: Uint8Array): void {
@@ -211,7 +231,7 @@ export class NarWriter {
   #pad(length: number): void {
     const padding = paddingOf(length)
     this.#reserve(padding)
-    this.#buffer.fill(0, this.#end, this.#end + padding)
+    for (let i = 0; i < padding; i++) this.#buffer[this.#end + i] = 0
     this.#advance(padding)
   }
 

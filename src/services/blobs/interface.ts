@@ -15,10 +15,17 @@ export interface SizedBlob {
   readonly size: number
 }
 
-export type ReadMany = (
-  wanted: readonly SizedBlob[],
+/** … and where in a buffer it is wanted. */
+export interface PlacedBlob extends SizedBlob {
+  /** Of its first byte. */
+  readonly offset: number
+}
+
+export type ReadInto = (
+  target: Uint8Array,
+  wanted: readonly PlacedBlob[],
   call?: Call,
-) => Promise<readonly (Uint8Array | undefined)[]>
+) => Promise<readonly PlacedBlob[]>
 
 /**
  * The contents of a blob, in order, in pieces of any size above 0 bytes. Read once. Leaving the loop early
@@ -45,10 +52,12 @@ export interface BlobService {
   openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined>
 
   /**
-   * Several small blobs at once, in the order of `wanted`, for a fraction of what opening each costs; not every service
-   * can. `undefined` for whatever it cannot give this way, whatever the reason: `openRead` gives it, or tells.
+   * Puts small blobs into their places in a buffer, for a fraction of what opening each costs; not every service can.
+   * Resolves with those that it could not give this way, whatever the reason: `openRead` gives them, or tells; what lies
+   * in their places means nothing. The others have been compared with their digests, by this service itself: it does that
+   * where they were read, off the thread of JavaScript. Nobody may touch the places until this has settled.
    */
-  readonly readMany?: ReadMany | undefined
+  readonly readInto?: ReadInto | undefined
 
   /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
   readonly smallWritesMax?: number | undefined

@@ -1,17 +1,15 @@
 import { join } from 'node:path'
 import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
+import type { Digest } from '../../model/castore/digest.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_MAX } from '../../support/limits.ts'
 import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import type { SizedBlob } from './interface.ts'
 import { CHUNKS_PREFIX } from './object-keys.ts'
 
-/** As `struct wanted` of native/codec.c: the digest, the size, and whether it was loaded. */
-const RECORD_BYTES = BLAKE3_BYTES + 4 + 4
-
 /**
- * Chunks of a bucket that is a folder of this machine, read and decompressed in the thread pool by the addon: one trip for
- * many of them, where a trip for each step of each costs more than the work.
+ * Chunks of a bucket that is a folder of this machine, read, decompressed and compared with digests in the thread pool by
+ * the addon: one trip for many of them, where a trip for each step of each costs more than the work.
  */
 export class LocalChunks {
   readonly #folder: string
@@ -27,30 +25,84 @@ export class LocalChunks {
     this.#codec = codec
   }
 
+  /** Takes the steps one after the other; they then know how each went. All places lie in `target`. */
+  async run(steps: ChunkSteps, target: Uint8Array): Promise<void> {
+    const running = this.#codec.loadChunks(this.#folder, steps.records, target)
+    if (typeof running !== 'number') await running
+  }
+
   /**
    * The bytes of chunks whose sizes are known, in the order of `wanted`; nobody compared their digests. `undefined` for
    * whatever is not to be had: absent, of another size, damaged. What it is, reading it in the usual way tells.
    */
   async read(wanted: readonly SizedBlob[]): Promise<(Uint8Array | undefined)[]> {
     const sizes = wanted.map(({ size }) => (size <= CHUNK_BYTES_MAX ? size : 0))
-    const records = Buffer.allocUnsafeSlow(wanted.length * RECORD_BYTES)
-    let total = 0
+    const contents = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0))
+    countBuffers(contents.length)
+    const steps = new ChunkSteps(wanted.length)
+    let end = 0
     for (const [i, { digest }] of wanted.entries()) {
-      records.set(digest.bytes, i * RECORD_BYTES)
-      records.writeUInt32LE(sizes[i]!, i * RECORD_BYTES + BLAKE3_BYTES)
-      records.writeUInt32LE(0, i * RECORD_BYTES + BLAKE3_BYTES + 4)
-      total += sizes[i]!
+      steps.read(digest, end, sizes[i]!)
+      end += sizes[i]!
     }
-    const contents = Buffer.allocUnsafeSlow(total)
-    countBuffers(total)
-    const loading = this.#codec.loadChunks(this.#folder, records, contents)
-    if (typeof loading !== 'number') await loading
+    await this.run(steps, contents)
     let start = 0
     return sizes.map((size, i) => {
       const chunk = contents.subarray(start, start + size)
       start += size
-      const isLoaded = records[i * RECORD_BYTES + BLAKE3_BYTES + 4] === 1
-      return isLoaded && size === wanted[i]!.size ? chunk : undefined
+      return steps.isDone(i) && size === wanted[i]!.size ? chunk : undefined
     })
+  }
+}
+
+/** As `struct step` of native/codec.c: the digest, offset and size of the place, what to do, and whether it was done. */
+const RECORD_BYTES = BLAKE3_BYTES + 4 * 4
+const RECORD_WORDS = RECORD_BYTES / 4
+const OFFSET = BLAKE3_BYTES / 4
+const READ = 1
+const COMPARE = 2
+
+/** What to do at which places of a buffer; all of them lie below 4 GiB. */
+export class ChunkSteps {
+  readonly #records: Uint8Array
+  readonly #words: Uint32Array
+  #count = 0
+
+  /** `max`: how many there will be at most. */
+  constructor(max: number) {
+    this.#records = new Uint8Array(max * RECORD_BYTES)
+    this.#words = new Uint32Array(this.#records.buffer)
+  }
+
+  get records(): Uint8Array {
+    return this.#records.subarray(0, this.#count * RECORD_BYTES)
+  }
+
+  /** Puts the contents of a chunk there, of exactly this size. All three return the number of the step. */
+  read(chunk: Digest, offset: number, size: number): number {
+    return this.#add(chunk, offset, size, READ)
+  }
+
+  /** Compares what lies there with a digest. */
+  compare(blob: Digest, offset: number, size: number): number {
+    return this.#add(blob, offset, size, COMPARE)
+  }
+
+  readAndCompare(chunk: Digest, offset: number, size: number): number {
+    return this.#add(chunk, offset, size, READ | COMPARE)
+  }
+
+  /** Whether it succeeded. */
+  isDone(step: number): boolean {
+    return this.#words[step * RECORD_WORDS + OFFSET + 3] === 1
+  }
+
+  #add({ bytes }: Digest, offset: number, size: number, actions: number): number {
+    this.#records.set(bytes, this.#count * RECORD_BYTES)
+    const word = this.#count * RECORD_WORDS + OFFSET
+    this.#words[word] = offset
+    this.#words[word + 1] = size
+    this.#words[word + 2] = actions
+    return this.#count++
   }
 }

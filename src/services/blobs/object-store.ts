@@ -14,8 +14,8 @@ import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany } from './interface.ts'
-import type { LocalChunks } from './local-chunks.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, PlacedBlob, ReadInto } from './interface.ts'
+import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
 import { PortionPool } from './portions.ts'
@@ -42,7 +42,7 @@ class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
-  readonly readMany: ReadMany | undefined
+  readonly readInto: ReadInto | undefined
   readonly smallWritesMax: number | undefined
   readonly digestsWrites = true
 
@@ -53,12 +53,7 @@ class ObjectStoreBlobService implements BlobService {
     const chunker = new Chunker(averageChunkBytes)
     this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
     this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX
-    this.readMany =
-      local &&
-      (async (wanted, call) => {
-        throwIfAborted(call?.signal)
-        return await local.read(wanted)
-      })
+    this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
@@ -87,6 +82,46 @@ class ObjectStoreBlobService implements BlobService {
   async *#listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): AsyncGenerator<Uint8Array> {
     const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, inner)
     for await (const chunks of mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)) yield* chunks
+  }
+
+  /** Blobs of one chunk, which most are, in one trip, and those of several in another. */
+  async #readInto(
+    local: LocalChunks,
+    target: Uint8Array,
+    wanted: readonly PlacedBlob[],
+    call?: Call,
+  ): Promise<PlacedBlob[]> {
+    throwIfAborted(call?.signal)
+    const steps = new ChunkSteps(wanted.length)
+    for (const { digest, offset, size } of wanted) steps.readAndCompare(digest, offset, size)
+    await local.run(steps, target)
+    const left = wanted.filter((_, i) => !steps.isDone(i))
+    return left.length === 0 ? left : await this.#readListedInto(local, target, left, call)
+  }
+
+  async #readListedInto(
+    local: LocalChunks,
+    target: Uint8Array,
+    wanted: readonly PlacedBlob[],
+    call?: Call,
+  ): Promise<PlacedBlob[]> {
+    const lists: (readonly ChunkMeta[])[] = []
+    const listOf = async ({ digest, size }: PlacedBlob, inner: Call) => {
+      const list = (await this.#chunkList(digest, inner)) ?? []
+      return sizeOf(list) === size ? list : []
+    }
+    for await (const list of mapConcurrent(wanted, CHUNK_READS_MAX, listOf, call)) lists.push(list)
+    const steps = new ChunkSteps(lists.reduce((sum, list) => sum + list.length + 1, 0))
+    const comparisons = wanted.map(({ digest, offset, size }, i) => {
+      let end = offset
+      for (const chunk of lists[i]!) {
+        steps.read(chunk.digest, end, chunk.size)
+        end += chunk.size
+      }
+      return end === offset ? undefined : steps.compare(digest, offset, size)
+    })
+    await local.run(steps, target)
+    return wanted.filter((_, i) => comparisons[i] === undefined || !steps.isDone(comparisons[i]))
   }
 
   /** What is read in one go: a trip to the thread pool that does much costs as much as one that does little. */
@@ -157,6 +192,10 @@ class ObjectStoreBlobService implements BlobService {
     const what = `blob ${blob} in ${this.#objects.name} is incomplete: the object ${chunkKey(chunk)} is missing`
     return new StoreError('corrupt', what)
   }
+}
+
+function sizeOf(list: readonly ChunkMeta[]): number {
+  return list.reduce((sum, { size }) => sum + size, 0)
 }
 
 async function* pieces(list: readonly Uint8Array[], call?: Call): AsyncGenerator<Uint8Array> {

@@ -4,7 +4,7 @@ import type { Call } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { BLOB_READS_MAX, UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
-import type { BlobService, SizedBlob } from './interface.ts'
+import type { BlobService, PlacedBlob } from './interface.ts'
 
 /**
  * A whole blob in memory; `undefined` when it is absent. With `expectedSize` (bytes) a blob of another size is
@@ -33,27 +33,23 @@ export async function readBlob(
 }
 
 /**
- * Blobs of known sizes in memory, in their order; `undefined` for those that are absent. Throws as `readBlob` does. The
- * caller bounds how many there are and how large.
+ * Puts blobs into their places in a buffer. Throws as `readBlob` does, and `corrupt` for one that is absent. The caller
+ * bounds how large they are together, and leaves the places alone until this has settled.
  */
-export async function readBlobs(
+export async function readBlobsInto(
   blobs: BlobService,
-  wanted: readonly SizedBlob[],
+  target: Uint8Array,
+  wanted: readonly PlacedBlob[],
   call?: Call,
-): Promise<readonly (Uint8Array | undefined)[]> {
-  const found = (await blobs.readMany?.(wanted, call)) ?? []
-  if (found.length > 0 && !found.includes(undefined)) return found
-  const all: (Uint8Array | undefined)[] = []
-  const one = async ({ digest, size }: SizedBlob, i: number, inner: Call) =>
-    found[i] ?? (await readBlob(blobs, digest, size, inner))
-  const reads = mapConcurrent(
-    wanted.entries(),
-    BLOB_READS_MAX,
-    ([i, blob], inner) => one(blob, i, inner),
-    call,
-  )
-  for await (const bytes of reads) all.push(bytes)
-  return all
+): Promise<void> {
+  if (wanted.length === 0) return
+  const left = blobs.readInto ? await blobs.readInto(target, wanted, call) : wanted
+  const one = async ({ digest, size, offset }: PlacedBlob, inner: Call) => {
+    const bytes = await readBlob(blobs, digest, size, inner)
+    if (!bytes) throw new StoreError('corrupt', `blob ${digest} is missing from the store`)
+    target.set(bytes, offset)
+  }
+  for await (const _ of mapConcurrent(left, BLOB_READS_MAX, one, call));
 }
 
 function tooLarge(digest: Digest): StoreError {

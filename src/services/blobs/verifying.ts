@@ -1,14 +1,15 @@
-import { Digest } from '../../model/castore/digest.ts'
+import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { checkChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadMany, SizedBlob } from './interface.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadInto } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
 /**
  * The one place where the bytes of blobs are compared with the digest that was asked for. A stream passes on
  * everything but its last piece, and that one only when the digest of all matched: nobody can read a false blob
- * to its end. What does not match is `corrupt`; `source` is what the message calls the base.
+ * to its end. What does not match is `corrupt`; `source` is what the message calls the base. Only what `readInto` gives was
+ * compared before it comes here (see there).
  */
 export function verifyingBlobService(base: BlobService, source: string): BlobService {
   return new VerifyingBlobService(base, source)
@@ -17,16 +18,15 @@ export function verifyingBlobService(base: BlobService, source: string): BlobSer
 class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
-  readonly readMany: ReadMany | undefined
+  readonly readInto: ReadInto | undefined
   readonly smallWritesMax: number | undefined
   readonly digestsWrites = true
 
   constructor(base: BlobService, source: string) {
     this.#base = base
     this.#source = source
-    const { readMany, smallWritesMax } = base
-    this.smallWritesMax = smallWritesMax
-    this.readMany = readMany && (async (wanted, call) => verifiedMany(wanted, await readMany(wanted, call)))
+    this.smallWritesMax = base.smallWritesMax
+    this.readInto = base.readInto && ((target, wanted, call) => base.readInto!(target, wanted, call))
   }
 
   has(digest: Digest, call?: Call): Promise<boolean> {
@@ -48,17 +48,6 @@ class VerifyingBlobService implements BlobService {
     const writer = this.#base.openWrite(call)
     return this.#base.digestsWrites ? writer : new VerifyingBlobWriter(writer, this.#source)
   }
-}
-
-/** What does not match is left out: reading it by itself tells what is wrong with it, or gets it whole this time. */
-function verifiedMany(
-  wanted: readonly SizedBlob[],
-  found: readonly (Uint8Array | undefined)[],
-): (Uint8Array | undefined)[] {
-  return wanted.map(({ digest, size }, i) => {
-    const bytes = found[i]
-    return bytes?.length === size && Digest.of(bytes).equals(digest) ? bytes : undefined
-  })
 }
 
 async function* verified(stream: BlobStream, digest: Digest, source: string): AsyncGenerator<Uint8Array> {

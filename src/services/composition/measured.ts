@@ -1,5 +1,5 @@
 /** Services that count their calls and change nothing else. */
-import type { BlobService, BlobWriter } from '../blobs/interface.ts'
+import type { BlobService, BlobWriter, SizedBlob } from '../blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../directories/interface.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
 import type { LayerMetrics, LayerName, RunningMeasure } from './layer-metrics.ts'
@@ -12,8 +12,8 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { readMany, smallWritesMax, digestsWrites } = base
-  const readingMany = readMany && of('readMany')
+  const { readInto, smallWritesMax, digestsWrites } = base
+  const readingInto = readInto && of('readInto')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
     chunks: (digest, call) => chunks.run(() => base.chunks(digest, call)),
@@ -24,7 +24,15 @@ export function measuredBlobService(
       running.end('NOT_FOUND')
       return undefined
     },
-    readMany: readMany && ((wanted, call) => readingMany!.run(() => readMany(wanted, call))),
+    readInto:
+      readInto &&
+      (async (target, wanted, call) => {
+        const running = readingInto!.start()
+        const left = await ending(running, () => readInto(target, wanted, call))
+        running.bytes = bytesOf(wanted) - bytesOf(left)
+        running.end('OK')
+        return left
+      }),
     smallWritesMax,
     digestsWrites,
     openWrite: (call) => measuredWriter(base.openWrite(call), write.start()),
@@ -60,6 +68,10 @@ export function measuredPathInfoService(
     put: (pathInfo, call) => put.run(() => base.put(pathInfo, call)),
     list: (call) => measuredStream(base.list(call), list.start()),
   }
+}
+
+function bytesOf(blobs: readonly SizedBlob[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0)
 }
 
 /** Counts a failure of a part of a call, and leaves its success to the parts that follow. */

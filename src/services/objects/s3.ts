@@ -11,6 +11,7 @@ import type { BucketAddress } from './bucket-address.ts'
 import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
+import { S3Reads } from './s3-reads.ts'
 
 type Sdk = typeof import('@aws-sdk/client-s3')
 
@@ -25,8 +26,10 @@ export async function openS3ObjectStore(
 ): Promise<ObjectStore & Disposable> {
   const sdk = await importSdk('@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'))
   const client = new sdk.S3Client(clientConfig(address.options))
-  announce(client, address.options.userAgent ?? `tvix-store/${VERSION}`)
-  return bucketObjectStore(new S3Bucket(sdk, client, address), address.prefix, policy)
+  const userAgent = address.options.userAgent ?? `tvix-store/${VERSION}`
+  announce(client, userAgent)
+  const reads = new S3Reads(client, userAgent)
+  return bucketObjectStore(new S3Bucket(sdk, client, reads, address), address.prefix, policy)
 }
 
 function clientConfig(options: S3Options): S3ClientConfig {
@@ -90,18 +93,27 @@ class S3Bucket implements Bucket {
   readonly name: string
   readonly #sdk: Sdk
   readonly #client: S3Client
+  readonly #reads: S3Reads
   readonly #bucket: string
   /** Some servers do not know conditional puts; the first refusal tells. */
   #isConditional = true
 
-  constructor(sdk: Sdk, client: S3Client, { bucket, prefix }: BucketAddress & { kind: 's3' }) {
+  constructor(
+    sdk: Sdk,
+    client: S3Client,
+    reads: S3Reads,
+    { bucket, prefix }: BucketAddress & { kind: 's3' },
+  ) {
     this.name = `s3://${bucket}/${prefix}`
     this.#sdk = sdk
     this.#client = client
+    this.#reads = reads
     this.#bucket = bucket
   }
 
   async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+    const found = await this.#reads.get(key, range, request)
+    if (found) return found.bytes
     const Range = range && `bytes=${range.start}-${range.end - 1}`
     const command = new this.#sdk.GetObjectCommand({ ...this.#at(key), ...(Range && { Range }) })
     try {
@@ -241,6 +253,7 @@ class S3Bucket implements Bucket {
 
   [Symbol.dispose](): void {
     this.#client.destroy()
+    this.#reads[Symbol.dispose]()
   }
 
   #at(key: string): { Bucket: string; Key: string } {

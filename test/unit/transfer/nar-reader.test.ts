@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../src/model/castore/digest.ts'
@@ -5,10 +6,12 @@ import { Directory } from '../../../src/model/castore/directory.ts'
 import type { Node } from '../../../src/model/castore/node.ts'
 import { pathComponent } from '../../../src/model/castore/path-component.ts'
 import type { BlobService } from '../../../src/services/blobs/interface.ts'
+import { LocalChunks } from '../../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../../src/services/blobs/memory.ts'
 import { objectStoreBlobService } from '../../../src/services/blobs/object-store.ts'
 import { verifyingBlobService } from '../../../src/services/blobs/verifying.ts'
 import { memoryDirectoryService } from '../../../src/services/directories/memory.ts'
+import { openFileObjectStore } from '../../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../../src/services/objects/memory.ts'
 import { utf8 } from '../../../src/support/bytes.ts'
 import { NAR_READER_BYTES_MAX, SMALL_BLOB_BYTES_MAX, TREE_DEPTH_MAX } from '../../../src/support/limits.ts'
@@ -17,11 +20,26 @@ import { renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { nested, type RandomTree, randomTree, storeTree } from '../../support/random-trees.ts'
+import { tempDir } from '../../support/temp-dir.ts'
 import { vectors } from '../../support/vectors.ts'
 
-const BACKENDS: Record<string, () => BlobService> = {
-  'blobs in chunks': () => verifyingBlobService(objectStoreBlobService(memoryObjectStore()), 'test'),
-  'whole blobs': () => memoryBlobService(),
+type Backend = () => Promise<{ readonly blobs: BlobService } & Partial<AsyncDisposable>>
+
+const BACKENDS: Record<string, Backend> = {
+  'blobs in chunks': async () => ({
+    blobs: verifyingBlobService(objectStoreBlobService(memoryObjectStore()), 'test'),
+  }),
+  'whole blobs': async () => ({ blobs: memoryBlobService() }),
+  'a folder, read by the addon': async () => {
+    const dir = await tempDir()
+    const local = LocalChunks.at(dir.path)
+    assert(local, 'the addon is not built: npm run build:native')
+    const objects = await openFileObjectStore(dir.path)
+    return {
+      blobs: verifyingBlobService(objectStoreBlobService(objects, undefined, local), 'test'),
+      [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    }
+  },
 }
 
 const TREES = 60
@@ -39,7 +57,8 @@ describe.each(Object.entries(BACKENDS))('equals the plain renderer, %s', (_, mak
     let compared = 0
     await fc.assert(
       fc.asyncProperty(randomTree, ranges, async (tree, wanted) => {
-        const services = { blobs: makeBlobs(), directories: memoryDirectoryService() }
+        const backend = await makeBlobs()
+        const services = { blobs: backend.blobs, directories: memoryDirectoryService() }
         const root = await storeTree(services, tree)
         const nar = Buffer.concat(await collect(renderNar(services, root)))
         const reader = await openNar(services, root)
@@ -52,6 +71,7 @@ describe.each(Object.entries(BACKENDS))('equals the plain renderer, %s', (_, mak
           compared++
         }
         expect(Buffer.concat(await collect(reader.read())).equals(nar)).toBe(true)
+        await backend[Symbol.asyncDispose]?.()
       }),
       { numRuns: TREES },
     )

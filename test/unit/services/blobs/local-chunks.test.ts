@@ -4,9 +4,12 @@ import { dirname, join } from 'node:path'
 import { constants, zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
-import { LocalChunks } from '../../../../src/services/blobs/local-chunks.ts'
-import { chunkKey } from '../../../../src/services/blobs/object-keys.ts'
+import { encodeChunkList } from '../../../../src/services/blobs/chunk-list.ts'
+import type { ChunkMeta } from '../../../../src/services/blobs/interface.ts'
+import { ChunkSteps, LocalChunks } from '../../../../src/services/blobs/local-chunks.ts'
+import { blobKey, CHUNKS_PREFIX, chunkKey } from '../../../../src/services/blobs/object-keys.ts'
 import { objectStoreBlobService } from '../../../../src/services/blobs/object-store.ts'
+import { readBlobsInto } from '../../../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
 import { concatBytes, utf8 } from '../../../../src/support/bytes.ts'
@@ -76,14 +79,96 @@ test.each<[string, Uint8Array]>([
   expect([before, after].map((bytes) => Buffer.compare(bytes!, NOISE))).toEqual([0, 0])
 })
 
-test('compares no digests, which the verifying service above it does', async () => {
+test('compares no digests when it reads the chunks of a list, which the verifying service does with the whole', async () => {
   const other = new Uint8Array(TEXT).reverse()
   const wanted = [await put(TEXT, zstdCompressSync(other)), await put(NOISE)]
   expect(Buffer.compare((await chunks.read(wanted))[0]!, other)).toBe(0)
-  const bare = objectStoreBlobService(await openFileObjectStore(dir.path), undefined, chunks)
-  const found = await verifyingBlobService(bare, 'a test').readMany!(wanted)
-  expect(found[0]).toBeUndefined()
-  expect(Buffer.compare(found[1]!, NOISE)).toBe(0)
+})
+
+/** A false byte is in the first half, in the second, and in the one before the last. */
+test.each([0, 1, TEXT.length >> 1, TEXT.length - 1])(
+  'compares what it puts into places: byte %d is false',
+  async (at) => {
+    const other = new Uint8Array(TEXT)
+    other[at]! ^= 1
+    const good = await put(NOISE)
+    const bad = await put(TEXT, zstdCompressSync(other))
+    const service = objectStoreBlobService(await openFileObjectStore(dir.path), undefined, chunks)
+    const target = new Uint8Array(2 * NOISE.length + TEXT.length)
+    const places = [
+      { ...good, offset: 0 },
+      { ...bad, offset: NOISE.length },
+      { ...good, offset: NOISE.length + TEXT.length },
+    ]
+    expect(await service.readInto!(target, places)).toEqual([places[1]])
+    for (const { offset } of [places[0]!, places[2]!])
+      expect(Buffer.compare(target.subarray(offset, offset + NOISE.length), NOISE)).toBe(0)
+    const reading = readBlobsInto(verifyingBlobService(service, 'a test'), target, places)
+    await expect(reading).rejects.toMatchObject({
+      code: 'corrupt',
+      message: expect.stringContaining(`${bad.digest}`),
+    })
+  },
+)
+
+test('compares a blob of several chunks as a whole: chunks that are right, of another blob, are not it', async () => {
+  const halves = [NOISE.subarray(0, 100_000), NOISE.subarray(100_000)]
+  const metas = []
+  for (const half of halves) metas.push(await put(half))
+  const list = async (digest: Digest, chunks: readonly ChunkMeta[]) => {
+    const path = join(dir.path, blobKey(digest))
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, encodeChunkList(chunks))
+  }
+  const right = { digest: Digest.of(NOISE), size: NOISE.length, offset: 0 }
+  const swapped = { digest: Digest.of(TEXT), size: NOISE.length, offset: NOISE.length }
+  await list(right.digest, metas)
+  await list(swapped.digest, metas.toReversed())
+  const service = objectStoreBlobService(await openFileObjectStore(dir.path), undefined, chunks)
+  const target = new Uint8Array(2 * NOISE.length)
+  expect(await service.readInto!(target, [right, swapped])).toEqual([swapped])
+  expect(Buffer.compare(target.subarray(0, NOISE.length), NOISE)).toBe(0)
+})
+
+test('hashes messages of every length right, as the other implementation', async () => {
+  const lengths = [
+    64, 65, 1_023, 1_024, 1_025, 2_048, 2_049, 3_072, 3_073, 8_192, 8_193, 9_217, 16_384, 16_385, 17_409,
+  ]
+  const long = [31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 256, 257, 1_000].flatMap((kib) => [
+    kib * 1_024 - 1,
+    kib * 1_024,
+    kib * 1_024 + 1,
+  ])
+  const messages = [...lengths, ...long].map((length) => pseudoRandom(length, length))
+  const target = concatBytes(messages)
+  const steps = new ChunkSteps(2 * messages.length)
+  let offset = 0
+  const [right, wrong]: number[][] = [[], []]
+  for (const message of messages) {
+    const digest = Digest.of(message)
+    right!.push(steps.compare(digest, offset, message.length))
+    wrong!.push(steps.compare(digest, offset, message.length - 1))
+    offset += message.length
+  }
+  await mkdir(join(dir.path, CHUNKS_PREFIX), { recursive: true })
+  await chunks.run(steps, target)
+  expect(right!.filter((step) => !steps.isDone(step))).toEqual([])
+  expect(wrong!.filter((step) => steps.isDone(step))).toEqual([])
+})
+
+test('does nothing at places outside the buffer', async () => {
+  const { digest } = await put(TEXT)
+  for (const [offset, size] of [
+    [1, TEXT.length],
+    [TEXT.length + 1, 0],
+    [2 ** 32 - 1, 2 ** 32 - 1],
+    [0, 2 ** 32 - 1],
+  ] as const) {
+    const steps = new ChunkSteps(1)
+    const step = steps.readAndCompare(digest, offset, size)
+    await chunks.run(steps, new Uint8Array(TEXT.length))
+    expect(steps.isDone(step)).toBe(false)
+  }
 })
 
 test('leaves out what is no file, and never waits for it', async () => {

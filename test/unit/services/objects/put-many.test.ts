@@ -26,6 +26,14 @@ const MODES: Readonly<Record<string, FileOps>> = {
     unwrittenBytes: () => 0,
     syncFileSystem: () => Promise.reject(Object.assign(new Error('EIO: injected'), { code: 'EIO' })),
   },
+  'together, until others write much': changingOps(),
+}
+
+/** Others write much every other time that it is asked about: what was begun together cannot be ended so. */
+function changingOps(): FileOps {
+  let asked = 0
+  const unwrittenBytes = () => (asked++ % 2 === 0 ? 0 : Number.MAX_SAFE_INTEGER)
+  return { ...nodeFileOps, maySyncTogether: async () => true, unwrittenBytes }
 }
 
 const KEYS = Array.from({ length: 200 }, (_, i) => `chunks/b3/${i % 61}/${i}`)
