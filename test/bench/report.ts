@@ -33,5 +33,9 @@ export async function measure(work: () => void | Promise<void>): Promise<number>
 export async function measureRepeated(runs: number, work: () => void | Promise<void>): Promise<number> {
   const times: number[] = []
   for (let i = 0; i < runs; i++) times.push(await measure(work))
-  return times.sort((a, b) => a - b)[Math.floor(runs / 2)]!
+  return median(times)
+}
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }
