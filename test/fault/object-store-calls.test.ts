@@ -12,14 +12,17 @@ import { Digest } from '../../src/model/castore/digest.ts'
 import type { Directory } from '../../src/model/castore/directory.ts'
 import type { DirectoryNode, Node } from '../../src/model/castore/node.ts'
 import { cacheBlobService } from '../../src/services/blobs/cache.ts'
+import { combinedBlobService } from '../../src/services/blobs/combined.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
+import { priorityBlobService } from '../../src/services/blobs/priority.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { writeBackBlobService } from '../../src/services/blobs/write-back.ts'
 import { writeThroughBlobService } from '../../src/services/blobs/write-through.ts'
 import { cacheDirectoryService } from '../../src/services/directories/cache.ts'
 import type { DirectoryService } from '../../src/services/directories/interface.ts'
 import { objectStoreDirectoryService } from '../../src/services/directories/object-store.ts'
+import { priorityDirectoryService } from '../../src/services/directories/priority.ts'
 import { verifyingDirectoryService } from '../../src/services/directories/verifying.ts'
 import { writeBackDirectoryService } from '../../src/services/directories/write-back.ts'
 import { writeThroughDirectoryService } from '../../src/services/directories/write-through.ts'
@@ -239,6 +242,30 @@ const layers: Readonly<
   'a cache': {
     scenarios: ['read', 'a cold directory, at the root and inside', 'asking what is there', 'copy from it'],
     stack: (objects) => cacheOver(castoreOf(memoryObjectStore()), castoreOf(objects)),
+  },
+  'a priority list': {
+    scenarios: ['a cold directory, at the root and inside', 'asking what is there'],
+    stack(objects) {
+      const [empty, full] = [castoreOf(memoryObjectStore()), castoreOf(objects)]
+      return {
+        blobs: verifyingBlobService(priorityBlobService(sidesOf(empty.blobs, full.blobs).set), 'priority'),
+        directories: verifyingDirectoryService(
+          priorityDirectoryService(sidesOf(empty.directories, full.directories).set),
+          'priority',
+        ),
+      }
+    },
+  },
+  combined: {
+    scenarios: ['ingest', 'the same ingest again', 'copy to it'],
+    stack(objects) {
+      const [local, remote] = [castoreOf(objects), castoreOf(memoryObjectStore())]
+      const { set } = sidesOf(local.blobs, remote.blobs)
+      return {
+        blobs: verifyingBlobService(combinedBlobService(local.blobs, set), 'combined'),
+        directories: local.directories,
+      }
+    },
   },
   batches: {
     scenarios: ['ingest', 'the same ingest again', 'copy to it'],
