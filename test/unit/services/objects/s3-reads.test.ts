@@ -12,6 +12,7 @@ const SIGNED = 'aws_access_key_id=AKIATEST&aws_secret_access_key=top-secret'
 const object: Answer = (response) =>
   response.writeHead(200, { 'content-length': String(BODY.length) }).end(BODY)
 const part: Answer = (response) => response.writeHead(206, { 'content-length': '3' }).end(BODY.subarray(0, 3))
+const listing: Answer = (response) => response.writeHead(200).end('<ListBucketResult></ListBucketResult>')
 const refusal =
   (status: number, name: string): Answer =>
   (response) =>
@@ -70,7 +71,7 @@ it('proves nothing where the SDK does not', async () => {
 
 it('takes the code NoSuchKey, and nothing else, for absence', async () => {
   await using bucket = await bucketOf((response, request) =>
-    (request.url!.includes('list-type') ? object : refusal(404, 'NoSuchKey'))(response, request),
+    (request.url!.includes('list-type') ? listing : refusal(404, 'NoSuchKey'))(response, request),
   )
   expect(await bucket.objects.get('k')).toBeUndefined()
   expect(bucket.asked[0]!.by).toBe('us')
