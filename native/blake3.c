@@ -105,7 +105,9 @@ void blake3_chunk(const uint8_t *bytes, size_t length, uint64_t counter, enum bl
 		flags = 0;
 	}
 	uint8_t last[BLOCK_BYTES] = {0};
-	memcpy(last, bytes, length);
+	/* An empty message may be nowhere. */
+	if (length > 0)
+		memcpy(last, bytes, length);
 	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | position);
 }
 

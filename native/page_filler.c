@@ -155,6 +155,7 @@ static void all_stopped(napi_env env, void *data, void *hint)
 		free(batch);
 	}
 	close(filler->folder);
+	close(filler->device);
 	free(filler);
 }
 
@@ -195,15 +196,18 @@ napi_value start_filler(napi_env env, napi_callback_info info)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	int error = EINVAL;
-	filler->folder = -1;
-	if (napi_get_value_int32(env, args[0], &filler->device) != napi_ok || !string_of(env, args[1], folder))
+	int device;
+	filler->folder = filler->device = -1;
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok || !string_of(env, args[1], folder))
 		goto failed;
 	error = ENOSYS;
 	if (!zstd_found())
 		goto failed;
+	/* One of its own: the number of a closed one may be another file's by the time a thread writes. */
+	filler->device = fcntl(device, F_DUPFD_CLOEXEC, 0);
 	filler->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	error = errno;
-	if (filler->folder < 0)
+	if (filler->device < 0 || filler->folder < 0)
 		goto failed;
 	pthread_mutex_init(&filler->mutex, NULL);
 	pthread_cond_init(&filler->work, NULL);
@@ -222,6 +226,8 @@ napi_value start_filler(napi_env env, napi_callback_info info)
 failed:
 	if (filler->folder >= 0)
 		close(filler->folder);
+	if (filler->device >= 0)
+		close(filler->device);
 	free(filler);
 	return integer(env, -error);
 }

@@ -1,12 +1,12 @@
 // Builds dist/ for the published package, since Node strips no types below node_modules: the sources and the packages that
-// are plain JavaScript become a few files, because a process that starts spends most of its time with finding and reading
-// many. What a command loads when it needs it stays a file of its own.
+// are plain JavaScript become fewer files, because a process that starts spends most of its time with finding and reading
+// many. What a command imports when it needs it stays a file of its own, and so do the packages that it needs.
 import { readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
 import { build } from 'esbuild'
 
 /** Packages that are bundled. The others bring binaries or load their own files, or belong to commands that may wait. */
-const BUNDLED = new Set(['@bufbuild/protobuf', 'commander', 'lru-cache', 'pino', 'smol-toml'])
+const BUNDLED = new Set(['@bufbuild/protobuf', 'commander', 'lru-cache', 'pino', 'pino-pretty', 'smol-toml'])
 
 const packageOf = (path) => path.split('/', path.startsWith('@') ? 2 : 1).join('/')
 
@@ -37,13 +37,21 @@ const ownUrls = {
   },
 }
 
+/** The rest of the program is a module of its own, since only what is imported later is kept compiled. */
+const program = {
+  name: 'program',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/program\.ts$/ }, () => ({ path: './program.js', external: true }))
+  },
+}
+
 rmSync('dist', { recursive: true, force: true })
 await build({
-  entryPoints: { 'cli/main': 'src/cli/main.ts' },
+  entryPoints: { 'cli/main': 'src/cli/main.ts', 'cli/program': 'src/cli/program.ts' },
   outdir: 'dist',
-  chunkNames: 'cli/[name]-[hash]',
   bundle: true,
   splitting: true,
+  chunkNames: 'cli/[name]-[hash]',
   format: 'esm',
   platform: 'node',
   target: 'node24',
@@ -52,7 +60,7 @@ await build({
   minifyWhitespace: true,
   sourcemap: 'linked',
   sourcesContent: false,
-  plugins: [externalPackages, ownUrls],
+  plugins: [program, externalPackages, ownUrls],
   // For the packages that are written in CommonJS.
   banner: {
     js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",

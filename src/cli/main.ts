@@ -3,27 +3,6 @@
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
-import { Command, CommanderError } from 'commander'
-import { ERROR_TABLE, StoreError } from '../support/errors.ts'
-import { VERSION } from '../support/version.ts'
-import { addLoggingOptions } from './logging.ts'
-
-/** Each is loaded when it is named: a command should not wait for what the others are made of. */
-const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
-  daemon: async () => (await import('./daemon.ts')).addDaemonCommand,
-  mount: async () => (await import('./mount.ts')).addMountCommand,
-  virtiofs: async () => (await import('./virtiofs.ts')).addVirtiofsCommand,
-  'nar-bridge': async () => (await import('./nar-bridge.ts')).addNarBridgeCommand,
-  import: async () => (await import('./import.ts')).addImportCommand,
-  'import-nar': async () => (await import('./import-nar.ts')).addImportNarCommand,
-  copy: async () => (await import('./copy.ts')).addCopyCommand,
-  ls: async () => (await import('./ls.ts')).addLsCommand,
-  cat: async () => (await import('./cat.ts')).addCatCommand,
-  'path-info': async () => (await import('./path-info.ts')).addPathInfoCommand,
-  'export-nar': async () => (await import('./export-nar.ts')).addExportNarCommand,
-  key: async () => (await import('./key.ts')).addKeyCommand,
-  config: async () => (await import('./config.ts')).addConfigCommand,
-}
 
 /**
  * Where code that was compiled stays for the next start, which it halves (XDG Base Directory Specification). Not in the
@@ -34,41 +13,6 @@ function compileCacheFolder(): string {
   return join(cache && isAbsolute(cache) ? cache : join(homedir(), '.cache'), 'tvix-store/compiled')
 }
 
-/** The command among the arguments, or all of them where none is named: for help, and for what is misspelt. */
-function loaders(args: readonly string[]) {
-  const named = args.find((arg) => Object.hasOwn(COMMANDS, arg))
-  if (named === undefined && args.includes('--version')) return []
-  return named === undefined ? Object.values(COMMANDS) : [COMMANDS[named]!]
-}
-
-async function runProgram(): Promise<void> {
-  const program = new Command('tvix-store')
-    .description('A content-addressed store for Nix store paths.')
-    .version(VERSION)
-    .showHelpAfterError('(--help tells more)')
-    // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
-    .exitOverride()
-  addLoggingOptions(program)
-  for (const load of loaders(process.argv.slice(2))) (await load())(program)
-  await program.parseAsync()
-}
-
-/** What commander throws is told to the user already; help and version are no failure. */
-function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ERROR_TABLE['invalid-argument'].exit
-  const failure = StoreError.from(error)
-  process.stderr.write(`tvix-store: ${failure.message}\n`)
-  if (failure.code === 'internal') process.stderr.write(`${(error as Error).stack}\n`)
-  return ERROR_TABLE[failure.code].exit
-}
-
-let exitCode = 0
-// Before any command is loaded. Where it cannot be, it does without.
+// Before anything else is loaded: what is compiled before is not kept. Where it cannot be, it does without.
 enableCompileCache(compileCacheFolder())
-try {
-  await runProgram()
-} catch (error) {
-  exitCode = exitCodeOf(error)
-}
-// Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
-process.exit(exitCode)
+await import('./program.ts')

@@ -50,7 +50,7 @@ def attributes(path):
     return kind, size, bool(found.st_mode & 0o111) if kind == stat.S_IFREG else None
 
 def absent(path):
-    return os.lstat(path + random.choice([b'x', b'/', b'/x', b'\\xff']))
+    return attributes(path + random.choice([b'x', b'/', b'/x', b'\\xff']))
 
 def operation():
     kind = random.choice(['read'] * 6 + ['map'] * 2 + ['stat', 'list', 'link', 'absent'])

@@ -154,7 +154,9 @@ class KernelMount implements Mount {
   async #ended(): Promise<MountEnd> {
     if (this.#unmounting) return 'requested'
     // When the connection was aborted, the mount is still there and answers every access with an error.
-    await this.#threads.reader?.close()
+    // Not waited for: a thread may be waiting itself for a read that nobody answers any more.
+    void this.#threads.filler?.close()
+    void this.#threads.reader?.close()
     try {
       await this.#unmountOwn()
     } catch (error) {

@@ -47,7 +47,10 @@ export class BlobBatches {
     this.#putMany = putMany
   }
 
-  /** `contents`: the bytes with that digest, which stay unchanged until the promise has settled. */
+  /**
+   * `contents`: the bytes with that digest, which nobody changes any more, not even after an abort: they may be on their way
+   * for another writer of the same blob.
+   */
   storeBlob(digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
     return this.#store(digest, contents, true, call)
   }
