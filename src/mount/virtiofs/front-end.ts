@@ -67,6 +67,7 @@ export class FrontEnd {
   #watch: Watch | undefined
   #session: Session | undefined
   #open = true
+  #wasMounted = false
 
   /** Takes over the socket. */
   constructor(socket: number, tree: Tree, options: SessionOptions) {
@@ -311,13 +312,19 @@ export class FrontEnd {
     const fuse = new FuseSession(channel, tree, this.#options)
     fuse.start()
     void fuse.ready.then(
-      () => this.#logger.info({}, 'a guest mounted the store'),
+      () => this.#mounted(),
       () => {},
     )
     void fuse.closed.then(() => {
       if (this.#session?.fuse === fuse) this.end(new GuestFault('its session failed'))
     })
     return { fuse, channel, tree }
+  }
+
+  /** Told once: a guest may mount as often as it likes. */
+  #mounted(): void {
+    if (!this.#wasMounted) this.#logger.info({}, 'a guest mounted the store')
+    this.#wasMounted = true
   }
 
   #closeSession(): void {

@@ -288,7 +288,7 @@ export class GuestQueues {
     if (result > 0 && queue.call !== undefined) this.#addon.notify(queue.call)
     queue.give(number)
     // What had to wait for this one in the guest's queues is looked at again.
-    if (this.#inFlight-- === GUEST_REQUESTS_MAX) this.#wake()
+    if (this.#inFlight-- === GUEST_REQUESTS_MAX) this.#wakeSoon()
     return result
   }
 
@@ -321,7 +321,13 @@ export class GuestQueues {
     if (this.#wakes || this.#dead) return
     this.#events.onReadable()
     // It may have stopped before the queues were empty, so that others are served in between.
-    if (this.#idle || this.#dead) return
+    if (!this.#idle) this.#wakeSoon()
+  }
+
+  /** Not at once: whoever gives a reply is in the middle of serving. */
+  #wakeSoon(): void {
+    this.#idle = false
+    if (this.#wakes || this.#dead) return
     this.#wakes = true
     setImmediate(() => {
       this.#wakes = false
