@@ -33,7 +33,8 @@ static napi_value open_directory(napi_env env, napi_callback_info info)
 		free(offsets);
 		return NULL;
 	}
-	memcpy(into, offsets, count * sizeof *offsets);
+	if (count > 0)
+		memcpy(into, offsets, count * sizeof *offsets);
 	free(offsets);
 	return napi_create_typedarray(env, napi_uint32_array, count, buffer, 0, &index) == napi_ok ? index : NULL;
 }
@@ -101,7 +102,7 @@ static napi_value lookup_entry(napi_env env, napi_callback_info info)
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (!directory_of(env, args, &directory) || !bytes_of(env, args[4], &name, &length))
 		return NULL;
-	if (!find_name(&directory, name, length, &node, &position))
+	if (length == 0 || !find_name(&directory, name, length, &node, &position))
 		return integer(env, 0);
 	size_t slot = intern(&directory.table, &node, directory.slot, position);
 	return integer(env, slot == 0 ? -1 : (int64_t)number_of(&directory.table, slot));
