@@ -17,7 +17,7 @@ import {
   TVIX_STORE,
   until,
 } from '../support/cli.ts'
-import { loseBlob } from '../support/lost-blob.ts'
+import { loseBlob, loseDirectory } from '../support/lost.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeProgramTree, makeSourceTree } from '../support/source-tree.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -263,21 +263,28 @@ print(json.dumps(os.pread(f, 4096, 33_333_248).hex()))`
     const source = join(folder, 'killed-source')
     await mkdir(join(source, 'sub'), { recursive: true })
     await writeFile(join(source, 'known'), 'known')
-    await writeFile(join(source, 'unknown'), 'unknown')
+    // Too large to come along with its neighbour.
+    const unknown = 'unknown'.repeat(1_000_000)
+    await writeFile(join(source, 'unknown'), unknown)
     await writeFile(join(source, 'sub/file'), 'file')
+    const other = join(folder, 'killed-other')
+    await mkdir(other)
+    await writeFile(join(other, 'file'), 'other')
     let daemon = await startDaemon(state)
     const flags = remoteStoreFlags(daemon.address)
     const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    const otherName = basename((await runOk(TVIX_STORE, ['import', ...flags, other])).trim())
     await using mount = await StoreMount.start(namespace, await namespace.directory('killed'), flags)
     const path = (entry: string) => join(mount.target, name, entry)
     expect((await namespace.run('cat', path('known'))).stdout).toBe('known')
+    expect((await namespace.run('stat', join(mount.target, otherName))).status).toBe(0)
 
     await daemon.stop('SIGKILL')
     expect((await namespace.run('cat', path('known'))).stdout).toBe('known')
     expect((await namespace.run('stat', path('unknown'))).status).toBe(0)
     for (const args of [
       ['cat', path('unknown')],
-      ['ls', path('sub')],
+      ['ls', join(mount.target, otherName)],
       ['ls', '-d', join(mount.target, ABSENT_PATH)],
     ]) {
       const started = performance.now()
@@ -289,8 +296,9 @@ print(json.dumps(os.pread(f, 4096, 33_333_248).hex()))`
 
     daemon = await startDaemon(state)
     await using _ = daemon
-    await until(async () => (await namespace.run('cat', path('unknown'))).stdout === 'unknown', 15_000)
+    await until(async () => (await namespace.run('cat', path('unknown'))).stdout === unknown, 15_000)
     expect((await namespace.run('cat', path('sub/file'))).stdout).toBe('file')
+    expect((await namespace.run('cat', join(mount.target, otherName, 'file'))).stdout).toBe('other')
     expect(mount.log).toContain(daemon.address)
   }, 150_000)
 })
@@ -307,12 +315,12 @@ describe.skipIf(reason)('a store that lost something', () => {
       await writeFile(join(source, 'sub/inner'), 'inner')
       const flags = [
         `--blob-service-addr=objectstore+file://${folder}/blobs`,
-        `--directory-service-addr=objectstore+file://${folder}/directories`,
+        `--directory-service-addr=lmdb://${folder}/directories.lmdb`,
         `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
       ]
       const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
       await loseBlob(join(folder, 'blobs'), 'contents')
-      await rm(join(folder, 'directories/directories'), { recursive: true })
+      await loseDirectory(join(folder, 'directories.lmdb'), 'inner')
       await using mount = await StoreMount.start(namespace, await namespace.directory('store'), flags)
       const at = (entry: string) => join(mount.target, name, entry)
 
