@@ -217,8 +217,13 @@ test('an abort ends it, and a failing upload too, with its own error', async () 
   await mkdir(path)
   for (let i = 0; i < 100; i++) await writeFile(join(path, `f${i}`), asked(`contents ${i}`))
   const controller = new AbortController()
+  const others = {
+    chunks: blobs.chunks.bind(blobs),
+    openRead: blobs.openRead.bind(blobs),
+    openWrite: blobs.openWrite.bind(blobs),
+  }
   const aborting: BlobService = {
-    ...blobs,
+    ...others,
     has: async (digest, call) => {
       controller.abort()
       return await blobs.has(digest, call)
@@ -226,7 +231,7 @@ test('an abort ends it, and a failing upload too, with its own error', async () 
   }
   expect((await failure(ingest(path, { blobs: aborting, signal: controller.signal }))).code).toBe('cancelled')
   const failing: BlobService = {
-    ...blobs,
+    ...others,
     has: () => Promise.reject(new StoreError('unavailable', 'the store is away')),
   }
   expect((await failure(ingest(path, { blobs: failing }))).message).toContain('the store is away')
