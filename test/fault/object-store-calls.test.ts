@@ -244,7 +244,7 @@ const layers: Readonly<
     stack: (objects) => cacheOver(castoreOf(memoryObjectStore()), castoreOf(objects)),
   },
   'a priority list': {
-    scenarios: ['a cold directory, at the root and inside', 'asking what is there'],
+    scenarios: ['read', 'a cold directory, at the root and inside', 'asking what is there', 'copy from it'],
     stack(objects) {
       const [empty, full] = [castoreOf(memoryObjectStore()), castoreOf(objects)]
       return {
@@ -257,7 +257,7 @@ const layers: Readonly<
     },
   },
   combined: {
-    scenarios: ['ingest', 'the same ingest again', 'copy to it'],
+    scenarios: ['ingest', 'the same ingest again', 'copy to it', 'read', 'copy from it'],
     stack(objects) {
       const [local, remote] = [castoreOf(objects), castoreOf(memoryObjectStore())]
       const { set } = sidesOf(local.blobs, remote.blobs)

@@ -91,13 +91,15 @@ export class BlobBatches {
     if (item.callers.size > 0) return
     // Whoever wants it from now on must not be told that it was given up.
     if (this.#items.get(item.key) === item) this.#items.delete(item.key)
-    if (item.batch && --item.batch.wanted === 0) item.batch.controller.abort(reason)
+    unwanted(item, reason)
   }
 
   #settle(item: Item, error?: StoreError): void {
     if (this.#items.get(item.key) === item) this.#items.delete(item.key)
+    if (item.callers.size === 0) return
     for (const { resolve, reject } of item.callers) error ? reject(error) : resolve()
     item.callers.clear()
+    unwanted(item, SETTLED)
   }
 
   /** When all that is ready in this turn of the event loop has come. */
@@ -169,6 +171,13 @@ export class BlobBatches {
     }
     return lost
   }
+}
+
+const SETTLED = new StoreError('cancelled', 'nobody waits for the rest of the batch')
+
+/** Nobody waits for the item any more; what is left of its batch ends with the last of them. */
+function unwanted({ batch }: Item, reason: StoreError): void {
+  if (batch && --batch.wanted === 0) batch.controller.abort(reason)
 }
 
 function chunkOf({ digest, contents }: Item): NewObject {

@@ -35,23 +35,29 @@ function openFailingOver(
 ): Promise<BlobStream | undefined> {
   /** Sources that broke off while they sent this blob; they are not asked again for it. */
   const broken = new Set<Source<BlobService>>()
+  /** Why the last of them did: who has it all the same is gone, so that others lack it is no absence. */
+  let lastFailure: StoreError | undefined
   const read = async (part: Digest) => {
     const found = await set.open(call, (each, inner) => each.openRead(part, inner), broken)
-    if (!found) return undefined
+    if (!found) {
+      if (lastFailure) throw lastFailure
+      return undefined
+    }
     const { value, from, release } = found
     return new WatchedPieces(value, set.timeoutMs, release, (error) => {
       if (call?.signal?.aborted) return StoreError.from(call.signal.reason)
       broken.add(from)
       set.failed(from, error)
+      lastFailure = withContext(from.name, error)
       // The code that says: somebody else may have it.
       const another = broken.size < set.sources.length
-      const failure = withContext(from.name, error)
-      return another ? new StoreError('unavailable', failure.message, { cause: error }) : failure
+      return another ? new StoreError('unavailable', lastFailure.message, { cause: error }) : lastFailure
     })
   }
   const chunks = async (whole: Digest) => {
     const found = await set.open(call, (each, inner) => each.chunks(whole, inner), broken)
     found?.release()
+    if (!found && lastFailure) throw lastFailure
     return found?.value
   }
   const name = set.sources.map((each) => each.name).join(', ')
