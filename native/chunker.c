@@ -107,7 +107,7 @@ static bool records_of(napi_env env, napi_value value, struct job *job)
  */
 static napi_value cut(napi_env env, napi_callback_info info)
 {
-	napi_value args[5], name, promise;
+	napi_value args[5], promise;
 	size_t argc = 5;
 	uint8_t *bytes;
 	struct job *job = calloc(1, sizeof *job);
@@ -124,10 +124,8 @@ static napi_value cut(napi_env env, napi_callback_info info)
 	for (int i = 0; i < 4; i++)
 		if (napi_create_reference(env, args[i], 1, &job->keep[i]) != napi_ok)
 			goto failed;
-	napi_create_string_utf8(env, "tvix-store:cut", NAPI_AUTO_LENGTH, &name);
-	if (napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
-	    napi_create_promise(env, &job->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, job->work) != napi_ok)
+	if (!start_work(env, "tvix-store:cut", execute, complete, job, &job->work, &job->deferred,
+	                &promise))
 		goto failed;
 	return promise;
 failed:
@@ -151,18 +149,11 @@ static napi_value digest(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"cut", cut},
 	    {"digest", digest},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	napi_set_named_property(env, exports, "streamBytes", integer(env, sizeof(struct blake3_stream)));
 	return exports;
 }

@@ -93,7 +93,7 @@ static bool fits(const struct load *load, size_t room)
  */
 static napi_value load_chunks(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], name, promise;
+	napi_value args[3], promise;
 	size_t argc = 3, bytes, room;
 	uint8_t *steps;
 	struct load *load = calloc(1, sizeof *load);
@@ -113,12 +113,10 @@ static napi_value load_chunks(napi_env env, napi_callback_info info)
 	if (!zstd_found())
 		goto failed;
 	error = ENOMEM;
-	napi_create_string_utf8(env, "tvix-store:chunks", NAPI_AUTO_LENGTH, &name);
 	if (napi_create_reference(env, args[1], 1, &load->keep_steps) != napi_ok ||
 	    napi_create_reference(env, args[2], 1, &load->keep_into) != napi_ok ||
-	    napi_create_async_work(env, NULL, name, execute, complete, load, &load->work) != napi_ok ||
-	    napi_create_promise(env, &load->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, load->work) != napi_ok)
+	    !start_work(env, "tvix-store:chunks", execute, complete, load, &load->work, &load->deferred,
+	                &promise))
 		goto failed;
 	return promise;
 failed:
@@ -154,18 +152,11 @@ static napi_value zstd_decompress_call(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"zstdCompress", zstd_compress_call},
 	    {"zstdDecompress", zstd_decompress_call},
 	    {"loadChunks", load_chunks},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

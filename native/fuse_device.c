@@ -307,10 +307,7 @@ static napi_value unwatch(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"receive", receive},
 	    {"send", send_reply},
 	    {"mount", mount_fuse},
@@ -331,10 +328,6 @@ NAPI_MODULE_INIT()
 	    {"readerBytes", reader_bytes},
 	    {"stopReader", stop_reader},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

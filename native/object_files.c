@@ -308,7 +308,7 @@ static bool take_temp(napi_env env, napi_value value, struct job *job)
 
 static napi_value start(napi_env env, napi_callback_info info, enum step step)
 {
-	napi_value args[7], name, promise;
+	napi_value args[7], promise;
 	size_t argc = 7;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
@@ -327,10 +327,8 @@ static napi_value start(napi_env env, napi_callback_info info, enum step step)
 	if (job->zstd_level != 0 && !zstd_found())
 		goto failed;
 	error = ENOMEM;
-	napi_create_string_utf8(env, "tvix-store:objects", NAPI_AUTO_LENGTH, &name);
-	if (napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
-	    napi_create_promise(env, &job->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, job->work) != napi_ok)
+	if (!start_work(env, "tvix-store:objects", execute, complete, job, &job->work, &job->deferred,
+	                &promise))
 		goto failed;
 	return promise;
 failed:
@@ -369,19 +367,12 @@ static napi_value remove_temps_call(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"writeTemps", write_temps_call},
 	    {"publish", publish_call},
 	    {"createEmpty", create_empty_call},
 	    {"removeTemps", remove_temps_call},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

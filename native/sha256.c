@@ -203,7 +203,7 @@ static bool take_files(napi_env env, napi_value files, napi_value paths, struct 
  */
 static napi_value update_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[4], name, promise;
+	napi_value args[4], promise;
 	size_t argc = 4;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
@@ -214,11 +214,9 @@ static napi_value update_call(napi_env env, napi_callback_info info)
 	    !take_files(env, args[2], args[3], job))
 		goto failed;
 	error = ENOMEM;
-	napi_create_string_utf8(env, "tvix-store:sha256", NAPI_AUTO_LENGTH, &name);
 	if (napi_create_reference(env, args[0], 1, &job->keep_hash) != napi_ok ||
-	    napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) != napi_ok ||
-	    napi_create_promise(env, &job->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, job->work) != napi_ok)
+	    !start_work(env, "tvix-store:sha256", execute, complete, job, &job->work, &job->deferred,
+	                &promise))
 		goto failed;
 	return promise;
 failed:
@@ -266,18 +264,11 @@ static napi_value digest_call(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"create", create_call},
 	    {"update", update_call},
 	    {"digest", digest_call},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

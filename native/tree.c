@@ -208,18 +208,11 @@ static napi_value list_entries(napi_env env, napi_callback_info info)
 
 NAPI_MODULE_INIT()
 {
-	static const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
+	static const struct exported functions[] = {
 	    {"openDirectory", open_directory},
 	    {"lookupEntry", lookup_entry},
 	    {"listEntries", list_entries},
 	};
-	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-		napi_value function;
-		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
-		napi_set_named_property(env, exports, functions[i].name, function);
-	}
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

@@ -39,4 +39,29 @@ static inline bool string_of(napi_env env, napi_value value, char out[STRING_MAX
 	return napi_get_value_string_utf8(env, value, out, STRING_MAX, &length) == napi_ok;
 }
 
+/* Begins `execute` in the thread pool; `work` is to be deleted in any case, where it is not NULL. False: nothing began. */
+static inline bool start_work(napi_env env, const char *name, napi_async_execute_callback execute,
+                              napi_async_complete_callback complete, void *data, napi_async_work *work,
+                              napi_deferred *deferred, napi_value *promise)
+{
+	napi_value resource;
+	return napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &resource) == napi_ok &&
+	       napi_create_async_work(env, NULL, resource, execute, complete, data, work) == napi_ok &&
+	       napi_create_promise(env, deferred, promise) == napi_ok && napi_queue_async_work(env, *work) == napi_ok;
+}
+
+struct exported {
+	const char *name;
+	napi_callback function;
+};
+
+static inline void export_functions(napi_env env, napi_value exports, const struct exported *functions, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		napi_value function;
+		napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function);
+		napi_set_named_property(env, exports, functions[i].name, function);
+	}
+}
+
 #endif
