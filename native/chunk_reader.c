@@ -28,8 +28,6 @@
 /* Chunks that are kept because only a part of them was read. */
 #define KEPT_MAX 64
 #define KEPT_BYTES_MAX (32 << 20)
-/* What is answered on the spot: below it a trip to a thread costs more. */
-#define AT_ONCE_MAX 65536
 /* As FUSE_READ_BYTES_MAX in src/support/limits.ts. */
 #define READ_MAX (1 << 20)
 

@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { serveGuests } from '../mount/virtiofs/guest-server.ts'
-import { onStopSignal } from '../support/lifecycle.ts'
+import { LocalChunks } from '../services/blobs/local-chunks.ts'
+import { localChunkFolder } from '../services/composition/local-chunks.ts'
+import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
@@ -14,6 +16,7 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
+import { reloadTree } from './reload-tree.ts'
 import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
 
 interface VirtiofsOptions extends TreeOptions, ReadinessOptions, SocketOptions, ConfinementOptions {}
@@ -50,17 +53,20 @@ async function runVirtiofs(
   const logger = loggerOf(command)
   await using opened = await openTreeStores(command, options, logger)
   const { stores, rootNodes } = opened
+  // A cache folder would not see what it is for.
+  const chunkFolder = options.cacheDir === undefined ? localChunkFolder(opened.addresses) : undefined
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
+    localChunks: chunkFolder === undefined ? undefined : LocalChunks.in(chunkFolder),
     listRoot: options.listRoot,
     sources: stores.labels,
     logger,
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
-  const stop = onStopSignal()
+  const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const server = await serveGuests({
     tree,
     sockets,

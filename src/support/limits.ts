@@ -63,6 +63,8 @@ export const BLOB_READS_MAX = 32
 export const CHUNK_READS_MAX = 4
 /** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
+/** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
+export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */

@@ -12,7 +12,7 @@ import { DirectoryEntries } from './directory-entries.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FetchFiller } from './fetch-filler.ts'
-import { FileReader } from './file-reader.ts'
+import { FileReader, type LocalChunkReads } from './file-reader.ts'
 import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
 import { InodePaths } from './inode-paths.ts'
 import { InodeReads } from './inode-reads.ts'
@@ -50,6 +50,8 @@ export interface CastoreTreeOptions {
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   /** What a database of this machine has under a digest, on the spot: the encoding of a directory, not verified. */
   readonly localDirectory?: ((digest: Digest) => Uint8Array | undefined) | undefined
+  /** Chunks that lie on this machine, where nothing stands above them. */
+  readonly localChunks?: LocalChunkReads | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
     | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
@@ -94,6 +96,8 @@ export function createCastoreTree(options: CastoreTreeOptions): CastoreTree {
 }
 
 const STATFS_BLOCK_BYTES = 4096
+/** Small files of this machine are read as quickly when they are asked for. */
+const NOTHING_AHEAD: PageFiller = { fill: () => true }
 
 class LazyTree implements CastoreTree {
   readonly stats = createMountStats()
@@ -142,13 +146,17 @@ class LazyTree implements CastoreTree {
     this.#files = new FileReader({
       ...limits,
       blobs,
+      localChunks: options.localChunks,
       source: sources.blobs,
       slots,
       stats,
       now,
       ...background,
     })
-    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, background.closing), FILL_FROM_AFAR)
+    const filler = options.localChunks
+      ? NOTHING_AHEAD
+      : new FetchFiller(this.#files, logger, background.closing)
+    this.#fillAhead = new FillAhead(filler, FILL_FROM_AFAR)
     if (options.listRoot)
       this.#rootListing = new RootListing({
         rootNodes,
