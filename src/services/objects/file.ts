@@ -33,6 +33,8 @@ export interface FileObjects extends ObjectStore {
 
 /** An object that nobody sees before it is kept. After a failure only `abort` may be called. */
 export interface StreamedObject {
+  /** Of the file that it is written to, until `keep` or `abort`. */
+  readonly fd: number
   /** Resolves when the bytes are the caller's again. */
   write(bytes: Uint8Array): Promise<void>
   /** Resolves when it is there durably. What is there already under the key is replaced. */
@@ -404,7 +406,7 @@ class FileObjectStore implements FileObjects {
 
 /** Large enough for an fsync of its own. */
 class TempObject implements StreamedObject {
-  readonly #fd: number
+  readonly fd: number
   readonly #temp: string
   readonly #ops: FileOps
   readonly #rename: (key: string) => Promise<void>
@@ -412,7 +414,7 @@ class TempObject implements StreamedObject {
   #isKept = false
 
   constructor(fd: number, temp: string, ops: FileOps, rename: (key: string) => Promise<void>) {
-    this.#fd = fd
+    this.fd = fd
     this.#temp = temp
     this.#ops = ops
     this.#rename = rename
@@ -421,7 +423,7 @@ class TempObject implements StreamedObject {
   async write(bytes: Uint8Array): Promise<void> {
     try {
       for (let written = 0; written < bytes.length; )
-        written += await this.#ops.write(this.#fd, bytes, written)
+        written += await this.#ops.write(this.fd, bytes, written)
     } catch (error) {
       throw fileError(`writing ${this.#temp}`, error)
     }
@@ -429,7 +431,7 @@ class TempObject implements StreamedObject {
 
   async keep(key: string): Promise<void> {
     try {
-      await this.#ops.fsync(this.#fd)
+      await this.#ops.fsync(this.fd)
       this.#close()
       await this.#rename(key)
       this.#isKept = true
@@ -446,7 +448,7 @@ class TempObject implements StreamedObject {
   #close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#ops.close(this.#fd)
+    this.#ops.close(this.fd)
   }
 }
 
