@@ -8,6 +8,7 @@ import type { FileObjects } from '../objects/file.ts'
 import type { StreamedObject } from '../objects/file-stream.ts'
 import { encodeCacheMap } from './cache-map.ts'
 import { blobKey, encodePlace, mapKey, placeKey } from './file-blobs-layout.ts'
+import { HashedMark } from './hashed-mark.ts'
 import type { BlobWriter, ChunkMeta } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
@@ -69,6 +70,7 @@ export class FileBlobWriter implements BlobWriter {
   async #keep(digest: Digest, file: StreamedObject): Promise<void> {
     await this.#storePlaces(digest)
     throwIfAborted(this.#call?.signal)
+    await new HashedMark().setWritten(file.fd, digest)
     await file.keep(blobKey(digest))
   }
 

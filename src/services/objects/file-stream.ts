@@ -3,6 +3,8 @@ import type { FileOps } from './file-ops.ts'
 
 /** An object that nobody sees before it is kept. After a failure only `abort` may be called. */
 export interface StreamedObject {
+  /** Of the file that it is written to, until `keep` or `abort`. */
+  readonly fd: number
   /** Resolves when the bytes are the caller's again. */
   write(bytes: Uint8Array): Promise<void>
   /** Resolves when it is there durably. What is there already under the key is replaced. */
@@ -13,7 +15,7 @@ export interface StreamedObject {
 
 /** A temp file that is written piece by piece; large enough for an fsync of its own. */
 export class TempObject implements StreamedObject {
-  readonly #fd: number
+  readonly fd: number
   readonly #temp: string
   readonly #ops: FileOps
   readonly #rename: (key: string) => Promise<void>
@@ -21,7 +23,7 @@ export class TempObject implements StreamedObject {
   #isKept = false
 
   constructor(fd: number, temp: string, ops: FileOps, rename: (key: string) => Promise<void>) {
-    this.#fd = fd
+    this.fd = fd
     this.#temp = temp
     this.#ops = ops
     this.#rename = rename
@@ -30,7 +32,7 @@ export class TempObject implements StreamedObject {
   async write(bytes: Uint8Array): Promise<void> {
     try {
       for (let written = 0; written < bytes.length; )
-        written += await this.#ops.write(this.#fd, bytes, written)
+        written += await this.#ops.write(this.fd, bytes, written)
     } catch (error) {
       throw fileError(`writing ${this.#temp}`, error)
     }
@@ -38,7 +40,7 @@ export class TempObject implements StreamedObject {
 
   async keep(key: string): Promise<void> {
     try {
-      await this.#ops.fsync(this.#fd)
+      await this.#ops.fsync(this.fd)
       this.#close()
       await this.#rename(key)
       this.#isKept = true
@@ -55,6 +57,6 @@ export class TempObject implements StreamedObject {
   #close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#ops.close(this.#fd)
+    this.#ops.close(this.fd)
   }
 }
