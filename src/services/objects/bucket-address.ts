@@ -80,7 +80,7 @@ function azureUrl(url: URL, path: readonly string[], given: Given): BucketAddres
   if (url.password !== '') throw invalid('a password has no place in it')
   const account = azureAccount(url.hostname)
   if (!account) throw invalid(`${url.hostname} is no account of Azure`)
-  return azure(decodeURIComponent(url.username), path, withAccount(options, account))
+  return azure(decodePercent(url.username), path, withAccount(options, account))
 }
 
 /** `https://` URLs of the clouds' own hosts, which stand for their buckets. */
@@ -132,21 +132,22 @@ function bucketName(url: URL, form: string): string {
   if (url.username !== '' || url.password !== '' || url.port !== '')
     throw invalid(`it has more than a name in the place of the host; expected ${form}`)
   if (url.hostname === '') throw invalid(`it names no bucket; expected ${form}`)
-  return decode(url.hostname)
+  return decodePercent(url.hostname)
 }
 
 function pathParts(url: URL): string[] {
   return url.pathname
     .split('/')
     .filter((part) => part !== '')
-    .map(decode)
+    .map(decodePercent)
 }
 
-function decode(text: string): string {
+/** Throws `invalid-argument` for what is no UTF-8. */
+export function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw invalid('its path is not well-formed')
+    throw invalid('it is not well-formed: write a percent sign as %25')
   }
 }
 
