@@ -287,6 +287,7 @@ describe('a bucket of S3', () => {
     ['s3://bucket?aws_endpoint_url=localhost', 'no http or https URL'],
     ['az://container?azure_storage_client_secret=top-secret&account_name=a', 'azure_storage_tenant_id'],
     ['http://me:top-secret@localhost/', 'in the clear'],
+    ['https://me:top-secret%zz@localhost/', 'not well-formed'],
     ['gs://bucket?google_service_account_key=top-secret', 'is no JSON'],
   ])('is refused when it cannot be what is meant: %s', async (url, why) => {
     const { code, message } = await failure(openBucket(parseBucketUrl(url)))
