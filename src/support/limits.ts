@@ -137,6 +137,8 @@ export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 /** Parts of one object that are sent at the same time. */
 export const BUCKET_PARTS_AT_ONCE = 4
+/** To say that an upload in parts was given up, which whoever gave it up waits for. */
+export const BUCKET_ABANDON_MS_MAX = 5_000
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
 /** What S3 says of a read that it refuses: a few lines of XML. */
