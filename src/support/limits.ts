@@ -36,8 +36,8 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
-/** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
-export const NARINFO_BYTES_MAX = 1 * MiB
+/** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
+export const NARINFO_BYTES_MAX = 2 * MiB
 
 // — Chunking (spec §3.3) —
 
