@@ -36,8 +36,8 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
-/** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
-export const NARINFO_BYTES_MAX = 1 * MiB
+/** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
+export const NARINFO_BYTES_MAX = 2 * MiB
 
 // — Chunking (spec §3.3) —
 
@@ -137,6 +137,8 @@ export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 /** Parts of one object that are sent at the same time. */
 export const BUCKET_PARTS_AT_ONCE = 4
+/** To say that an upload in parts was given up, which whoever gave it up waits for. */
+export const BUCKET_ABANDON_MS_MAX = 5_000
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
 /** What S3 says of a read that it refuses: a few lines of XML. */
