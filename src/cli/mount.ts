@@ -8,6 +8,7 @@ import type { ReloadableStores } from '../services/composition/reloadable-stores
 import { StoreError } from '../support/errors.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
+import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { readProfile, writeProfile } from './profile-file.ts'
@@ -35,11 +36,7 @@ export function addMountCommand(program: Command): void {
     .command('mount')
     .argument('<dest>', 'an empty directory, such as /nix/store')
     .description('Show the store as a read-only filesystem that fetches only what is read.')
-    .option(
-      '--allow-other',
-      'let other users in, too (ALLOW_OTHER=true)',
-      process.env['ALLOW_OTHER'] === 'true',
-    )
+    .option('--allow-other', 'let other users in, too (ALLOW_OTHER=true)', isSwitchedOn('ALLOW_OTHER'))
     .addOption(
       new Option(
         '--driver <driver>',

@@ -36,8 +36,8 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
-/** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
-export const NARINFO_BYTES_MAX = 1 * MiB
+/** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
+export const NARINFO_BYTES_MAX = 2 * MiB
 
 // — Chunking (spec §3.3) —
 
@@ -294,6 +294,8 @@ export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
 /** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
 export const LOCAL_FILES_VERIFIED_MAX = 50_000
+/** Files from here on are marked as hashed: a smaller one is hashed in less time than it takes to note that it was. */
+export const HASHED_MARK_BYTES_MIN = 1 * MiB
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */

@@ -85,15 +85,12 @@ export function decodeEntryLists(bytes: Uint8Array): EntryLists {
 
 const NO_BYTES = new Uint8Array(0)
 
-function decodeRawNode(kind: Node['kind'], bytes: Uint8Array): RawNode {
-  const raw: RawNode = {
-    kind,
-    name: NO_BYTES,
-    value: NO_BYTES,
-    size: 0n,
-    executable: false,
-    isCanonical: true,
-  }
+/** A message that comes in several parts of one kind is all of them, the later over the earlier; of two kinds, the last. */
+function decodeRawNode(kind: Node['kind'], bytes: Uint8Array, earlier?: RawNode): RawNode {
+  const raw: RawNode =
+    earlier?.kind === kind
+      ? earlier
+      : { kind, name: NO_BYTES, value: NO_BYTES, size: 0n, executable: false, isCanonical: true }
   const reader = new ProtoReader(bytes)
   let previous = 0
   while (reader.next()) {
@@ -169,9 +166,9 @@ export function decodeNodeMessage(bytes: Uint8Array): { name: Uint8Array; node: 
   let raw: RawNode | undefined
   const reader = new ProtoReader(bytes)
   while (reader.next()) {
-    if (reader.field === FIELD.directory) raw = decodeRawNode('directory', reader.bytes())
-    else if (reader.field === FIELD.file) raw = decodeRawNode('file', reader.bytes())
-    else if (reader.field === FIELD.symlink) raw = decodeRawNode('symlink', reader.bytes())
+    if (reader.field === FIELD.directory) raw = decodeRawNode('directory', reader.bytes(), raw)
+    else if (reader.field === FIELD.file) raw = decodeRawNode('file', reader.bytes(), raw)
+    else if (reader.field === FIELD.symlink) raw = decodeRawNode('symlink', reader.bytes(), raw)
     else reader.skip()
   }
   if (!raw) throw new ValidationError('NoNodeSet', 'No node set')
