@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { concatBytes } from '../support/bytes.ts'
 import { countBuffers } from '../support/buffer-garbage.ts'
+import { concatBytes } from '../support/bytes.ts'
 import { throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { brokenConnection, shownUrl } from './http-error.ts'
