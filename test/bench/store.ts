@@ -26,6 +26,7 @@ import { openStores } from '../../src/services/composition/open-stores.ts'
 import { runOk, TVIX_STORE } from '../support/cli.ts'
 import { s3Server } from '../support/cloud-servers.ts'
 import { CLOUDS } from '../support/clouds.ts'
+import { farComposition } from '../support/far-composition.ts'
 import { startLatencyProxy } from '../support/latency-proxy.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
@@ -284,24 +285,7 @@ async function readMounted(
 function writeCached(folder: string, port: number): string[] {
   const bucket = `objectstore+${CLOUDS.s3.url(port, 'store')}`
   const file = join(folder, 'cached.toml')
-  writeFileSync(
-    file,
-    `
-[blobservices.root]
-type = "cache-dir"
-path = "${folder}/cache"
-far = "${bucket}"
-
-[directoryservices.root]
-type = "cache"
-near = "lmdb://${folder}/near.lmdb"
-far = "${bucket}"
-
-[pathinfoservices.root]
-type = "lmdb"
-path = "${folder}/far/pathinfo.lmdb"
-`,
-  )
+  writeFileSync(file, farComposition(folder, bucket, `${folder}/far/pathinfo.lmdb`))
   return [`--store-composition=${file}`]
 }
 
