@@ -31,7 +31,7 @@ describe('one line, and the exit code', () => {
     [
       'a certificate that is not there',
       ['--tls-cert', '/no/c', '--tls-key', '/k'],
-      64,
+      66,
       /cannot read \/no\/c/,
     ],
     ['tokens that are not there', ['--token-file', '/no/tokens'], 66, /cannot read \/no\/tokens/],
