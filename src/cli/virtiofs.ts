@@ -54,6 +54,7 @@ async function runVirtiofs(
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    localDirectory: stores.localDirectory,
     listRoot: options.listRoot,
     sources: stores.labels,
     logger,

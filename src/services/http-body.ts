@@ -45,11 +45,12 @@ export class HttpBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** The whole of a body that must be small: `corrupt` when there is more of it. */
-  async bytes(bytesMax: number): Promise<Uint8Array> {
+  /** The whole of a body that must be small: `corrupt` when there is more of it. `heard` is called for every piece. */
+  async bytes(bytesMax: number, heard: () => void = () => {}): Promise<Uint8Array> {
     const pieces: Uint8Array[] = []
     let length = 0
     for await (const piece of this) {
+      heard()
       length += piece.length
       if (length > bytesMax)
         throw new StoreError('corrupt', `${shownUrl(this.#url)}: the answer is longer than ${bytesMax} bytes`)

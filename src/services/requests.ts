@@ -9,6 +9,7 @@ import {
   BUCKET_SILENCE_MS_MAX,
   BUCKET_UPLOAD_BYTES_PER_SECOND_MIN,
 } from '../support/limits.ts'
+import { BusyError } from './busy-error.ts'
 
 /** How patient we are with a bucket. */
 export interface RequestPolicy {
@@ -40,16 +41,6 @@ export interface Request {
 export interface RequestOptions extends Call {
   /** Bytes that the request sends; they give it more time. */
   readonly sends?: number
-}
-
-/** A failure that names how long the server wants to be left alone. */
-export class BusyError extends StoreError {
-  readonly retryAfterMs: number
-
-  constructor(message: string, retryAfterMs: number) {
-    super('unavailable', message)
-    this.retryAfterMs = retryAfterMs
-  }
 }
 
 /**
@@ -110,7 +101,7 @@ export class Requests {
     // Once again after a deadline: a lost packet costs one, a dead server would cost them all.
     if (failure.code === 'deadline') return hadDeadline ? undefined : 0
     if (failure.code !== 'unavailable') return undefined
-    const asked = failure instanceof BusyError ? failure.retryAfterMs : 0
+    const asked = failure instanceof BusyError ? (failure.retryAfterMs ?? 0) : 0
     if (asked > this.#policy.retryAfterMsMax) return undefined
     return Math.max(asked, pause * (0.5 + Math.random() / 2))
   }

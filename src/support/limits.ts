@@ -137,6 +137,8 @@ export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 /** Parts of one object that are sent at the same time. */
 export const BUCKET_PARTS_AT_ONCE = 4
+/** To say that an upload in parts was given up, which whoever gave it up waits for. */
+export const BUCKET_ABANDON_MS_MAX = 5_000
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
 /** What S3 says of a read that it refuses: a few lines of XML. */
@@ -290,6 +292,8 @@ export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
 /** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
 export const LOCAL_FILES_VERIFIED_MAX = 50_000
+/** Files from here on are marked as hashed: a smaller one is hashed in less time than it takes to note that it was. */
+export const HASHED_MARK_BYTES_MIN = 1 * MiB
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */

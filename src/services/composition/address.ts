@@ -85,7 +85,7 @@ function isNixAddress(word: string): boolean {
 export function parseAddress(role: Role, text: string): StoreAddress {
   const { scheme, rest } = splitScheme(role, text)
   const [backend] = scheme.split('+', 1)
-  if (backend === 'redb') throw redbIsNotOurs(text)
+  if (backend === 'redb') return inMemoryOfRedb(role, text)
   if (UNSUPPORTED.has(backend!)) throw unsupported(text)
   if (!SCHEMES[role].some((known) => known === backend)) throw invalid(role, text, `unknown scheme ${scheme}`)
   if (backend === 'nix') return { kind: 'substituting', near: undefined, caches: [parseNixHttpAddress(text)] }
@@ -169,6 +169,12 @@ function unsupported(text: string): StoreError {
     'unimplemented',
     `${withoutSecrets(text.replace(/[?#].*$/s, ''))}: not supported in this build`,
   )
+}
+
+/** One in memory (`redb://`, or `redb+memory:` in later trees) is as good as any; there are none for blobs. */
+function inMemoryOfRedb(role: Role, text: string): StoreAddress {
+  if (role !== 'blobs' && /^(redb:\/\/|redb\+memory:)$/i.test(text)) return { kind: 'memory' }
+  throw redbIsNotOurs(text)
 }
 
 function redbIsNotOurs(text: string): StoreError {

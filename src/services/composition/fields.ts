@@ -91,11 +91,17 @@ export function readQuery(address: string, rules: Rules, place: Place): Map<stri
   const fields = new Map<string, WrittenField>()
   for (const pair of query.replace(/=&(?=[^&=]+(?:&|$))/g, '=%26').split('&')) {
     if (pair === '') continue
-    const [, name = '', index, value = ''] = /^([^=[]*)(?:\[(\d+)\])?=?(.*)$/s.exec(pair)!
-    const text = decoded(value, place)
+    const [key = '', ...value] = pair.split('=')
+    const text = decoded(value.join('='), place)
+    const [, name = '', index] = /^([^[]*)(?:\[(\d+)\])?$/s.exec(decoded(key, place)) ?? ['', key]
     const known = Object.hasOwn(rules, name) ? rules[name]! : undefined
-    if (index === undefined) fields.set(name, { value: typed(known, text), place })
-    else fields.set(name, { value: { ...(fields.get(name)?.value as object), [index]: text }, place })
+    const before = fields.get(name)?.value as object | undefined
+    if (before && (index === undefined || index in before))
+      throw invalid(place, `${decoded(key, place)} is given twice`)
+    fields.set(name, {
+      value: index === undefined ? typed(known, text) : { ...before, [index]: text },
+      place,
+    })
   }
   return fields
 }

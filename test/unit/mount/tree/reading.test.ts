@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
-import type { CastoreTree, TreeLimits } from '../../../../src/mount/tree/castore-tree.ts'
+import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
 import type { Tree } from '../../../../src/mount/tree/interface.ts'
 import { ReadAhead } from '../../../../src/mount/tree/read-ahead.ts'
+import type { TreeLimits } from '../../../../src/mount/tree/tree-limits.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import {
