@@ -4,7 +4,7 @@
  */
 import { benchCopy } from './copy.ts'
 import { benchGrpc } from './grpc.ts'
-import { benchMount } from './mount.ts'
+import { benchMount } from './mount/main.ts'
 import { benchNar } from './nar.ts'
 import { benchPages, takeScreenshots } from './pages.ts'
 import { benchRemoteBuild } from './remote-build/bench.ts'

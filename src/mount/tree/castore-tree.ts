@@ -54,7 +54,10 @@ export interface CastoreTreeOptions {
   readonly localChunks?: LocalChunkReads | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
-    | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
+    | ((
+        digest: Digest,
+        call?: Call,
+      ) => Promise<(RawFile & { readonly size: number; readonly wasRead: boolean }) | undefined>)
     | undefined
   /** Whether the root may be listed (spec §5.6); else that is EPERM. */
   readonly listRoot: boolean
@@ -282,7 +285,7 @@ class LazyTree implements CastoreTree {
   async localFile(inode: InodeNumber, call?: Call): Promise<RawFile | undefined> {
     const { kind, size } = this.getattr(inode)
     if (kind !== 'file') return undefined
-    const file = await this.#openLocalFile?.(this.#inodes.digest(inode), call)
+    const file = await this.#countedLocalFile(this.#inodes.digest(inode), call)
     // Its directory lies about the size: the kernel would show what no reader of ours would get.
     if (!file || BigInt(file.size) === size) return file
     await file[Symbol.asyncDispose]()
@@ -296,6 +299,25 @@ class LazyTree implements CastoreTree {
       blockSize: STATFS_BLOCK_BYTES,
       blocks: (bytes + blockSize - 1n) / blockSize,
       files: BigInt(this.#inodes.count),
+    }
+  }
+
+  async #countedLocalFile(digest: Digest, call: Call | undefined) {
+    const { localFiles } = this.stats
+    localFiles.asked++
+    try {
+      const file = await this.#openLocalFile?.(digest, call)
+      if (file?.wasRead) {
+        localFiles.fetched++
+        localFiles.fetchedBytes += file.size
+      } else if (file) {
+        localFiles.cached++
+        localFiles.cachedBytes += file.size
+      }
+      return file
+    } catch (error) {
+      localFiles.failed++
+      throw error
     }
   }
 

@@ -1,0 +1,133 @@
+/** What a mount is asked for the first time: a new one for every figure, over a store that is in the page cache. */
+import { join } from 'node:path'
+import { measure } from '../report.ts'
+import { type Fixture, rawStoreFlags } from './fixture.ts'
+import { inTurns, ROUNDS } from './rounds.ts'
+import { onDisk, ours, type Place, rivals, type Side } from './sides.ts'
+import { type ComparedRow, printCompared } from './table.ts'
+import {
+  dropInodes,
+  find,
+  pack,
+  readSmall,
+  readThrough,
+  startMake,
+  startPython,
+  unpack,
+  warm,
+} from './work.ts'
+
+interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
+  readonly run: (place: Place) => void
+  /** What the disk does instead. */
+  readonly baseline?: () => void
+  /** Before each baseline, and not measured. */
+  readonly prepare?: () => void
+  /** Starting the mount counts, too. */
+  readonly fromNothing?: boolean
+  /** In the place of ours with its defaults; the rivals have nothing like it then. */
+  readonly side?: Side
+}
+
+export async function benchFirst(fixture: Fixture): Promise<void> {
+  const [own, others] = [ours('ours'), rivals()]
+  const disk = onDisk(fixture)
+  const rows: ComparedRow[] = []
+  for (const { run, baseline, prepare, fromNothing, side = own, ...rest } of workOn(fixture)) {
+    const compared = side === own ? others : []
+    const work = baseline ?? (() => run(disk))
+    const [disks = []] = await inTurns([
+      async () => {
+        prepare?.()
+        return await measure(work)
+      },
+    ])
+    warm(fixture.folder)
+    const all = [side, ...compared]
+    const times = await inTurns(
+      all.map((each) => () => measureFirst(each, fixture, run, fromNothing ?? false)),
+    )
+    rows.push({
+      ...rest,
+      baseline: disks,
+      ours: times[0]!,
+      rivals: others.map((_, i) => times[i + 1]),
+    })
+  }
+  const heads = ['ext4', own.name, ...others.map(({ name }) => name)]
+  printCompared(`For the first time: a new mount for each, medians of ${ROUNDS}`, heads, rows)
+}
+
+async function measureFirst(
+  side: Side,
+  fixture: Fixture,
+  run: (place: Place) => void,
+  fromNothing: boolean,
+): Promise<number> {
+  const start = performance.now()
+  await using place = await side.open(fixture)
+  const opened = performance.now()
+  run(place)
+  return (performance.now() - (fromNothing ? start : opened)) / 1000
+}
+
+function workOn(fixture: Fixture): Work[] {
+  const { sizes, folder } = fixture
+  const [files, small] = [(sizes.smallDirectories + sizes.moreDirectories) * 100, sizes.smallDirectories]
+  const smallOf = (place: Place) => join(place.at('tree'), 'small')
+  const readLarge = (place: Place) => readThrough(join(place.at('tree'), 'large'))
+  const large = `read ${sizes.largeBytes / 2 ** 20} MiB in order`
+  const rate = (s: number) => `${(sizes.largeBytes / s / 1e9).toFixed(1)} GB/s`
+  const make = Object.keys(fixture.storePaths).find((name) => name.startsWith('make-'))!
+  const raw = rawStoreFlags(fixture)
+  const listAndRead = (place: Place) => {
+    find(smallOf(place))
+    readSmall(smallOf(place), small)
+  }
+  return [
+    {
+      work: `\`find -size\`, ${files} files`,
+      target: 1.25,
+      run: (place) => find(place.at('tree')),
+      prepare: dropInodes,
+    },
+    { work: `list, then read ${small * 100} small files`, target: 2, run: listAndRead },
+    {
+      work: `read ${small * 100} small files by name, never listed`,
+      run: (place) => readSmall(smallOf(place), small),
+    },
+    {
+      work: `\`tar c\` of ${small * 100} small files, against \`tar x\``,
+      target: 1.3,
+      run: (place) => pack(smallOf(place)),
+      baseline: () => void unpack(fixture.smallArchive, folder),
+    },
+    {
+      work: 'first `make --version` in a mounted closure, against unpacking it',
+      target: 0.1,
+      run: (place) => startMake(place.at(make)),
+      baseline: () => startMake(join(unpack(fixture.closureArchive, folder), make)),
+    },
+    {
+      work: 'the same with Python, mounting it included',
+      run: (place) => startPython(place.at('python')),
+      baseline: () => startPython(join(unpack(fixture.closureArchive, folder), 'python')),
+      fromNothing: true,
+    },
+    { work: `${large}, from compressed chunks`, note: rate, run: readLarge },
+    {
+      work: `${large}, from a raw file`,
+      target: 3.33,
+      note: rate,
+      run: readLarge,
+      side: ours('raw', ...raw),
+    },
+    {
+      work: `${large}, \`--passthrough\``,
+      target: 1.05,
+      note: rate,
+      run: readLarge,
+      side: ours('passthrough', ...raw, '--passthrough'),
+    },
+  ]
+}
