@@ -99,8 +99,6 @@ export function createCastoreTree(options: CastoreTreeOptions): CastoreTree {
 }
 
 const STATFS_BLOCK_BYTES = 4096
-/** Small files of this machine are read as quickly when they are asked for. */
-const NOTHING_AHEAD: PageFiller = { fill: () => true }
 
 class LazyTree implements CastoreTree {
   readonly stats = createMountStats()
@@ -156,10 +154,7 @@ class LazyTree implements CastoreTree {
       now,
       ...background,
     })
-    const filler = options.localChunks
-      ? NOTHING_AHEAD
-      : new FetchFiller(this.#files, logger, background.closing)
-    this.#fillAhead = new FillAhead(filler, FILL_FROM_AFAR)
+    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, background.closing), FILL_FROM_AFAR)
     if (options.listRoot)
       this.#rootListing = new RootListing({
         rootNodes,

@@ -141,6 +141,11 @@ export class FileReader {
     return range.end
   }
 
+  /** Chunks are looked for on this machine first. */
+  get isLocal(): boolean {
+    return this.#options.localChunks !== undefined
+  }
+
   get isFar(): boolean {
     return this.#distance.isFar
   }

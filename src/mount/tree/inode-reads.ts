@@ -54,8 +54,10 @@ export class InodeReads {
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
     recorder?.read(inode, range, () => paths.pathOf(inode))
-    if (file.size <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
+    // What this machine has in memory is had as quickly when it is asked for.
+    if (file.size <= FILL_FILE_BYTES_MAX && (pieces instanceof Promise || !this.#files.isLocal))
+      fillAhead().read(inode, this.#inodes.parent(inode))
     const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
