@@ -538,6 +538,8 @@ export const FILL_AFAR_BYTES_MAX = 8 * MiB
 export const READ_PLAN_SPANS_MAX = 64
 /** Chunks that the addon reads: four of its threads hold one each. */
 export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
+/** Buffers of 1 MiB for what the addon reads into memory; reads beyond go the usual way. */
+export const MEMORY_READS_MAX = 32
 /** Small files that wait to be fetched ahead … */
 export const FILL_AFAR_WAITING_MAX = 1_024
 /** … and those that are being fetched: a quarter of what the mount fetches at once. */

@@ -30,6 +30,7 @@ import {
   type TreeEntry,
   TreeFault,
 } from './interface.ts'
+import type { PlannedReads } from './planned-reads.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
 import type { ReadPlan } from './read-plan.ts'
@@ -52,6 +53,8 @@ export interface CastoreTreeOptions {
   readonly localDirectory?: ((digest: Digest) => Uint8Array | undefined) | undefined
   /** Chunks that lie on this machine, where nothing stands above them. */
   readonly localChunks?: LocalChunkReads | undefined
+  /** … and a way to read many of them at once. */
+  readonly plannedReads?: PlannedReads | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
     | ((
@@ -191,6 +194,7 @@ class LazyTree implements CastoreTree {
       directories: this.#directories,
       fillAhead: () => this.#fillAhead,
       recorder,
+      plannedReads: options.plannedReads,
     }
     this.#entries = new DirectoryEntries({ ...shared, subtrees: this.#subtrees, now })
     const siblings = new SiblingsAhead(this.#files, logger, background.closing)
