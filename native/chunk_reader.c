@@ -377,7 +377,7 @@ static bool answer_at_once(struct reader *reader, const struct request *request)
 	return true;
 }
 
-/* readChunks(reader, plan): 0 when the kernel has its answer or will get it, or when `failed` will be called; -errno. */
+/* readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; -errno. */
 napi_value read_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
@@ -403,7 +403,7 @@ napi_value read_chunks(napi_env env, napi_callback_info info)
 	reader->last = &request->next;
 	pthread_cond_signal(&reader->work);
 	pthread_mutex_unlock(&reader->mutex);
-	return integer(env, 0);
+	return integer(env, 1);
 }
 
 /* readerBytes(reader): what the kernel was given. */
