@@ -67,6 +67,8 @@ export const LOCAL_CHUNKS_BYTES = 1 * MiB
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
 export const ZSTD_DECOMPRESS_INLINE_BYTES_MAX = 128 * KiB
+/** The same for frames that are no smaller than what they hold, and so hold it as it is: 0.1 ms. */
+export const ZSTD_COPY_INLINE_BYTES_MAX = 1 * MiB
 
 // — Decompression —
 
