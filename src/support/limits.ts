@@ -63,6 +63,8 @@ export const BLOB_READS_MAX = 32
 export const CHUNK_READS_MAX = 4
 /** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
+/** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
+export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -536,6 +538,8 @@ export const FILL_AFAR_BYTES_MAX = 8 * MiB
 export const READ_PLAN_SPANS_MAX = 64
 /** Chunks that the addon reads: four of its threads hold one each. */
 export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
+/** Buffers of 1 MiB for what the addon reads into memory; reads beyond go the usual way. */
+export const MEMORY_READS_MAX = 32
 /** Small files that wait to be fetched ahead … */
 export const FILL_AFAR_WAITING_MAX = 1_024
 /** … and those that are being fetched: a quarter of what the mount fetches at once. */
