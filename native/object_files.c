@@ -1,7 +1,7 @@
 /*
  * Many objects of a folder stored in one trip to the thread pool, where a trip for each step of each costs several times
  * the work. It decides nothing: which, where, when they are synced and what a failure means is said in
- * src/services/objects/file.ts.
+ * src/services/objects/file-batch.ts.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

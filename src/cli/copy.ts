@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import type { PathMetadata } from '../model/nix/reference-graph.ts'
 import { STORE_DIR } from '../model/nix/store-path.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
@@ -12,6 +12,7 @@ import { TreeCopier } from '../transfer/copy-tree.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { type CopyPlan, planAll, planClosure, planGraph } from '../transfer/plan-copy.ts'
 import { CopyProgress } from './copy-progress.ts'
+import { isSwitchedOn } from './environment.ts'
 import { inputName, readInput } from './input.ts'
 import { localStorePath, queryLocalNix } from './local-nix.ts'
 import { readGraph } from './read-graph.ts'
@@ -58,9 +59,7 @@ export function addCopyCommand(program: Command): void {
     .option('--from-path-info-service-addr <address>', 'where the path infos are, when not at --from')
     .option('--to <address>', 'the destination, when one address is all three of those below')
     .option('--all', 'everything that --from has', false)
-    .addOption(
-      new Option('--jsonl', 'the reference graph is one JSON object a line').env('JSONL').default(false),
-    )
+    .option('--jsonl', 'the reference graph is one JSON object a line (JSONL=true)', isSwitchedOn('JSONL'))
     .option('--root <folder>', `where the file system begins that ${STORE_DIR} is part of`, '/')
     .option('--json', 'a summary as a JSON object on standard output', false)
     .addHelpText('after', HELP)
@@ -140,7 +139,7 @@ async function metadataFromNix(
 ): Promise<PathMetadata[]> {
   if (options.from === undefined) {
     const file = graphFile(what)
-    return await readGraph(readInput(file), { jsonl: options.jsonl, source: inputName(file) })
+    return await readGraph(readInput(file, stop), { jsonl: options.jsonl, source: inputName(file) })
   }
   const paths = options.all ? 'all' : await Promise.all(what.map(localStorePath))
   return await queryLocalNix(options, paths, stop)

@@ -4,7 +4,7 @@ import type { DirectoryNode, Entry, FileNode, Node, SymlinkNode } from '../model
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import { printable, view } from '../support/bytes.ts'
-import { StoreError } from '../support/errors.ts'
+import { MissingError, StoreError } from '../support/errors.ts'
 import { TREE_DEPTH_MAX } from '../support/limits.ts'
 import { openPath } from '../transfer/open-path.ts'
 import { writeText } from './output.ts'
@@ -101,7 +101,7 @@ class Listing {
     if (depth >= TREE_DEPTH_MAX)
       throw new StoreError('exhausted', `the tree is nested deeper than ${TREE_DEPTH_MAX} directories`)
     const directory = await this.#directories.get(digest)
-    if (!directory) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
+    if (!directory) throw new MissingError(`directory ${digest}`)
     return directory.entries
   }
 }

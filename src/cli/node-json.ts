@@ -5,6 +5,20 @@ import { view } from '../support/bytes.ts'
 export function jsonOfNode(node: Node): object {
   if (node.kind === 'symlink') return { type: node.kind, target: view(node.target).toString('utf8') }
   const { kind: type, digest } = node
-  const fields = { type, digest: `blake3-${view(digest.bytes).toString('base64')}`, size: Number(node.size) }
+  const fields = {
+    type,
+    digest: `blake3-${view(digest.bytes).toString('base64')}`,
+    size: exactNumber(node.size),
+  }
   return node.kind === 'file' ? { ...fields, executable: node.executable } : fields
+}
+
+/** Of Node since 22; TypeScript does not know it yet. */
+interface RawJson {
+  rawJSON(text: string): object
+}
+
+/** A u64 as a number of `JSON.stringify`, all digits of it: JSON has no limit where JavaScript's numbers have one. */
+export function exactNumber(value: bigint): object {
+  return (JSON as unknown as RawJson).rawJSON(value.toString())
 }

@@ -6,12 +6,12 @@ import { printSignature } from '../model/nix/signature.ts'
 import type { StorePath } from '../model/nix/store-path.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import type { Stores } from '../services/composition/open-stores.ts'
-import { printable } from '../support/bytes.ts'
+import { printable, utf8 } from '../support/bytes.ts'
 import { StoreError } from '../support/errors.ts'
 import { formatBytes } from '../support/format.ts'
 import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
-import { jsonOfNode } from './node-json.ts'
+import { exactNumber, jsonOfNode } from './node-json.ts'
 import { writeText } from './output.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
@@ -77,7 +77,7 @@ function toJson(info: PathInfo): object {
   return {
     path: info.storePath.absolutePath,
     narHash: printSri({ algorithm: 'sha256', digest: info.narSha256 }),
-    narSize: Number(info.narSize),
+    narSize: exactNumber(info.narSize),
     references: info.references.map((path) => path.absolutePath),
     ...(info.ca && { ca: printContentAddress(info.ca) }),
     ...(info.deriver && { deriver: derivation(info.deriver) }),
@@ -94,7 +94,8 @@ function toText(info: PathInfo): string {
     ['references', info.references.map((path) => path.absolutePath)],
     ['deriver', info.deriver ? [derivation(info.deriver)] : []],
     ['content address', info.ca ? [printContentAddress(info.ca)] : []],
-    ['signatures', info.signatures.map(printSignature)],
+    // The name of a key may be anything that a peer wrote.
+    ['signatures', info.signatures.map((signature) => printable(utf8(printSignature(signature))))],
   ]
   const lines = fields.map(
     ([name, values]) => `  ${`${name}:`.padEnd(17)}${values.join(`\n${' '.repeat(19)}`) || 'none'}\n`,

@@ -1,7 +1,8 @@
 import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
-import { addLoggingOptions } from './logging.ts'
+import { addLoggingOptions, withoutOtlp } from './logging.ts'
+import { watchOutput } from './output.ts'
 
 /** Each is loaded when it is named: a command should not wait for what the others are made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -35,8 +36,9 @@ async function runProgram(): Promise<void> {
     // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
     .exitOverride()
   addLoggingOptions(program)
-  for (const load of loaders(process.argv.slice(2))) (await load())(program)
-  await program.parseAsync()
+  const args = withoutOtlp(process.argv.slice(2))
+  for (const load of loaders(args)) (await load())(program)
+  await program.parseAsync(args, { from: 'user' })
 }
 
 /** What commander throws is told to the user already; help and version are no failure. */
@@ -48,11 +50,14 @@ function exitCodeOf(error: unknown): number {
   return ERROR_TABLE[failure.code].exit
 }
 
+const outputFailure = watchOutput()
 let exitCode = 0
 try {
   await runProgram()
 } catch (error) {
   exitCode = exitCodeOf(error)
 }
+const unwritten = await outputFailure()
+if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten)
 // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
 process.exit(exitCode)

@@ -8,11 +8,14 @@ import { formatBytes } from '../support/format.ts'
 
 const REDRAW_MS = 100
 const PLAIN_LINE_MS = 5_000
+/** Of a terminal that does not tell its width. */
+const DEFAULT_COLUMNS = 80
 
 /** Keeps one line about the state of things up to date. */
 export class ProgressLine {
   readonly #line: () => string
-  readonly #terminal = process.stderr.isTTY === true
+  /** Whether a line can be drawn over. */
+  readonly #terminal = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb'
   readonly #timer: NodeJS.Timeout
 
   constructor(line: () => string) {
@@ -41,7 +44,12 @@ export class ProgressLine {
 
   #draw(): void {
     const line = this.#line()
-    process.stderr.write(this.#terminal ? `\r\x1b[K${line}` : `${line}\n`)
+    // A line that wraps cannot be drawn over: only its last row would be.
+    process.stderr.write(this.#terminal ? `\r\x1b[K${line.slice(0, this.#columns - 1)}` : `${line}\n`)
+  }
+
+  get #columns(): number {
+    return process.stderr.columns || DEFAULT_COLUMNS
   }
 
   #clear(): void {
@@ -88,8 +96,9 @@ export class ImportProgress implements IngestProgress {
   #line(verb: string): string {
     const seconds = (performance.now() - this.#started) / 1000
     const rate = `${formatBytes(this.#bytes / Math.max(seconds, 0.001))}/s`
+    const files = `${this.#files} ${this.#files === 1 ? 'file' : 'files'}`
     const paths = formatPaths(this.#paths, this.#pathsTotal)
-    return `${verb} ${paths}, ${this.#files} files, ${formatBytes(this.#bytes)} at ${rate}, ${formatSeconds(seconds)}`
+    return `${verb} ${paths}, ${files}, ${formatBytes(this.#bytes)} at ${rate}, ${formatSeconds(seconds)}`
   }
 }
 

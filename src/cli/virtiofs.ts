@@ -54,6 +54,7 @@ async function runVirtiofs(
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
+    localDirectory: stores.localDirectory,
     listRoot: options.listRoot,
     sources: stores.labels,
     logger,
@@ -69,8 +70,8 @@ async function runVirtiofs(
     negativeMs: MOUNT_NEGATIVE_MS,
     callMs: MOUNT_CALL_MS_MAX,
     logger,
+    onListening: () => confineProcess(options, logger),
   })
-  confineProcess(options, logger)
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

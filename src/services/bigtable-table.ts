@@ -234,7 +234,11 @@ function keyOf({ key }: BigtableRow): Uint8Array {
 function explain(error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const { code, details, message } = error as { code?: unknown; details?: string; message?: string }
-  if (typeof code === 'number') return errorOfStatus({ code, details: details ?? message ?? '' }, 'Bigtable')
+  if (typeof code === 'number') {
+    const known = errorOfStatus({ code, details: details ?? message ?? '' }, 'Bigtable')
+    // It is the table that is missing, and a server would tell its clients that a row is.
+    return known.code === 'not-found' ? new StoreError('precondition', known.message) : known
+  }
   if (message?.includes('Could not load the default credentials'))
     return new StoreError(
       'denied',

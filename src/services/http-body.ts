@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import { concatBytes } from '../support/bytes.ts'
 import { throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
@@ -45,16 +46,18 @@ export class HttpBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** The whole of a body that must be small: `corrupt` when there is more of it. */
-  async bytes(bytesMax: number): Promise<Uint8Array> {
+  /** The whole of a body that must be small: `corrupt` when there is more of it. `heard` is called for every piece. */
+  async bytes(bytesMax: number, heard: () => void = () => {}): Promise<Uint8Array> {
     const pieces: Uint8Array[] = []
     let length = 0
     for await (const piece of this) {
+      heard()
       length += piece.length
       if (length > bytesMax)
         throw new StoreError('corrupt', `${shownUrl(this.#url)}: the answer is longer than ${bytesMax} bytes`)
       pieces.push(piece)
     }
+    countBuffers(2 * length)
     return concatBytes(pieces, length)
   }
 

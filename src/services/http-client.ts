@@ -5,10 +5,11 @@ import {
   request as requestHttp,
 } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { HTTP_HEADER_BYTES_MAX, HTTP_REDIRECTS_MAX, HTTP_URL_CHARACTERS_MAX } from '../support/limits.ts'
+import { jittered, pause } from '../support/pause.ts'
+import { BusyError, parseRetryAfter } from './busy-error.ts'
 import { HttpBody } from './http-body.ts'
 import { brokenConnection, isPassing, shownUrl } from './http-error.ts'
 import { DEFAULT_HTTP_POLICY, type HttpPolicy } from './http-policy.ts'
@@ -22,7 +23,7 @@ export interface HttpRequest extends Call {
 }
 
 export interface HttpResponse {
-  /** Below 500 and not 429, and no redirect of a GET or HEAD: those are dealt with here. */
+  /** Below 500 and not 429, and no redirect of a GET or HEAD that is to be followed: those are dealt with here. */
   readonly status: number
   readonly headers: IncomingHttpHeaders
   /** What answered, after redirects. */
@@ -44,18 +45,27 @@ const USER_AGENT = 'tvix-store'
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const FOLLOWING_METHODS = new Set(['GET', 'HEAD'])
 
-/** Connections are kept and shared; proxies are taken from the environment (`HTTP_PROXY`, `NO_PROXY`, …), unless told otherwise. */
-export function httpClient(policy: Partial<HttpPolicy> = {}, { usesProxies = true } = {}): HttpClient {
-  return new NodeHttpClient({ ...DEFAULT_HTTP_POLICY, ...policy }, usesProxies)
+export interface HttpClientOptions {
+  /** Those of the environment (`HTTP_PROXY`, `NO_PROXY`, …); taken unless told otherwise. */
+  readonly usesProxies?: boolean
+  /** Without it a redirect is an answer like others. */
+  readonly followsRedirects?: boolean
+}
+
+/** Connections are kept and shared. */
+export function httpClient(policy: Partial<HttpPolicy> = {}, options: HttpClientOptions = {}): HttpClient {
+  return new NodeHttpClient({ ...DEFAULT_HTTP_POLICY, ...policy }, options)
 }
 
 class NodeHttpClient implements HttpClient {
   readonly #policy: HttpPolicy
   readonly #http: HttpAgent
   readonly #https: HttpsAgent
+  readonly #followsRedirects: boolean
 
-  constructor(policy: HttpPolicy, usesProxies: boolean) {
+  constructor(policy: HttpPolicy, { usesProxies = true, followsRedirects = true }: HttpClientOptions) {
     this.#policy = policy
+    this.#followsRedirects = followsRedirects
     const options = { keepAlive: true, ...(usesProxies && { proxyEnv: process.env }) }
     this.#http = new HttpAgent(options)
     this.#https = new HttpsAgent(options)
@@ -66,7 +76,7 @@ class NodeHttpClient implements HttpClient {
     for (let redirects = 0; redirects <= HTTP_REDIRECTS_MAX; redirects++) {
       const response = await this.#retrying(at, sameOrigin(at, url) ? request : withoutCredentials(request))
       const { location } = response.headers
-      const follows = FOLLOWING_METHODS.has(request.method ?? 'GET')
+      const follows = this.#followsRedirects && FOLLOWING_METHODS.has(request.method ?? 'GET')
       if (!REDIRECTS.has(response.status) || location === undefined || !follows) return response
       response.body.discard()
       at = redirected(at, location)
@@ -83,13 +93,13 @@ class NodeHttpClient implements HttpClient {
   }
 
   async #retrying(url: URL, request: HttpRequest): Promise<HttpResponse> {
-    for (const pause of this.#policy.retryMs) {
+    for (const usual of this.#policy.retryMs) {
       try {
         return await this.#once(url, request)
       } catch (error) {
-        const patience = pauseBefore(error, pause, this.#policy.retryAfterMsMax)
+        const patience = pauseBefore(error, usual, this.#policy.retryAfterMsMax)
         if (patience === undefined) throw error
-        await rest(patience, request.signal)
+        await pause(patience, request.signal)
       }
     }
     return await this.#once(url, request)
@@ -100,7 +110,7 @@ class NodeHttpClient implements HttpClient {
     const response = await this.#exchange(url, request)
     if (response.status < 500 && response.status !== 429) return response
     response.body.discard()
-    throw new BusyError(url, response)
+    throw new BusyStatusError(url, response)
   }
 
   #exchange(url: URL, request: HttpRequest): Promise<HttpResponse> {
@@ -173,47 +183,22 @@ class AnswerDeadline implements Disposable {
   }
 }
 
-/** An answer that says: not now. */
-export class BusyError extends StoreError {
-  /** As the server asks for it. */
-  readonly retryAfterMs: number | undefined
+/** Of a status that says: not now, or not here. */
+export class BusyStatusError extends BusyError {
   readonly isWorthATry: boolean
 
   constructor(url: URL, { status, headers }: HttpResponse) {
-    const retryAfterMs = parseRetryAfter(headers['retry-after'])
-    const hint = retryAfterMs === undefined ? '' : `, try again in ${Math.ceil(retryAfterMs / 1000)} s`
-    super('unavailable', `${shownUrl(url)}: HTTP status ${status}${hint}`)
-    this.retryAfterMs = retryAfterMs
+    super(`${shownUrl(url)}: HTTP status ${status}`, parseRetryAfter(headers['retry-after']))
     this.isWorthATry = status !== 501 && status !== 505
   }
 }
 
 /** How long to wait before the request is made again; `undefined` when that would be in vain, or take too long. */
-function pauseBefore(error: unknown, pause: number, retryAfterMsMax: number): number | undefined {
-  if (!(error instanceof BusyError)) return isPassing(error) ? jittered(pause) : undefined
+function pauseBefore(error: unknown, usual: number, retryAfterMsMax: number): number | undefined {
+  if (!(error instanceof BusyStatusError)) return isPassing(error) ? jittered(usual) : undefined
   const asked = error.retryAfterMs ?? 0
   if (!error.isWorthATry || asked > retryAfterMsMax) return undefined
-  return Math.max(jittered(pause), asked)
-}
-
-/** Clients that failed together should not come back together. */
-function jittered(ms: number): number {
-  return ms * (0.5 + Math.random() / 2)
-}
-
-/** Seconds or a date (RFC 9110 §10.2.3). */
-function parseRetryAfter(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const ms = /^[0-9]{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms)
-}
-
-async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  } catch {
-    throw StoreError.from(signal?.reason) // `sleep` would say AbortError whatever the reason was
-  }
+  return Math.max(jittered(usual), asked)
 }
 
 function redirected(from: URL, location: string): URL {

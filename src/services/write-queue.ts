@@ -62,6 +62,8 @@ class LmdbWriteQueue implements WriteQueue {
   #next = 0n
   #length = 0
   #running: Promise<void> | undefined
+  /** Something became ready while it was running, perhaps after it had looked. */
+  #isStale = false
 
   constructor(table: LmdbTable, opened: AsyncDisposableStack, logger: Logger) {
     this.#table = table
@@ -124,9 +126,12 @@ class LmdbWriteQueue implements WriteQueue {
   }
 
   #start(): void {
+    this.#isStale = true
     if (this.#running || this.#closing.signal.aborted || this.#length === 0) return
+    this.#isStale = false
     this.#running = this.#drain().finally(() => {
       this.#running = undefined
+      if (this.#isStale) this.#start()
     })
   }
 

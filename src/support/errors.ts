@@ -76,6 +76,18 @@ export class StoreError extends Error {
   }
 }
 
+/**
+ * Something that another object refers to is in no source. `corrupt` for whoever reads, as bytes that are wrong; those who
+ * named the object that refers to it may want to be told apart (spec §11.3).
+ */
+export class MissingError extends StoreError {
+  override readonly name = 'MissingError'
+
+  constructor(what: string) {
+    super('corrupt', `${what} is missing from the store`)
+  }
+}
+
 /** The same failure, told by the caller: the code stays, the message gains what was being done. */
 export function withContext(context: string, error: unknown): StoreError {
   const inner = StoreError.from(error)

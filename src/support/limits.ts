@@ -36,8 +36,8 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
-/** A narinfo document; Nix documents are a few KiB, thousands of references make a few hundred. */
-export const NARINFO_BYTES_MAX = 1 * MiB
+/** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
+export const NARINFO_BYTES_MAX = 2 * MiB
 
 // — Chunking (spec §3.3) —
 
@@ -67,6 +67,8 @@ export const LOCAL_CHUNKS_BYTES = 1 * MiB
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
 export const ZSTD_DECOMPRESS_INLINE_BYTES_MAX = 128 * KiB
+/** The same for frames that are no smaller than what they hold, and so hold it as it is: 0.1 ms. */
+export const ZSTD_COPY_INLINE_BYTES_MAX = 1 * MiB
 
 // — Decompression —
 
@@ -137,6 +139,8 @@ export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 export const BUCKET_PUT_BYTES_MAX = 16 * MiB
 /** Parts of one object that are sent at the same time. */
 export const BUCKET_PARTS_AT_ONCE = 4
+/** To say that an upload in parts was given up, which whoever gave it up waits for. */
+export const BUCKET_ABANDON_MS_MAX = 5_000
 /** The whole of an object, held in memory: chunk lists and chunks are far smaller, closures are read in parts. */
 export const BUCKET_OBJECT_BYTES_MAX = 1024 * MiB
 /** What S3 says of a read that it refuses: a few lines of XML. */
@@ -290,6 +294,8 @@ export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
 /** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
 export const LOCAL_FILES_VERIFIED_MAX = 50_000
+/** Files from here on are marked as hashed: a smaller one is hashed in less time than it takes to note that it was. */
+export const HASHED_MARK_BYTES_MIN = 1 * MiB
 /** Blobs to be remembered as being put together from chunks that are not theirs. */
 export const DISK_CACHE_REFUSED_MAX = 10_000
 /** Blobs that a cache remembers to be corrupt in it. */
@@ -566,6 +572,10 @@ export const FUSE_READ_BYTES_MAX = 1 * MiB
 export const FUSE_REQUEST_BYTES_MAX = 64 * KiB
 /** Requests served before the event loop gets to sockets and timers again. */
 export const FUSE_REQUESTS_PER_TURN = 64
+/** Microseconds for which the next request is looked for before the thread sleeps: less than what waking up costs. */
+export const FUSE_PATIENCE_US = 50
+/** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
+export const FUSE_QUICK_MS = 0.2
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
 /** Buffers for listings that are kept for reuse. */

@@ -12,7 +12,8 @@ export function createLogger(level: LogLevel): Logger {
   const stream = pretty({
     destination: 2,
     sync: true,
-    colorize: process.stderr.isTTY,
+    // Not on a dumb terminal, nor where NO_COLOR says so.
+    colorize: process.stderr.isTTY && process.stderr.hasColors(),
     ignore: 'pid,hostname',
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
     singleLine: true,

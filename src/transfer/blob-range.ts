@@ -3,7 +3,7 @@ import type { BlobService, ChunkMeta } from '../services/blobs/interface.ts'
 import { readBlob } from '../services/blobs/read-blob.ts'
 import type { Call } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
-import { StoreError } from '../support/errors.ts'
+import { MissingError, StoreError } from '../support/errors.ts'
 import { CHUNK_READS_MAX } from '../support/limits.ts'
 
 /**
@@ -35,11 +35,7 @@ export async function* readBlobRange(
   let next = 0
   for await (const bytes of mapConcurrent(wanted, CHUNK_READS_MAX, read, call)) {
     const { chunk, offset } = wanted[next++]!
-    if (!bytes)
-      throw new StoreError(
-        'corrupt',
-        `chunk ${chunk.digest} of blob ${file.digest} is missing from the store`,
-      )
+    if (!bytes) throw new MissingError(`chunk ${chunk.digest} of blob ${file.digest}`)
     yield bytes.subarray(Math.max(0, start - offset), Math.min(bytes.length, end - offset))
   }
 }
@@ -90,5 +86,5 @@ function checkSize({ digest, size }: FileNode, found: number): void {
 }
 
 function missing({ digest }: FileNode): StoreError {
-  return new StoreError('corrupt', `blob ${digest} is missing from the store`)
+  return new MissingError(`blob ${digest}`)
 }

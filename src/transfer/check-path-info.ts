@@ -14,7 +14,7 @@ import { contentAddressedPath } from '../model/nix/store-path-calculation.ts'
 import type { IngestedNar } from '../services/pathinfos/interface.ts'
 import { equalBytes, utf8 } from '../support/bytes.ts'
 import type { Call } from '../support/call.ts'
-import { StoreError } from '../support/errors.ts'
+import { MissingError, StoreError } from '../support/errors.ts'
 import { localNarCalculation } from './nar-calculation.ts'
 import { type Contents, renderNar } from './render-nar.ts'
 
@@ -143,7 +143,7 @@ async function readContentDigest(
   if (ca.kind === 'nar') return await digestOf(renderNar(services, node, call), hash)
   if (node.kind !== 'file' || node.executable) return undefined
   const contents = await services.blobs.openRead(node.digest, call)
-  if (!contents) throw new StoreError('corrupt', `blob ${node.digest} is missing from the store`)
+  if (!contents) throw new MissingError(`blob ${node.digest}`)
   return await digestOf(contents, hash)
 }
 

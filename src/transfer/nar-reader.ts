@@ -23,7 +23,7 @@ import { readBlob } from '../services/blobs/read-blob.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
-import { StoreError } from '../support/errors.ts'
+import { MissingError, StoreError } from '../support/errors.ts'
 import {
   NAR_PREFETCH_FILES_MAX,
   NAR_READER_BYTES_MAX,
@@ -135,7 +135,7 @@ class NarIndex {
 
   #indexed(digest: Digest): Indexed {
     const indexed = this.#directories.get(digest.key)
-    if (!indexed) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
+    if (!indexed) throw new MissingError(`directory ${digest}`)
     return indexed
   }
 }
@@ -197,7 +197,7 @@ class SeekableNar implements NarReader {
     const { file, from, to } = step
     if (!file || from >= to || file.size > BigInt(SMALL_BLOB_BYTES_MAX)) return step
     const contents = await readBlob(this.#blobs, file.digest, Number(file.size), call)
-    if (!contents) throw new StoreError('corrupt', `blob ${file.digest} is missing from the store`)
+    if (!contents) throw new MissingError(`blob ${file.digest}`)
     return { ...step, contents }
   }
 

@@ -5,7 +5,7 @@ import type { PathComponent } from '../model/castore/path-component.ts'
 import type { NarEvent } from '../model/nar/event.ts'
 import type { DirectoryService } from '../services/directories/interface.ts'
 import { type Call, throwIfAborted } from '../support/call.ts'
-import { StoreError } from '../support/errors.ts'
+import { MissingError, StoreError } from '../support/errors.ts'
 import {
   BLOB_BYTES_MAX,
   NAR_BATCH_BYTES_MAX,
@@ -85,6 +85,6 @@ export function isSmall({ size }: FileNode): boolean {
 
 async function getDirectory(directories: DirectoryService, digest: Digest, call?: Call): Promise<Directory> {
   const directory = await directories.get(digest, call)
-  if (!directory) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
+  if (!directory) throw new MissingError(`directory ${digest}`)
   return directory
 }

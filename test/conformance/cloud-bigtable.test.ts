@@ -72,7 +72,10 @@ else
         process.env['BIGTABLE_EMULATOR_HOST'] = `127.0.0.1:${running.port}`
         const url = 'bigtable://instance?project_id=test&table_name=no-such&family_name=cf.1'
         await using table = await openBigtableTable(parseBigtableUrl(url))
-        const failure = { code: 'not-found', message: expect.stringContaining('bigtable://instance/no-such') }
+        const failure = {
+          code: 'precondition',
+          message: expect.stringContaining('bigtable://instance/no-such'),
+        }
         await expect(table.get(KEY)).rejects.toMatchObject(failure)
         await expect(table.putIfAbsent(KEY, Buffer.of(1))).rejects.toMatchObject(failure)
         await expect(collect(table.list())).rejects.toMatchObject(failure)

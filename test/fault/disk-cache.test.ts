@@ -14,6 +14,7 @@ import { CacheEviction } from '../../src/services/blobs/cache-eviction.ts'
 import { decodeCacheMap, encodeCacheMap } from '../../src/services/blobs/cache-map.ts'
 import { openDiskCache } from '../../src/services/blobs/disk-cache.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
+import { nativeFileNotes } from '../../src/services/blobs/native-file-notes.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
 import { readBlob } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
@@ -132,6 +133,12 @@ describe('a cache folder', () => {
       const bytes = Buffer.alloc(file.size)
       readSync(file.fd, bytes, 0, bytes.length, 0)
       expect(Buffer.compare(bytes, LARGE)).toBe(0)
+    }
+    // It was hashed when it became whole, and every start notes that the blob is used.
+    for (let start = 0; start < 2; start++) {
+      const { cache: next } = await setUp(dir.path)
+      await using file = (await next.openLocalFile(digest))!
+      expect(file.wasRead).toBe(nativeFileNotes() === undefined)
     }
     await flipByte((await filesOf(dir.path)).find((name) => name.endsWith(digest.hex))!, 1_500_000)
     expect(await cache.openLocalFile(digest)).toBeUndefined()

@@ -93,7 +93,10 @@ describe.skipIf(reason)(reason ? `passthrough (skipped: ${reason})` : 'passthrou
     await using second = await start('second', 'cache')
     expect(await read(second, 'large')).toBe('0')
     expect(await reads(second)).toBe(0)
-    expect((await second.stats()).store.chunks.fetched).toBe(0)
+    const { chunks, localFiles } = (await second.stats()).store
+    expect(chunks.fetched).toBe(0)
+    // Passed through, and not even hashed: that was done when it became whole.
+    expect(localFiles).toMatchObject({ asked: 1, cached: 1, fetched: 0 })
     expect(await second.stop()).toBe(0)
   })
 
@@ -109,6 +112,8 @@ describe.skipIf(reason)(reason ? `passthrough (skipped: ${reason})` : 'passthrou
     await using mount = await StoreMount.start(namespace, target, ['--passthrough', ...flags])
     for (const name of ['large', 'program']) expect(await read(mount, name)).toBe('0')
     expect(await reads(mount)).toBe(0)
+    // The program is so small that hashing it costs nothing.
+    expect((await mount.stats()).store.localFiles).toMatchObject({ cached: 1, fetched: 1 })
     const { status } = await namespace.run(join(target, path, 'program'), '/')
     expect(status).toBe(0)
     expect(await mount.stop()).toBe(0)

@@ -42,7 +42,7 @@ export const CLOUDS = {
     wrong: {
       'a bucket that does not exist': {
         url: (port) => s3Url(port, 'x').replace(S3_BUCKET, 'no-such-bucket'),
-        code: 'not-found',
+        code: 'precondition',
       },
       'a wrong key': { url: (port) => s3Url(port, 'x').replace(S3_KEYS.secret, 'wrong'), code: 'denied' },
       'no signature': {
@@ -63,7 +63,7 @@ export const CLOUDS = {
     wrong: {
       'a container that does not exist': {
         url: (port) => `az://no-such/x?${AZURE(port)}`,
-        code: 'not-found',
+        code: 'precondition',
       },
       'a wrong key': {
         url: (port) => `az://${CONTAINER}/x?${AZURE(port)}&azure_storage_account_key=d3Jvbmc=`,
@@ -83,7 +83,7 @@ export const CLOUDS = {
     },
     url: (port, prefix) => `gs://${CONTAINER}/${prefix}?${GCS(port)}`,
     wrong: {
-      'a bucket that does not exist': { url: (port) => `gs://no-such/x?${GCS(port)}`, code: 'not-found' },
+      'a bucket that does not exist': { url: (port) => `gs://no-such/x?${GCS(port)}`, code: 'precondition' },
     },
   },
   webdav: {

@@ -1,4 +1,4 @@
-import { compact, compareBytes, printable } from '../../support/bytes.ts'
+import { compact, compareBytes, printable, view } from '../../support/bytes.ts'
 import { Digest } from './digest.ts'
 import { decodeEntryLists, encodeEntries } from './directory-codec.ts'
 import type { Entry, Node } from './node.ts'
@@ -29,19 +29,13 @@ export class Directory {
     this.entries = entries
   }
 
-  /** From entries in any order. Throws ValidationError `DuplicateName` or `SizeOverflow`. */
-  static from(entries: Iterable<Entry>): Directory {
+  /**
+   * From entries in any order. Throws ValidationError `DuplicateName` or `SizeOverflow`, whichever comes first when they
+   * are added one by one.
+   */
+  static from(entries: readonly Entry[]): Directory {
     const sorted = [...entries].sort((a, b) => compareBytes(a.name, b.name))
-    for (let i = 1; i < sorted.length; i++) {
-      const { name } = sorted[i]!
-      if (compareBytes(sorted[i - 1]!.name, name) === 0)
-        throw new ValidationError(
-          `DuplicateName(${printable(name)})`,
-          `"${printable(name)}" is a duplicate name`,
-        )
-    }
-    if (documentedSize(sorted) > U64_MAX)
-      throw new ValidationError('SizeOverflow', 'Total size exceeds u64::MAX')
+    if (hasDuplicates(sorted) || documentedSize(sorted) > U64_MAX) throw firstFault(entries)
     return new Directory(sorted)
   }
 
@@ -113,4 +107,25 @@ function documentedSize(entries: readonly Entry[]): bigint {
   let size = BigInt(entries.length)
   for (const { node } of entries) if (node.kind === 'directory') size += node.size
   return size
+}
+
+function hasDuplicates(sorted: readonly Entry[]): boolean {
+  return sorted.some(({ name }, i) => i > 0 && compareBytes(sorted[i - 1]!.name, name) === 0)
+}
+
+/** What is wrong with entries that have no directory: spec §1.8 step 3, which takes them in the order of the lists. */
+function firstFault(entries: readonly Entry[]): ValidationError {
+  const names = new Set<string>()
+  let size = 0n
+  for (const { name, node } of entries) {
+    size += 1n + (node.kind === 'directory' ? node.size : 0n)
+    if (size > U64_MAX) break
+    const key = view(name).toString('latin1')
+    if (names.has(key)) {
+      const shown = printable(name)
+      return new ValidationError(`DuplicateName(${shown})`, `"${shown}" is a duplicate name`)
+    }
+    names.add(key)
+  }
+  return new ValidationError('SizeOverflow', 'Total size exceeds u64::MAX')
 }

@@ -7,7 +7,13 @@ import { ValidationError } from './validation-error.ts'
 const VARINT = 0
 const FIXED64 = 1
 const LENGTH_DELIMITED = 2
+const GROUP_START = 3
+const GROUP_END = 4
 const FIXED32 = 5
+
+/** Tags are 32 bits wide, lengths no wider than what a message can hold. */
+const U32_MAX = 0xffff_ffff
+const VARINT_BYTES_MAX = 10
 
 export class ProtoWriter {
   #buffer = Buffer.allocUnsafe(256)
@@ -94,11 +100,9 @@ export class ProtoReader {
   /** Moves to the next field; false at the end of the message. */
   next(): boolean {
     if (this.#offset === this.#bytes.length) return false
-    const tag = this.#varint32()
-    if (tag >>> 3 < this.field) this.isCanonical = false
-    this.field = tag >>> 3
-    this.#wireType = tag & 7
-    if (this.field === 0) throw malformed('field number 0')
+    const { field } = this
+    this.#tag()
+    if (this.field < field) this.isCanonical = false
     return true
   }
 
@@ -124,13 +128,14 @@ export class ProtoReader {
       shift += 7
     }
     let value = BigInt(low)
-    for (let i = 7; i < 10; i++) {
+    for (let i = 7; i < VARINT_BYTES_MAX; i++) {
       const byte = this.#byte()
       value |= BigInt(byte & 0x7f) << BigInt(7 * i)
-      if (byte === 0 || (i === 9 && byte > 1)) this.isCanonical = false
-      if (byte < 0x80) return BigInt.asUintN(64, value)
+      if (byte === 0) this.isCanonical = false
+      if (i === VARINT_BYTES_MAX - 1 && byte > 1) throw malformed('a number of more than 64 bits')
+      if (byte < 0x80) return value
     }
-    throw malformed('varint of more than 10 bytes')
+    throw malformed(`a number of more than ${VARINT_BYTES_MAX} bytes`)
   }
 
   skip(): void {
@@ -139,7 +144,26 @@ export class ProtoReader {
     else if (this.#wireType === LENGTH_DELIMITED) this.bytes()
     else if (this.#wireType === FIXED64) this.#take(8)
     else if (this.#wireType === FIXED32) this.#take(4)
+    else if (this.#wireType === GROUP_START) this.#skipGroup()
     else throw malformed(`wire type ${this.#wireType}`)
+  }
+
+  /** An old form of sub-message that only unknown fields have; a list of what is open instead of recursion. */
+  #skipGroup(): void {
+    const open = [this.field]
+    while (open.length > 0) {
+      this.#tag()
+      if (this.#wireType === GROUP_START) open.push(this.field)
+      else if (this.#wireType !== GROUP_END) this.skip()
+      else if (open.pop() !== this.field) throw malformed(`a group ends with field ${this.field}`)
+    }
+  }
+
+  #tag(): void {
+    const tag = this.#varint32()
+    this.field = tag >>> 3
+    this.#wireType = tag & 7
+    if (this.field === 0) throw malformed('field number 0')
   }
 
   #expect(wireType: number): void {
@@ -160,15 +184,17 @@ export class ProtoReader {
     return byte
   }
 
+  /** A tag or a length. More than 32 bits would be cut off, and the message taken for one that it is not. */
   #varint32(): number {
     let value = 0
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < VARINT_BYTES_MAX; i++) {
       const byte = this.#byte()
       value += (byte & 0x7f) * 2 ** (7 * i)
       if (byte === 0 && i > 0) this.isCanonical = false
+      if (value > U32_MAX) throw malformed('a tag or length of more than 32 bits')
       if (byte < 0x80) return value
     }
-    throw malformed('tag or length of more than 5 bytes')
+    throw malformed(`a number of more than ${VARINT_BYTES_MAX} bytes`)
   }
 }
 

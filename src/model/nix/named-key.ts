@@ -3,6 +3,11 @@ import { decodeBase64, encodeBase64 } from './base64.ts'
 
 const NAME = /^[A-Za-z0-9.-]+$/
 
+/** Whether a key may have this name. */
+export function isKeyName(name: string): boolean {
+  return NAME.test(name)
+}
+
 /**
  * `name:base64`, the text of signatures and keys (spec §6.6), where the bytes must be `length` many. Throws
  * ValidationError `MissingSeparator`, `InvalidName`, `<lengthVariant>` or `DecodeError`. The text may be a
@@ -17,7 +22,7 @@ export function parseNamed(
   const colon = text.indexOf(':')
   if (colon < 0) throw new ValidationError('MissingSeparator', `${what}: no colon after the name of the key`)
   const name = text.slice(0, colon)
-  if (!NAME.test(name))
+  if (!isKeyName(name))
     throw new ValidationError('InvalidName', `${what}: the name of a key is of letters, digits, "." and "-"`)
   const base64 = text.slice(colon + 1)
   if (base64.length !== 4 * Math.ceil(length / 3))

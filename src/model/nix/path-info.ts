@@ -1,5 +1,6 @@
 import type { Node } from '../castore/node.ts'
 import type { ContentAddress } from './content-address.ts'
+import { isKeyName } from './named-key.ts'
 import type { NarInfo } from './narinfo.ts'
 import type { Signature } from './signature.ts'
 import type { StorePath } from './store-path.ts'
@@ -46,7 +47,8 @@ export function narInfoOf(pathInfo: PathInfo, location: NarLocation): NarInfo {
     references: pathInfo.references,
     deriver: pathInfo.deriver,
     system: undefined,
-    signatures: pathInfo.signatures,
+    // Path infos take any name (spec §1.10); one that no key has would make a document that nobody can read.
+    signatures: pathInfo.signatures.filter(({ keyName }) => isKeyName(keyName)),
     ca: pathInfo.ca,
     flags: new Set(),
   }

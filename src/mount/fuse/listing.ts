@@ -73,7 +73,8 @@ export class Listing implements EntrySink {
     return true
   }
 
-  addPacked(entries: PackedEntries, cookie: number): void {
+  addPacked(entries: PackedEntries, cookie: number): Iterable<InodeNumber> {
+    const start = this.#used
     const page = this.#page
     page[PAGE.position] = cookie
     page[PAGE.used] = this.#used
@@ -92,6 +93,7 @@ export class Listing implements EntrySink {
       entries.makeRoom()
     }
     entries.listed(this.#records.subarray(0, page[PAGE.recordsUsed]), page[PAGE.recordsContents]!)
+    return this.#inodes(start)
   }
 
   /** Not even one entry had room: an empty reply would say that the directory ends here. */
@@ -105,12 +107,17 @@ export class Listing implements EntrySink {
 
   /** Gives back the references of entries that the kernel never got to see. */
   forget(tree: Tree): void {
-    for (let at = 0; this.plus && at < this.#used; ) {
-      tree.forget(getU64(this.#view, at + ENTRY_OUT.nodeid), 1)
+    if (this.plus) for (const inode of this.#inodes(0)) tree.forget(inode, 1)
+    this.#used = 0
+  }
+
+  /** Of the entries from `at` on, which have attributes. */
+  *#inodes(at: number): Generator<InodeNumber> {
+    while (at < this.#used) {
+      yield getU64(this.#view, at + ENTRY_OUT.nodeid)
       const nameLength = this.#view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
       at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
     }
-    this.#used = 0
   }
 }
 

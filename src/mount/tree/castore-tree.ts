@@ -1,41 +1,27 @@
 import type { Digest } from '../../model/castore/digest.ts'
-import type { Entry, Node } from '../../model/castore/node.ts'
-import { pathComponentFault } from '../../model/castore/path-component.ts'
 import type { BlobService } from '../../services/blobs/interface.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
-import { printable } from '../../support/bytes.ts'
 import type { Call } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
-import {
-  FILL_FILE_BYTES_MAX,
-  MOUNT_CHUNK_CACHE_BYTES,
-  MOUNT_CHUNK_LISTS_MAX,
-  MOUNT_DIRECTORY_CACHE_ENTRIES,
-  MOUNT_FETCH_BYTES_MAX,
-  MOUNT_FETCHES_MAX,
-  MOUNT_NEGATIVE_MS,
-  MOUNT_ROOT_NAMES_MAX,
-  PROFILE_BYTES_MAX,
-  SMALL_FILE_BYTES_MAX,
-  TREE_DEPTH_MAX,
-} from '../../support/limits.ts'
+import { StoreError } from '../../support/errors.ts'
+import { MOUNT_NEGATIVE_MS } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import type { AccessRecorder } from './access-recorder.ts'
+import { DirectoryEntries } from './directory-entries.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FetchFiller } from './fetch-filler.ts'
-import { type FileContents, FileReader } from './file-reader.ts'
+import { FileReader } from './file-reader.ts'
 import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
-import { nodeAttributes } from './identity.ts'
+import { InodePaths } from './inode-paths.ts'
+import { InodeReads } from './inode-reads.ts'
 import { InodeTable, ROOT_INODE } from './inode-table.ts'
 import {
   type Attributes,
   type EntrySink,
   type InodeNumber,
   type Missing,
-  type PackedEntries,
   type PageFiller,
   type RawFile,
   type Soon,
@@ -44,42 +30,18 @@ import {
   type TreeEntry,
   TreeFault,
 } from './interface.ts'
-import type { KeptDirectory } from './kept-directory.ts'
-import { type NativeTree, nativeTree } from './native-tree.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
-import { type Range, ReadAhead } from './read-ahead.ts'
 import type { ReadPlan } from './read-plan.ts'
-import { MISSING_FOREVER, RootDirectory } from './root-directory.ts'
-import { GONE, RootListing } from './root-listing.ts'
+import { RootDirectory } from './root-directory.ts'
+import { RootListing } from './root-listing.ts'
 import { RootNames } from './root-names.ts'
 import { RootWatch } from './root-watch.ts'
 import { SiblingsAhead } from './siblings-ahead.ts'
-import { whenReady } from './soon.ts'
 import { createMountStats, type MountStats } from './stats.ts'
 import { SubtreeAhead } from './subtree-ahead.ts'
+import { DEFAULT_LIMITS, type TreeLimits } from './tree-limits.ts'
 import { type XattrKind, xattrNames, xattrValue } from './xattrs.ts'
-
-/** What the tree may keep and do at once; see the limits of the same meaning in support/limits.ts. */
-export interface TreeLimits {
-  readonly chunkCacheBytes: number
-  readonly chunkListsMax: number
-  readonly directoryCacheEntries: number
-  readonly fetchesMax: number
-  readonly fetchBytesMax: number
-  readonly rootNamesMax: number
-  readonly profileBytesMax: number
-}
-
-const DEFAULT_LIMITS: TreeLimits = {
-  chunkCacheBytes: MOUNT_CHUNK_CACHE_BYTES,
-  chunkListsMax: MOUNT_CHUNK_LISTS_MAX,
-  directoryCacheEntries: MOUNT_DIRECTORY_CACHE_ENTRIES,
-  fetchesMax: MOUNT_FETCHES_MAX,
-  fetchBytesMax: MOUNT_FETCH_BYTES_MAX,
-  rootNamesMax: MOUNT_ROOT_NAMES_MAX,
-  profileBytesMax: PROFILE_BYTES_MAX,
-}
 
 export interface CastoreTreeOptions {
   readonly rootNodes: RootNodes
@@ -90,7 +52,10 @@ export interface CastoreTreeOptions {
   readonly localDirectory?: ((digest: Digest) => Uint8Array | undefined) | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
-    | ((digest: Digest, call?: Call) => Promise<(RawFile & { readonly size: number }) | undefined>)
+    | ((
+        digest: Digest,
+        call?: Call,
+      ) => Promise<(RawFile & { readonly size: number; readonly wasRead: boolean }) | undefined>)
     | undefined
   /** Whether the root may be listed (spec §5.6); else that is EPERM. */
   readonly listRoot: boolean
@@ -132,66 +97,37 @@ export function createCastoreTree(options: CastoreTreeOptions): CastoreTree {
 }
 
 const STATFS_BLOCK_BYTES = 4096
-const NO_PIECES: readonly Uint8Array[] = []
 
 class LazyTree implements CastoreTree {
   readonly stats = createMountStats()
   readonly #inodes = new InodeTable()
   readonly #names = new RootNames(this.#inodes)
-  readonly #readAhead = new ReadAhead()
   readonly #closing = new AbortController()
-  readonly #root: RootDirectory
-  readonly #rootWatch: RootWatch
-  #rootChanged: (name: Uint8Array) => void = () => {}
-  readonly #listing: RootListing | undefined
   readonly #directories: DirectoryLoader
   readonly #subtrees: SubtreeAhead
-  readonly #recorder: AccessRecorder | undefined
-  readonly #prefetch: ProfilePrefetch | undefined
-  readonly #now: () => number
   readonly #files: FileReader
-  readonly #siblings: SiblingsAhead
+  readonly #root: RootDirectory
+  readonly #rootListing: RootListing | undefined
+  readonly #rootWatch: RootWatch
+  readonly #entries: DirectoryEntries
+  readonly #reads: InodeReads
+  readonly #prefetch: ProfilePrefetch | undefined
   readonly #openLocalFile: CastoreTreeOptions['openLocalFile']
   readonly #logger: Logger
+  #rootChanged: (name: Uint8Array) => void = () => {}
   #fillAhead: FillAhead
 
   constructor(options: CastoreTreeOptions) {
-    const { rootNodes, blobs, directories, logger, sources = UNNAMED_SOURCES } = options
+    const { rootNodes, blobs, directories, logger, recorder, sources = UNNAMED_SOURCES } = options
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    const now = options.now ?? (() => performance.now())
     const { stats } = this
-    const closing = this.#closing.signal
-    this.#now = options.now ?? (() => performance.now())
+    const inodes = this.#inodes
+    const names = this.#names
     const slots = new Semaphore(limits.fetchesMax)
-    this.#root = new RootDirectory({
-      rootNodes,
-      source: sources.pathInfos,
-      inodes: this.#inodes,
-      names: this.#names,
-      slots,
-      stats: stats.rootLookups,
-      onFound: (basename, node) => {
-        if (this.#prefetch) this.#inBackground(this.#prefetch.found(basename, node))
-        if (node.kind === 'directory') this.#subtrees.entered(node.digest)
-      },
-    })
-    this.#rootWatch = new RootWatch({
-      rootNodes,
-      names: this.#names,
-      inodes: this.#inodes,
-      gone: (name) => this.#rootChanged(name),
-      logger,
-      closing,
-    })
-    if (options.listRoot)
-      this.#listing = new RootListing({
-        rootNodes,
-        source: sources.pathInfos,
-        freshMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
-        namesMax: limits.rootNamesMax,
-        stats: stats.rootListings,
-        now: this.#now,
-        closing,
-      })
+    const background = { logger, closing: this.#closing.signal }
+    this.#logger = logger
+    this.#openLocalFile = options.openLocalFile
     this.#directories = new DirectoryLoader({
       directories,
       localDirectory: options.localDirectory,
@@ -204,8 +140,7 @@ class LazyTree implements CastoreTree {
       directories,
       keep: (directory) => this.#directories.keep(directory),
       stats: stats.subtrees,
-      logger,
-      closing,
+      ...background,
     })
     this.#files = new FileReader({
       ...limits,
@@ -213,15 +148,50 @@ class LazyTree implements CastoreTree {
       source: sources.blobs,
       slots,
       stats,
-      now: this.#now,
-      logger,
-      closing,
+      now,
+      ...background,
     })
-    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, closing), FILL_FROM_AFAR)
-    this.#siblings = new SiblingsAhead(this.#files, logger, closing)
-    this.#openLocalFile = options.openLocalFile
-    this.#logger = logger
-    this.#recorder = options.recorder
+    this.#fillAhead = new FillAhead(new FetchFiller(this.#files, logger, background.closing), FILL_FROM_AFAR)
+    if (options.listRoot)
+      this.#rootListing = new RootListing({
+        rootNodes,
+        source: sources.pathInfos,
+        freshMs: options.negativeMs ?? MOUNT_NEGATIVE_MS,
+        namesMax: limits.rootNamesMax,
+        stats: stats.rootListings,
+        now,
+        closing: background.closing,
+      })
+    this.#root = new RootDirectory({
+      rootNodes,
+      source: sources.pathInfos,
+      inodes,
+      names,
+      slots,
+      stats: stats.rootLookups,
+      listing: this.#rootListing,
+      onFound: (basename, node) => {
+        if (this.#prefetch) this.#inBackground(this.#prefetch.found(basename, node))
+        if (node.kind === 'directory') this.#subtrees.entered(node.digest)
+      },
+    })
+    this.#rootWatch = new RootWatch({
+      rootNodes,
+      names,
+      inodes,
+      gone: (name) => this.#rootChanged(name),
+      ...background,
+    })
+    const shared = {
+      inodes,
+      paths: new InodePaths(inodes, names, this.#directories),
+      directories: this.#directories,
+      fillAhead: () => this.#fillAhead,
+      recorder,
+    }
+    this.#entries = new DirectoryEntries({ ...shared, subtrees: this.#subtrees, now })
+    const siblings = new SiblingsAhead(this.#files, logger, background.closing)
+    this.#reads = new InodeReads({ ...shared, files: this.#files, siblings })
     if (!options.profile) return
     this.#prefetch = new ProfilePrefetch({
       profile: options.profile,
@@ -230,8 +200,7 @@ class LazyTree implements CastoreTree {
       files: this.#files,
       enter: (storePath) => this.#subtrees.all(storePath),
       bytesMax: limits.profileBytesMax,
-      logger,
-      closing,
+      ...background,
     })
     this.#inBackground(this.#prefetch.start())
   }
@@ -250,7 +219,7 @@ class LazyTree implements CastoreTree {
   }
 
   checkRoot(): Promise<void> {
-    this.#listing?.refreshNext()
+    this.#rootListing?.refreshNext()
     return this.#rootWatch.checkNow()
   }
 
@@ -263,16 +232,13 @@ class LazyTree implements CastoreTree {
   }
 
   lookup(parent: InodeNumber, name: Uint8Array, call?: Call): Soon<TreeEntry | Missing> {
-    if (parent === ROOT_INODE) return this.#root.lookup(name, call)
-    this.#expectDirectory(parent)
-    if (pathComponentFault(name)) return MISSING_FOREVER
-    return whenReady(this.#load(parent, call), (directory) => this.#find(parent, directory, name))
+    return parent === ROOT_INODE ? this.#root.lookup(name, call) : this.#entries.lookup(parent, name, call)
   }
 
   forget(inode: InodeNumber, references: number): void {
     if (!this.#inodes.forget(inode, references)) return
     this.#names.release(inode)
-    this.#readAhead.forget(inode)
+    this.#reads.forget(inode)
   }
 
   getattr(inode: InodeNumber): Attributes {
@@ -285,90 +251,17 @@ class LazyTree implements CastoreTree {
   }
 
   readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void> {
-    if (inode === ROOT_INODE) return this.#readRoot(cookie, sink, remember, call)
-    this.#expectDirectory(inode)
-    return whenReady(this.#load(inode, call), (directory) => {
-      const packed = remember && sink.addPacked ? this.#packed(inode, directory) : undefined
-      if (packed) sink.addPacked!(packed, cookie)
-      else this.#offerEntries(sink, inode, directory.directory.entries, cookie, remember)
-      if (remember) this.#fillAhead.endPage(inode, cookie === 0)
-    })
-  }
-
-  #packed(parent: InodeNumber, { encoded, index }: KeptDirectory): PackedEntries | undefined {
-    const native = nativeTree()
-    if (!native || !index) return undefined
-    const inodes = this.#inodes
-    const fillAhead = this.#fillAhead
-    return {
-      parent,
-      encoded,
-      index,
-      native,
-      get tables() {
-        return inodes.tables
-      },
-      makeRoom: () => inodes.makeRoom(),
-      listed: (records, contents) => fillAhead.addRecords(records, contents),
-    }
-  }
-
-  #offerEntries(
-    sink: EntrySink,
-    directory: InodeNumber,
-    entries: readonly Entry[],
-    cookie: number,
-    remember: boolean,
-  ): void {
-    const parent: Parent = {
-      ino: this.getattr(directory).ino,
-      intern: (name, node, position) => this.#inodes.intern(node, directory, position, name),
-    }
-    for (let position = cookie; position < entries.length; position++) {
-      const entry = entries[position]!
-      const inode = this.#offer(sink, parent, entry, position, remember)
-      if (inode === undefined) return
-      if (remember && entry.node.kind === 'file') this.#fillAhead.add(inode, entry.node)
-    }
+    return inode === ROOT_INODE
+      ? this.#root.readdir(cookie, sink, remember, call)
+      : this.#entries.readdir(inode, cookie, sink, remember, call)
   }
 
   read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]> {
-    const { kind, size: recorded } = this.getattr(inode)
-    if (kind === 'directory') throw new TreeFault('EISDIR')
-    if (kind === 'symlink') throw new TreeFault('EINVAL')
-    const file = { digest: this.#inodes.digest(inode), size: Number(recorded) }
-    if (!Number.isSafeInteger(file.size))
-      throw this.#located(inode, tooLarge(file.digest.toString(), recorded))
-    const range = { start: offset, end: Math.min(offset + size, file.size) }
-    if (range.start >= range.end) return NO_PIECES
-    this.#recorder?.read(inode, range, () => this.#pathOf(inode))
-    if (file.size <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
-    const pieces = this.#files.read(file, range, call)
-    const ahead = this.#readAhead.next(inode, range, file.size)
-    if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
-    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
-    return this.#locate(inode, pieces)
+    return this.#reads.read(inode, offset, size, call)
   }
 
   planRead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
-    if (this.#recorder || !this.#inodes.isAlive(inode) || !Number.isSafeInteger(offset)) return false
-    const { kind, size: recorded } = this.getattr(inode)
-    const fileSize = Number(recorded)
-    if (kind !== 'file' || offset >= fileSize || size === 0 || !Number.isSafeInteger(fileSize)) return false
-    const file = { digest: this.#inodes.digest(inode), size: fileSize }
-    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
-    if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) this.#fillAhead.read(inode, this.#inodes.parent(inode))
-    return isPlanned
-  }
-
-  /** Whoever reads from afar waits for a round trip each time: what may be next comes with it. */
-  #fetchBeside(inode: InodeNumber, file: FileContents, range: Range, isMissing: boolean): void {
-    const beside = this.#readAhead.beside(inode, range, file.size)
-    if (beside) this.#files.prefetchWhenListed(file, beside)
-    if (!isMissing || file.size > SMALL_FILE_BYTES_MAX) return
-    const parent = this.#inodes.parent(inode)
-    if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
-      this.#siblings.missed(parent, this.#directories.peek(this.#inodes.digest(parent))?.directory)
+    return this.#reads.plan(inode, offset, size, plan)
   }
 
   listxattr(inode: InodeNumber): readonly string[] {
@@ -384,7 +277,7 @@ class LazyTree implements CastoreTree {
   async localFile(inode: InodeNumber, call?: Call): Promise<RawFile | undefined> {
     const { kind, size } = this.getattr(inode)
     if (kind !== 'file') return undefined
-    const file = await this.#openLocalFile?.(this.#inodes.digest(inode), call)
+    const file = await this.#countedLocalFile(this.#inodes.digest(inode), call)
     // Its directory lies about the size: the kernel would show what no reader of ours would get.
     if (!file || BigInt(file.size) === size) return file
     await file[Symbol.asyncDispose]()
@@ -401,96 +294,23 @@ class LazyTree implements CastoreTree {
     }
   }
 
-  #find(parent: InodeNumber, kept: KeptDirectory, name: Uint8Array): TreeEntry | Missing {
-    const native = nativeTree()
-    if (native && kept.index) return this.#findPacked(parent, kept, kept.index, name, native)
-    const { directory } = kept
-    const position = directory.indexOf(name)
-    if (position < 0) return MISSING_FOREVER
-    return this.#inodes.handOut(
-      this.#inodes.intern(directory.entries[position]!.node, parent, position, name),
-    )
-  }
-
-  #findPacked(
-    parent: InodeNumber,
-    { encoded }: KeptDirectory,
-    index: Uint32Array,
-    name: Uint8Array,
-    native: NativeTree,
-  ): TreeEntry | Missing {
-    for (;;) {
-      const inode = native.lookupEntry(this.#inodes.tables, encoded, index, parent, name)
-      if (inode === undefined) throw new TreeFault('ESTALE')
-      if (inode > 0) return this.#inodes.handOut(inode)
-      if (inode === 0) return MISSING_FOREVER
-      this.#inodes.makeRoom()
-    }
-  }
-
-  #readRoot(cookie: number, sink: EntrySink, remember: boolean, call: Call | undefined): Soon<void> {
-    const listing = this.#listing
-    if (!listing) throw new TreeFault('EPERM')
-    if (cookie === 0) listing.begin()
-    const parent: Parent = {
-      ino: this.getattr(ROOT_INODE).ino,
-      intern: (name, node) => this.#names.intern(name, node),
-    }
-    // What is known is handed out before anything is waited for; false when there was nothing to hand out.
-    const offerKnown = () => {
-      for (let position = cookie; ; position++) {
-        const entry = listing.at(position)
-        if (entry === undefined) return position > cookie
-        if (entry !== GONE && this.#offer(sink, parent, entry, position, remember) === undefined) return true
+  async #countedLocalFile(digest: Digest, call: Call | undefined) {
+    const { localFiles } = this.stats
+    localFiles.asked++
+    try {
+      const file = await this.#openLocalFile?.(digest, call)
+      if (file?.wasRead) {
+        localFiles.fetched++
+        localFiles.fetchedBytes += file.size
+      } else if (file) {
+        localFiles.cached++
+        localFiles.cachedBytes += file.size
       }
+      return file
+    } catch (error) {
+      localFiles.failed++
+      throw error
     }
-    if (offerKnown()) return
-    return listing.has(cookie, call).then((has) => void (has && offerKnown()))
-  }
-
-  /** The inode, or 0 without `remember`. `undefined` when the sink is full; then the entry leaves no trace. */
-  #offer(
-    sink: EntrySink,
-    parent: Parent,
-    { name, node }: { name: Uint8Array; node: Node },
-    position: number,
-    remember: boolean,
-  ): InodeNumber | undefined {
-    const cookie = position + 1
-    if (!remember) {
-      const entry = { inode: 0, attributes: nodeAttributes(node, parent.ino, name) }
-      return sink.add(name, entry, cookie) ? 0 : undefined
-    }
-    const inode = parent.intern(name, node, position)
-    if (!sink.add(name, { inode, attributes: this.getattr(inode) }, cookie)) {
-      this.forget(inode, 0)
-      return undefined
-    }
-    this.#inodes.reference(inode)
-    return inode
-  }
-
-  #load(inode: InodeNumber, call: Call | undefined): Soon<KeptDirectory> {
-    this.#recorder?.listed(inode, () => this.#pathOf(inode))
-    const began = this.#now()
-    const directory = this.#directories.get(this.#inodes.digest(inode), call)
-    if (!(directory instanceof Promise)) return directory
-    return this.#locate(
-      inode,
-      directory.then((fetched) => this.#noteFetch(inode, began, fetched)),
-    )
-  }
-
-  #noteFetch(inode: InodeNumber, began: number, fetched: KeptDirectory): KeptDirectory {
-    const parent = this.#inodes.isAlive(inode) ? this.#inodes.parent(inode) : ROOT_INODE
-    const took = this.#now() - began
-    if (parent === ROOT_INODE) this.#subtrees.fetchedTop(fetched.digest, took)
-    else if (this.#inodes.isAlive(parent)) this.#subtrees.fetched(this.#inodes.digest(parent), took)
-    return fetched
-  }
-
-  #expectDirectory(inode: InodeNumber): void {
-    if (this.getattr(inode).kind !== 'directory') throw new TreeFault('ENOTDIR')
   }
 
   #xattrKind(inode: InodeNumber): XattrKind | undefined {
@@ -498,67 +318,7 @@ class LazyTree implements CastoreTree {
     return inode === ROOT_INODE || kind === 'symlink' ? undefined : kind
   }
 
-  /** Failures of what is fetched for an inode gain the store path that it is below. */
-  #locate<T>(inode: InodeNumber, value: Soon<T>): Soon<T> {
-    if (!(value instanceof Promise)) return value
-    return value.catch((error: unknown) => {
-      throw this.#located(inode, error)
-    })
-  }
-
-  #located(inode: InodeNumber, error: unknown): StoreError {
-    const storePath = this.#storePathOf(inode)
-    return storePath ? withContext(storePath, error) : StoreError.from(error)
-  }
-
   #inBackground(work: Promise<void>): void {
     work.catch((error) => this.#logger.warn({ err: error }, 'fetching ahead failed'))
   }
-
-  /** From the store path down; `undefined` when a directory on the way is forgotten. A file may have several. */
-  #pathOf(inode: InodeNumber): Uint8Array[] | undefined {
-    const names: Uint8Array[] = []
-    let at = inode
-    for (let depth = 0; depth < TREE_DEPTH_MAX && this.#inodes.isAlive(at) && at !== ROOT_INODE; depth++) {
-      const atRoot = this.#names.nameOf(at)
-      if (atRoot) return [atRoot, ...names]
-      const parent = this.#inodes.parent(at)
-      const name = this.#inodes.isAlive(parent) && this.#nameIn(parent, at)
-      if (!name) return undefined
-      names.unshift(name)
-      at = parent
-    }
-    return undefined
-  }
-
-  #nameIn(parent: InodeNumber, inode: InodeNumber): Uint8Array | undefined {
-    const entries = this.#directories.peek(this.#inodes.digest(parent))?.directory.entries
-    if (this.getattr(inode).kind === 'directory') return entries?.[this.#inodes.position(inode)]?.name
-    const digest = this.#inodes.digest(inode)
-    return entries?.find(({ node }) => node.kind === 'file' && node.digest.equals(digest))?.name
-  }
-
-  /** The basename of the store path that an inode is below; a file may be below several, and this is the first. */
-  #storePathOf(inode: InodeNumber): string | undefined {
-    let at = inode
-    for (let depth = 0; depth < TREE_DEPTH_MAX && this.#inodes.isAlive(at) && at !== ROOT_INODE; depth++) {
-      const name = this.#names.nameOf(at)
-      if (name) return printable(name)
-      at = this.#inodes.parent(at)
-    }
-    return undefined
-  }
-}
-
-/** A directory whose entries are listed. */
-interface Parent {
-  readonly ino: bigint
-  intern(name: Uint8Array, node: Node, position: number): InodeNumber
-}
-
-function tooLarge(digest: string, size: bigint): StoreError {
-  return new StoreError(
-    'exhausted',
-    `blob ${digest}: ${size} bytes are recorded for it, more than can be read`,
-  )
 }

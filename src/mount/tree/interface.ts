@@ -27,8 +27,11 @@ export interface TreeEntry {
 export interface EntrySink {
   /** `cookie`: where listing goes on after this entry. Without `remember`, `entry.inode` is 0: none was handed out. */
   add(name: Uint8Array, entry: TreeEntry, cookie: number): boolean
-  /** As `add` for all entries of a directory from `cookie` on, remembered; a sink without this takes them one by one. */
-  addPacked?(entries: PackedEntries, cookie: number): void
+  /**
+   * As `add` for all entries of a directory from `cookie` on, remembered; a sink without this takes them one by one. The
+   * inodes of those that it took.
+   */
+  addPacked?(entries: PackedEntries, cookie: number): Iterable<InodeNumber>
 }
 
 /** The entries of a directory in the memory that native/tree.c works on. */

@@ -5,8 +5,10 @@ import type { Call } from '../../support/call.ts'
 import { type Semaphore, SingleFlight } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { sourceFailure } from './failures.ts'
-import type { InodeTable } from './inode-table.ts'
-import type { Missing, Soon, TreeEntry } from './interface.ts'
+import { type InodeTable, ROOT_INODE } from './inode-table.ts'
+import { type EntrySink, type Missing, type Soon, type TreeEntry, TreeFault } from './interface.ts'
+import { type ListedDirectory, offerEntry } from './offer-entry.ts'
+import { GONE, type RootListing } from './root-listing.ts'
 import { nameKey, type RootNames } from './root-names.ts'
 import type { FetchStats } from './stats.ts'
 
@@ -20,12 +22,14 @@ export interface RootDirectoryOptions {
   readonly names: RootNames
   readonly slots: Semaphore
   readonly stats: FetchStats
+  /** Without one the root is not listed: EPERM. */
+  readonly listing: RootListing | undefined
   /** Hears of every store path that was found. */
   readonly onFound?: ((basename: Uint8Array, node: Node) => void) | undefined
 }
 
 /**
- * Finds names at the root. Absence is kept nowhere here: the kernel keeps it as long as it may, and then wants
+ * Finds and lists names at the root. Absence is kept nowhere here: the kernel keeps it as long as it may, and then wants
  * to know.
  */
 export class RootDirectory {
@@ -44,6 +48,35 @@ export class RootDirectory {
     if (known === undefined) return this.#ask(name, call)
     stats.cached++
     return inodes.handOut(known)
+  }
+
+  readdir(cookie: number, sink: EntrySink, remember: boolean, call: Call | undefined): Soon<void> {
+    const { listing } = this.#options
+    if (!listing) throw new TreeFault('EPERM')
+    if (cookie === 0) listing.begin()
+    // What is known is handed out before anything is waited for.
+    if (this.#offerKnown(listing, cookie, sink, remember)) return
+    return listing
+      .has(cookie, call)
+      .then((has) => void (has && this.#offerKnown(listing, cookie, sink, remember)))
+  }
+
+  /** False when there was nothing to hand out. */
+  #offerKnown(listing: RootListing, cookie: number, sink: EntrySink, remember: boolean): boolean {
+    const { inodes, names } = this.#options
+    const root: ListedDirectory = {
+      ino: inodes.attributes(ROOT_INODE).ino,
+      intern: (name, node) => names.intern(name, node),
+      takeBack: (inode) => {
+        if (inodes.forget(inode, 0)) names.release(inode)
+      },
+    }
+    for (let position = cookie; ; position++) {
+      const entry = listing.at(position)
+      if (entry === undefined) return position > cookie
+      if (entry !== GONE && offerEntry(inodes, sink, root, entry, position, remember) === undefined)
+        return true
+    }
   }
 
   async #ask(name: Uint8Array, call: Call | undefined): Promise<TreeEntry | Missing> {

@@ -30,6 +30,8 @@ export interface MountStats {
   readonly chunks: FetchStats
   /** The part of `chunks` that was fetched before it was asked for. */
   readonly readAhead: FetchStats
+  /** Blobs that are files of this machine, to be passed through; `fetched` are those that had to be read to be trusted. */
+  readonly localFiles: FetchStats
 }
 
 export function createFetchStats(): FetchStats {
@@ -45,6 +47,7 @@ export function createMountStats(): MountStats {
     chunkLists: createFetchStats(),
     chunks: createFetchStats(),
     readAhead: createFetchStats(),
+    localFiles: createFetchStats(),
   }
 }
 
@@ -61,6 +64,7 @@ const ROWS: readonly (readonly [keyof MountStats, string])[] = [
   ['chunkLists', 'chunk lists'],
   ['chunks', 'chunks'],
   ['readAhead', 'of these ahead'],
+  ['localFiles', 'passed through'],
 ]
 
 const COLUMNS: readonly (readonly [keyof FetchStats, string])[] = [

@@ -54,14 +54,26 @@ export class GuestTree implements Tree {
 
   readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void> {
     this.#expect(inode)
-    const counting: EntrySink = {
-      add: (name, entry, next) => {
-        const taken = sink.add(name, entry, next)
-        if (taken) this.#hold(entry.inode)
-        return taken
+    return this.#tree.readdir(inode, cookie, remember ? this.#counting(sink) : sink, remember, call)
+  }
+
+  /** Takes note of what `sink` takes. */
+  #counting(sink: EntrySink): EntrySink {
+    const add: EntrySink['add'] = (name, entry, next) => {
+      const taken = sink.add(name, entry, next)
+      if (taken) this.#hold(entry.inode)
+      return taken
+    }
+    const { addPacked } = sink
+    if (!addPacked) return { add }
+    return {
+      add,
+      addPacked: (entries, next) => {
+        const inodes = addPacked.call(sink, entries, next)
+        for (const inode of inodes) this.#hold(inode)
+        return inodes
       },
     }
-    return this.#tree.readdir(inode, cookie, remember ? counting : sink, remember, call)
   }
 
   read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]> {

@@ -1,7 +1,7 @@
 import { STORE_PATH_DIGEST_BYTES } from '../../model/nix/store-path.ts'
 import type { pathInfoRpc } from '../../model/wire/services.ts'
 import type { NarCalculation, PathInfoService } from '../../services/pathinfos/interface.ts'
-import { StoreError } from '../../support/errors.ts'
+import { MissingError, StoreError } from '../../support/errors.ts'
 import type { Handlers } from './method-adapter.ts'
 
 /** spec §2.4 */
@@ -21,7 +21,15 @@ export function pathInfoHandlers(
 
     Put: (pathInfo, call) => pathInfos.put(pathInfo, call),
 
-    CalculateNAR: (node, call) => narCalculation.calculateNar(node, call),
+    async CalculateNAR(node, call) {
+      try {
+        return await narCalculation.calculateNar(node, call)
+      } catch (error) {
+        // The client named the node, and may not have uploaded all of it; damage is something else (spec §11.3).
+        if (error instanceof MissingError) throw new StoreError('not-found', error.message, { cause: error })
+        throw error
+      }
+    },
 
     List: (_request, call) => pathInfos.list(call),
   }

@@ -114,7 +114,7 @@ export class CacheEviction {
       if (isStale) await remove(name)
       else {
         bytes += stats.blocks * BLOCK_BYTES
-        usedMs = Math.max(usedMs, stats.mtimeMs)
+        usedMs = Math.max(usedMs, stats.atimeMs, stats.mtimeMs)
       }
     }
     return bytes === 0 && usedMs === 0 ? undefined : { names, bytes, usedSecond: Math.floor(usedMs / 1000) }

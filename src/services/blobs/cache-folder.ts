@@ -19,7 +19,9 @@ import { DISK_CACHE_TOUCH_MS, DISK_CACHE_TOUCHED_MAX } from '../../support/limit
 import { fileError } from '../objects/file-error.ts'
 import { decodeCacheMap, encodeCacheMap, filledOffset } from './cache-map.ts'
 import { RAW_BLOBS_VERSION } from './file-blobs-layout.ts'
+import { HashedMark } from './hashed-mark.ts'
 import type { ChunkMeta } from './interface.ts'
+import { nativeFileNotes } from './native-file-notes.ts'
 
 const VERSION = 'tvix-store blob cache 1\n'
 
@@ -80,10 +82,10 @@ export class CacheFolder {
     await removeIfThere(this.wholePath(digest))
   }
 
-  /** A file that becomes the whole blob when it is kept. */
+  /** A file that becomes the whole blob when it is kept; what is written to it must be verified by then. */
   async startWhole(digest: Digest): Promise<NewFile> {
     const path = `${this.wholePath(digest)}.${newId()}.part`
-    return new NewFile(await openIn(path, 'wx'), path, this.wholePath(digest))
+    return new NewFile(await openIn(path, 'wx'), path, this.wholePath(digest), digest)
   }
 
   /** How the blob divides and what of it is there, as far as is known here. */
@@ -225,8 +227,10 @@ export class CacheFolder {
     const now = Date.now()
     if (now - (this.#touched.get(path) ?? 0) < DISK_CACHE_TOUCH_MS) return
     this.#touched.set(path, now)
+    // The time of modification tells that nobody wrote to it (hashed-mark.ts); without the addon nothing depends on that.
+    const touched = nativeFileNotes()?.touchAccess(path) ?? utimes(path, now / 1000, now / 1000)
     // Whoever evicted it meanwhile, or a disk that takes no more, will show elsewhere.
-    utimes(path, now / 1000, now / 1000).catch(() => {})
+    touched.catch(() => {})
   }
 }
 
@@ -284,12 +288,14 @@ export class NewFile {
   readonly #file: FileHandle
   readonly #temp: string
   readonly #path: string
+  readonly #digest: Digest
   #offset = 0
 
-  constructor(file: FileHandle, temp: string, path: string) {
+  constructor(file: FileHandle, temp: string, path: string, digest: Digest) {
     this.#file = file
     this.#temp = temp
     this.#path = path
+    this.#digest = digest
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -298,6 +304,7 @@ export class NewFile {
   }
 
   async keep(): Promise<void> {
+    await new HashedMark().setWritten(this.#file.fd, this.#digest)
     await this.#file.close()
     await rename(this.#temp, this.#path)
   }

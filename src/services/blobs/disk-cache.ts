@@ -19,7 +19,7 @@ import { CacheFolder, Layout, type NewFile } from './cache-folder.ts'
 import { checkChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
 import { readBlob } from './read-blob.ts'
-import { FileVerification, filePieces, hasDigest, type LocalFile } from './verified-file.ts'
+import { FileVerification, filePieces, type LocalFile } from './verified-file.ts'
 
 export interface DiskCache extends BlobService, AsyncDisposable {
   /** `undefined` when the blob is not whole on this disk; nothing is fetched for it. */
@@ -133,8 +133,14 @@ class DiskBlobCache implements DiskCache {
     if (!file) return undefined
     try {
       const { size } = await file.stat()
-      if (await this.#verification.isRight(file, digest, call))
-        return { fd: file.fd, size, [Symbol.asyncDispose]: () => file.close() }
+      const verdict = await this.#verification.verify(file, digest, call)
+      if (verdict !== 'wrong')
+        return {
+          fd: file.fd,
+          size,
+          wasRead: verdict === 'read',
+          [Symbol.asyncDispose]: () => file.close(),
+        }
     } catch (error) {
       await file.close()
       throw error
@@ -344,13 +350,13 @@ class DiskBlobCache implements DiskCache {
   async #complete(layout: Layout): Promise<void> {
     const file = await this.#folder.openComplete(layout)
     if (!file) return
-    let right: boolean
+    let isRight: boolean
     try {
-      right = await hasDigest(file, layout.digest, undefined)
+      isRight = (await this.#verification.verify(file, layout.digest, undefined)) !== 'wrong'
     } finally {
       await file.close()
     }
-    if (right) return await this.#folder.keep(layout)
+    if (isRight) return await this.#folder.keep(layout)
     this.#refused.set(layout.digest.key, true)
     await this.#spoilt(layout.digest)
   }

@@ -4,9 +4,11 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { DISK_CACHE_CHUNKS_MAX, OBJECT_PUTS_MAX } from '../../support/limits.ts'
-import type { FileObjects, StreamedObject } from '../objects/file.ts'
+import type { FileObjects } from '../objects/file.ts'
+import type { StreamedObject } from '../objects/file-stream.ts'
 import { encodeCacheMap } from './cache-map.ts'
 import { blobKey, encodePlace, mapKey, placeKey } from './file-blobs-layout.ts'
+import { HashedMark } from './hashed-mark.ts'
 import type { BlobWriter, ChunkMeta } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
@@ -68,6 +70,7 @@ export class FileBlobWriter implements BlobWriter {
   async #keep(digest: Digest, file: StreamedObject): Promise<void> {
     await this.#storePlaces(digest)
     throwIfAborted(this.#call?.signal)
+    await new HashedMark().setWritten(file.fd, digest)
     await file.keep(blobKey(digest))
   }
 

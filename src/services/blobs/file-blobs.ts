@@ -92,10 +92,10 @@ class RawFileBlobService implements FileBlobService {
     })
     if (!file) return undefined
     try {
-      if (!(await this.#verification.isRight(file, digest, call)))
-        throw this.#corrupt(digest, 'its bytes have another digest')
+      const verdict = await this.#verification.verify(file, digest, call)
+      if (verdict === 'wrong') throw this.#corrupt(digest, 'its bytes have another digest')
       const { size } = await file.stat()
-      return { fd: file.fd, size, [Symbol.asyncDispose]: () => file.close() }
+      return { fd: file.fd, size, wasRead: verdict === 'read', [Symbol.asyncDispose]: () => file.close() }
     } catch (error) {
       await file.close()
       throw fileError(`reading ${path}`, error)

@@ -2,7 +2,7 @@ import type { Digest } from '../../model/castore/digest.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import type { Call } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
-import { StoreError } from '../../support/errors.ts'
+import { MissingError, StoreError } from '../../support/errors.ts'
 import { BLOB_READS_MAX, UNCHUNKED_BLOB_BYTES_MAX } from '../../support/limits.ts'
 import type { BlobService, PlacedBlob } from './interface.ts'
 
@@ -46,7 +46,7 @@ export async function readBlobsInto(
   const left = blobs.readInto ? await blobs.readInto(target, wanted, call) : wanted
   const one = async ({ digest, size, offset }: PlacedBlob, inner: Call) => {
     const bytes = await readBlob(blobs, digest, size, inner)
-    if (!bytes) throw new StoreError('corrupt', `blob ${digest} is missing from the store`)
+    if (!bytes) throw new MissingError(`blob ${digest}`)
     target.set(bytes, offset)
   }
   for await (const _ of mapConcurrent(left, BLOB_READS_MAX, one, call));

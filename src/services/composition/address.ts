@@ -1,5 +1,6 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 import { withoutSecrets } from '../../support/secrets.ts'
 import { type BigtableAddress, parseBigtableUrl } from '../bigtable-address.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
@@ -85,7 +86,7 @@ function isNixAddress(word: string): boolean {
 export function parseAddress(role: Role, text: string): StoreAddress {
   const { scheme, rest } = splitScheme(role, text)
   const [backend] = scheme.split('+', 1)
-  if (backend === 'redb') throw redbIsNotOurs(text)
+  if (backend === 'redb') return inMemoryOfRedb(role, text)
   if (UNSUPPORTED.has(backend!)) throw unsupported(text)
   if (!SCHEMES[role].some((known) => known === backend)) throw invalid(role, text, `unknown scheme ${scheme}`)
   if (backend === 'nix') return { kind: 'substituting', near: undefined, caches: [parseNixHttpAddress(text)] }
@@ -147,14 +148,6 @@ function splitPath(role: Role, text: string, rest: string): { host: string; path
   return { host, path }
 }
 
-function percentDecoded(encoded: string): string | undefined {
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return undefined // a stray %, or bytes that are no UTF-8
-  }
-}
-
 function invalid(role: Role, text: string, why: string): ValidationError {
   const forms = SCHEMES[role].map((scheme) => FORMS[scheme]).join(', ')
   const what = text === '' ? 'an empty address' : withoutSecrets(text)
@@ -169,6 +162,12 @@ function unsupported(text: string): StoreError {
     'unimplemented',
     `${withoutSecrets(text.replace(/[?#].*$/s, ''))}: not supported in this build`,
   )
+}
+
+/** One in memory (`redb://`, or `redb+memory:` in later trees) is as good as any; there are none for blobs. */
+function inMemoryOfRedb(role: Role, text: string): StoreAddress {
+  if (role !== 'blobs' && /^(redb:\/\/|redb\+memory:)$/i.test(text)) return { kind: 'memory' }
+  throw redbIsNotOurs(text)
 }
 
 function redbIsNotOurs(text: string): StoreError {

@@ -35,7 +35,8 @@ export const SECTIONS: Readonly<Record<Role, string>> = {
 const ROLES = Object.keys(SECTIONS) as Role[]
 
 /** Reads the text of a composition file. Throws `invalid-argument` with file and line. */
-export function parseCompositionFile(file: string, text: string): WrittenComposition {
+export function parseCompositionFile(file: string, bytes: string): WrittenComposition {
+  const text = bytes.replace(/^\uFEFF/, '') // editors of Windows put it there
   const tables = parseToml(file, text)
   const lines = new LineIndex(text)
   for (const section of Object.keys(tables))
@@ -97,7 +98,7 @@ class LineIndex {
 
   constructor(text: string) {
     let header: readonly string[] = []
-    for (const [index, line] of text.split('\n').entries()) {
+    for (const [index, line] of text.split(/\r?\n/).entries()) {
       const isHeader = /^\s*\[/.test(line)
       const key = isHeader ? line : /^\s*([^=#]+?)\s*=/.exec(line)?.[1]
       const path = key === undefined ? undefined : keyPath(isHeader ? key : `${key} = 0`)

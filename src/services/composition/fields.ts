@@ -1,3 +1,4 @@
+import { percentDecoded } from '../../support/percent.ts'
 import { invalid, type Place, type WrittenField } from './composition-file.ts'
 import type { Field } from './kinds.ts'
 
@@ -91,11 +92,17 @@ export function readQuery(address: string, rules: Rules, place: Place): Map<stri
   const fields = new Map<string, WrittenField>()
   for (const pair of query.replace(/=&(?=[^&=]+(?:&|$))/g, '=%26').split('&')) {
     if (pair === '') continue
-    const [, name = '', index, value = ''] = /^([^=[]*)(?:\[(\d+)\])?=?(.*)$/s.exec(pair)!
-    const text = decoded(value, place)
+    const [key = '', ...value] = pair.split('=')
+    const text = decoded(value.join('='), place)
+    const [, name = '', index] = /^([^[]*)(?:\[(\d+)\])?$/s.exec(decoded(key, place)) ?? ['', key]
     const known = Object.hasOwn(rules, name) ? rules[name]! : undefined
-    if (index === undefined) fields.set(name, { value: typed(known, text), place })
-    else fields.set(name, { value: { ...(fields.get(name)?.value as object), [index]: text }, place })
+    const before = fields.get(name)?.value as object | undefined
+    if (before && (index === undefined || index in before))
+      throw invalid(place, `${decoded(key, place)} is given twice`)
+    fields.set(name, {
+      value: index === undefined ? typed(known, text) : { ...before, [index]: text },
+      place,
+    })
   }
   return fields
 }
@@ -107,9 +114,7 @@ function typed(rule: Field | undefined, text: string): unknown {
 }
 
 function decoded(text: string, place: Place): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw invalid(place, 'a percent sign is followed by two hexadecimal digits')
-  }
+  const plain = percentDecoded(text)
+  if (plain !== undefined) return plain
+  throw invalid(place, 'a percent sign is followed by two hexadecimal digits')
 }

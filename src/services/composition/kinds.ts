@@ -128,7 +128,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       cache_size: { type: 'count' },
       read_only: { type: 'flag' },
     },
-    address: (fields) => `redb://${fields.get('path') ?? ''}`,
+    // Without a path, or when it says so, in memory (spec §3.8).
+    address: (fields) => `redb://${fields.get('is_temporary') === true ? '' : (fields.get('path') ?? '')}`,
   },
   grpc: {
     roles: ALL,

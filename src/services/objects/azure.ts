@@ -15,8 +15,9 @@ import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { type AzureOptions, endpointUrl, isOn } from './bucket-options.ts'
-import { connectionError, refusalError } from './failure.ts'
+import { connectionError, credentialsError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
+import { BEYOND_THE_END, type ObjectAnswer } from './range.ts'
 
 type Sdk = typeof import('@azure/storage-blob')
 type Credential = StorageSharedKeyCredential | AnonymousCredential | TokenCredential
@@ -42,8 +43,9 @@ export async function openAzureObjectStore(
   const { options, container, prefix } = address
   const account = accountOf(options)
   const credential = await credentialOf(sdk, account)
-  const pipeline: StoragePipelineOptions = {
+  const pipeline: StoragePipelineOptions & { readonly redirectOptions: { readonly maxRetries: number } } = {
     retryOptions: { maxTries: 1 }, // see Requests
+    redirectOptions: { maxRetries: 0 }, // the service redirects nobody
     userAgentOptions: { userAgentPrefix: options.userAgent ?? `tvix-store/${VERSION}` },
   }
   const service = new sdk.BlobServiceClient(account.endpoint, credential, pipeline)
@@ -135,16 +137,18 @@ class AzureBucket implements Bucket {
     this.#container = container
   }
 
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined> {
     const { start, end } = range ?? { start: 0, end: undefined }
     const count = end === undefined ? undefined : end - start
     try {
       const answer = await this.#container
         .getBlobClient(key)
         .download(start, count, { abortSignal: request.signal, maxRetryRequests: 0 })
-      return await readBody(answer.readableStreamBody as Readable, answer.contentLength, request)
+      const { readableStreamBody, contentLength, contentRange, _response } = answer
+      const bytes = await readBody(readableStreamBody as Readable, contentLength, request)
+      return { status: _response.status, contentRange, bytes }
     } catch (error) {
-      if ((error as RestError).statusCode === 416) return new Uint8Array(0)
+      if ((error as RestError).statusCode === 416) return BEYOND_THE_END
       return absent(error)
     }
   }
@@ -213,9 +217,15 @@ class AzureBucket implements Bucket {
     }
   }
 
-  explain(error: unknown): StoreError {
+  explain(error: unknown, hasWorked: boolean): StoreError {
     if (error instanceof StoreError) return error
     const { statusCode, code, message, name, response } = error as RestError
+    if (NO_CREDENTIALS.has(name))
+      return credentialsError(
+        error,
+        hasWorked,
+        'set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or log in with az login, or add ?azure_skip_signature=true for a public container',
+      )
     if (statusCode !== undefined)
       return refusalError({
         status: statusCode,
@@ -224,16 +234,17 @@ class AzureBucket implements Bucket {
         requestId: response?.headers.get('x-ms-request-id'),
         retryAfter: response?.headers.get('retry-after'),
       })
-    if (name === 'CredentialUnavailableError' || name === 'AggregateAuthenticationError')
-      return new StoreError(
-        'denied',
-        'no credentials: set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or log in with az login, or add ?azure_skip_signature=true for a public container',
-      )
     return connectionError(error)
   }
 
   [Symbol.dispose](): void {}
 }
+
+/** Errors of `@azure/identity`; some have the status of another server than the one that holds the objects. */
+const NO_CREDENTIALS = new Set([
+  ...['CredentialUnavailableError', 'AggregateAuthenticationError', 'AuthenticationError'],
+  'AuthenticationRequiredError',
+])
 
 /** What is stored is for others to know. */
 const HEADERS = { blobHTTPHeaders: { blobContentType: 'application/octet-stream' } }

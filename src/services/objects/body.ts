@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { concatBytes } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_OBJECT_BYTES_MAX } from '../../support/limits.ts'
+import type { HttpBody } from '../http-body.ts'
 import type { Request } from '../requests.ts'
 
 /**
@@ -36,4 +37,9 @@ export async function readBody(
     // A connection whose body was not read to its end is of no use any more.
     if (!body.readableEnded) body.destroy()
   }
+}
+
+/** The same of an answer to our own client, which knows what was announced. */
+export function readHttpBody(body: HttpBody, request: Request): Promise<Uint8Array> {
+  return body.bytes(BUCKET_OBJECT_BYTES_MAX, () => request.progress())
 }

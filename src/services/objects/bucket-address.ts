@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 import {
   AZURE_OPTIONS,
   type AzureOptions,
@@ -80,35 +81,41 @@ function azureUrl(url: URL, path: readonly string[], given: Given): BucketAddres
   if (url.password !== '') throw invalid('a password has no place in it')
   const account = azureAccount(url.hostname)
   if (!account) throw invalid(`${url.hostname} is no account of Azure`)
-  return azure(decodeURIComponent(url.username), path, withAccount(options, account))
+  return azure(decodePercent(url.username), path, withAccount(options, account))
 }
 
 /** `https://` URLs of the clouds' own hosts, which stand for their buckets. */
 function cloudHost(url: URL, path: readonly string[], given: Given): BucketAddress | undefined {
   const { hostname } = url
-  const [first, ...rest] = path
   const account = azureAccount(hostname)
   if (account) {
-    if (!first) throw invalid('it names no container')
-    return azure(first, rest, withAccount(readOptions(AZURE_OPTIONS, given), account))
+    const [container, ...rest] = bucketFirst(path, 'container')
+    return azure(container, rest, withAccount(readOptions(AZURE_OPTIONS, given), account))
   }
-  const r2 = /\.r2\.cloudflarestorage\.com$/.test(hostname)
-  const pathStyle = /^s3[.-](.+)\.amazonaws\.com$/.exec(hostname)
-  if (r2 || pathStyle) {
-    if (!first) throw invalid('it names no bucket')
-    const implied = r2
-      ? [['endpoint', url.origin] as const, region('auto', given)]
-      : [region(pathStyle![1]!, given)]
-    return s3(first, rest, [...implied.flatMap((option) => (option ? [option] : [])), ...given])
+  if (/\.r2\.cloudflarestorage\.com$/.test(hostname)) {
+    const [bucket, ...rest] = bucketFirst(path, 'bucket')
+    return s3(bucket, rest, [['endpoint', url.origin], ...region('auto', given), ...given])
   }
-  const virtual = /^(.+)\.s3[.-](.+)\.amazonaws\.com$/.exec(hostname)
-  if (!virtual) return undefined
-  const implied = region(virtual[2]!, given)
-  return s3(virtual[1]!, path, implied ? [implied, ...given] : given)
+  const amazon = AMAZON_HOST.exec(hostname)?.groups
+  if (!amazon) return undefined
+  const [bucket, ...rest] =
+    amazon['bucket'] === undefined ? bucketFirst(path, 'bucket') : [amazon['bucket'], ...path]
+  // Hosts without a region are of times when there was one.
+  return s3(bucket, rest, [...region(amazon['region'] ?? 'us-east-1', given), ...given])
 }
 
-function region(name: string, given: Given): readonly [string, string] | undefined {
-  return given.some(([key]) => /^(aws_)?(default_)?region$/i.test(key)) ? undefined : ['aws_region', name]
+/** With the bucket in the host or in the path; `s3-region` is as old as `s3.region`. */
+const AMAZON_HOST =
+  /^(?:(?<bucket>.+)\.)?s3(?:[.-](?:dualstack\.)?(?<region>[a-z]{2}(?:-[a-z]+)+-\d+))?\.amazonaws\.com(?:\.cn)?$/
+
+function bucketFirst(path: readonly string[], what: string): readonly [string, ...string[]] {
+  const [first, ...rest] = path
+  if (!first) throw invalid(`it names no ${what}`)
+  return [first, ...rest]
+}
+
+function region(name: string, given: Given): Given {
+  return given.some(([key]) => /^(aws_)?(default_)?region$/i.test(key)) ? [] : [['aws_region', name]]
 }
 
 function plainHttp(url: URL, given: Given): BucketAddress {
@@ -118,36 +125,47 @@ function plainHttp(url: URL, given: Given): BucketAddress {
   return { kind: 'http', url: base, options: readOptions(HTTP_OPTIONS, given) }
 }
 
-function azureAccount(hostname: string): string | undefined {
-  return /^([a-z0-9-]+)\.(?:blob|dfs)\.(?:core\.windows\.net|fabric\.microsoft\.com)$/.exec(hostname)?.[1]
+interface AzureAccount {
+  readonly name: string
+  /** Where it is not where accounts are. */
+  readonly endpoint: string | undefined
 }
 
-function withAccount(options: AzureOptions, account: string): AzureOptions {
-  if (options.account !== undefined && options.account !== account)
+function azureAccount(hostname: string): AzureAccount | undefined {
+  const [, name, domain] = AZURE_HOST.exec(hostname) ?? []
+  if (name === undefined) return undefined
+  // The blobs of Fabric, also of who names its other door.
+  return { name, endpoint: domain === FABRIC ? `https://${name}.blob.${FABRIC}` : undefined }
+}
+
+const FABRIC = 'fabric.microsoft.com'
+const AZURE_HOST = /^([a-z0-9-]+)\.(?:blob|dfs)\.(core\.windows\.net|fabric\.microsoft\.com)$/
+
+function withAccount(options: AzureOptions, { name, endpoint }: AzureAccount): AzureOptions {
+  if (options.account !== undefined && options.account !== name)
     throw invalid('its host and its options name different accounts')
-  return { ...options, account }
+  return { ...(endpoint && { endpoint }), ...options, account: name }
 }
 
 function bucketName(url: URL, form: string): string {
   if (url.username !== '' || url.password !== '' || url.port !== '')
     throw invalid(`it has more than a name in the place of the host; expected ${form}`)
   if (url.hostname === '') throw invalid(`it names no bucket; expected ${form}`)
-  return decode(url.hostname)
+  return decodePercent(url.hostname)
 }
 
 function pathParts(url: URL): string[] {
   return url.pathname
     .split('/')
     .filter((part) => part !== '')
-    .map(decode)
+    .map(decodePercent)
 }
 
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw invalid('its path is not well-formed')
-  }
+/** Throws `invalid-argument` for what is no UTF-8. */
+export function decodePercent(text: string): string {
+  const plain = percentDecoded(text)
+  if (plain === undefined) throw invalid('it is not well-formed: write a percent sign as %25')
+  return plain
 }
 
 function prefixOf(parts: readonly string[]): string {

@@ -64,6 +64,23 @@ export type GcsOptions = BucketOptions<keyof typeof GCS_OPTIONS>
 export type AzureOptions = BucketOptions<keyof typeof AZURE_OPTIONS>
 export type HttpOptions = BucketOptions<keyof typeof HTTP_OPTIONS>
 
+/**
+ * What the Rust implementation may be told of how it goes about its requests, and what changes nothing in what is
+ * stored and read: our way is our own. Others would be missed, and are refused.
+ */
+const WITHOUT_MEANING_HERE = new Set([
+  ...withAndWithout('aws_', 'unsigned_payload', 'checksum_algorithm', 'imdsv1_fallback', 'disable_tagging'),
+  ...withAndWithout('aws_', 'copy_if_not_exists', 'conditional_put'),
+  ...['timeout', 'connect_timeout', 'pool_idle_timeout', 'pool_max_idle_per_host', 'randomize_addresses'],
+  ...['http1_only', 'http2_only', 'http2_keep_alive_interval', 'http2_keep_alive_timeout'],
+  ...['http2_keep_alive_while_idle', 'default_content_type'],
+])
+
+/** None of them has a blank; there was a plus sign that nobody wrote as `%2B`, as it has to be in a query. */
+const WITHOUT_BLANKS: ReadonlySet<string> = new Set([
+  ...['accessKeyId', 'secretAccessKey', 'sessionToken', 'accountKey'],
+])
+
 /** Gives options our names. Throws `invalid-argument` for one that is unknown or given twice; never shows a value. */
 export function readOptions<Name extends string>(
   names: Names<Name>,
@@ -71,6 +88,7 @@ export function readOptions<Name extends string>(
 ): BucketOptions<Name> {
   const options: Partial<Record<Name, string>> = {}
   for (const [key, value] of given) {
+    if (WITHOUT_MEANING_HERE.has(key.toLowerCase())) continue
     const found = (Object.keys(names) as Name[]).find((name) => names[name].includes(key.toLowerCase()))
     if (!found) {
       const known = Object.values<readonly string[]>(names).map(([first]) => first)
@@ -78,7 +96,7 @@ export function readOptions<Name extends string>(
     }
     if (options[found] !== undefined)
       throw new StoreError('invalid-argument', `the option ${key} is given twice`)
-    options[found] = value
+    options[found] = WITHOUT_BLANKS.has(found) ? value.replaceAll(' ', '+') : value
   }
   return options
 }

@@ -1,11 +1,11 @@
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent, SingleFlight } from '../../support/concurrency.ts'
 import type { StoreError } from '../../support/errors.ts'
-import { BUCKET_PARTS_AT_ONCE, BUCKET_PUT_BYTES_MAX } from '../../support/limits.ts'
+import { BUCKET_ABANDON_MS_MAX, BUCKET_PARTS_AT_ONCE, BUCKET_PUT_BYTES_MAX } from '../../support/limits.ts'
 import { type Request, type RequestPolicy, Requests } from '../requests.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
-import { cutRange } from './range.ts'
+import { cutRange, type ObjectAnswer, wantedPart } from './range.ts'
 
 /**
  * What differs from one kind of bucket to another: single requests, each made once. Keys carry the prefix of the
@@ -14,8 +14,8 @@ import { cutRange } from './range.ts'
 export interface Bucket {
   /** For messages: the address without credentials. */
   readonly name: string
-  /** `undefined` when the server says that there is no such object; empty for a range beyond its end. */
-  get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined>
+  /** `undefined` when the server says that there is no such object. Whether it is what was asked for is not for here. */
+  get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined>
   head(key: string, request: Request): Promise<number | undefined>
   /** With `ifAbsent`, an object that is there already is success. */
   put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void>
@@ -29,8 +29,11 @@ export interface Bucket {
    * for either, and a typing error must not look like an empty store.
    */
   checkExists(request: Request): Promise<void>
-  /** What an SDK threw, as a StoreError whose message stands alone and shows no credentials. */
-  explain(error: unknown): StoreError
+  /**
+   * What an SDK threw, as a StoreError whose message stands alone and shows no credentials. `hasWorked`: a request
+   * has succeeded before, so there were credentials.
+   */
+  explain(error: unknown, hasWorked: boolean): StoreError
   [Symbol.dispose](): void
 }
 
@@ -63,12 +66,13 @@ class BucketObjectStore implements ObjectStore, Disposable {
   readonly #requests: Requests
   readonly #checks = new SingleFlight<'exists', void>()
   #exists = false
+  #hasWorked = false
 
   constructor(bucket: Bucket, prefix: string, policy: Partial<RequestPolicy>) {
     this.name = bucket.name
     this.#bucket = bucket
     this.#prefix = prefix
-    this.#requests = new Requests((error) => bucket.explain(error), policy)
+    this.#requests = new Requests((error) => bucket.explain(error, this.#hasWorked), policy)
   }
 
   async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
@@ -77,7 +81,11 @@ class BucketObjectStore implements ObjectStore, Disposable {
     // No server knows an empty range.
     if (range && range.start === range.end)
       return (await this.head(key, call)) === undefined ? undefined : new Uint8Array(0)
-    const found = await this.#run('reading', key, (request) => this.#bucket.get(full, range, request), call)
+    const read = async (request: Request) => {
+      const answer = await this.#bucket.get(full, range, request)
+      return answer && wantedPart(answer, range)
+    }
+    const found = await this.#run('reading', key, read, call)
     if (!found) await this.#checkExists(call)
     return found
   }
@@ -162,16 +170,17 @@ class BucketObjectStore implements ObjectStore, Disposable {
       for await (const part of sending) sent.push(part)
       await this.#run('storing', key, (request) => parts.complete(upload, sent, ifAbsent, request), call)
     } catch (error) {
-      // Parts that nobody completes cost money. Also when the caller has left, so without their signal; when it
-      // fails as well, the first error is the one to tell, and the bucket's lifecycle rule has to do it.
-      await this.#run('giving up', key, (request) => parts.abandon(upload, request), undefined).catch(
+      // Parts that nobody completes cost money. Also when the caller has left, so without their signal, but not for
+      // long; when it fails as well, the first error is the one to tell, and the bucket's lifecycle rule has to do it.
+      const signal = AbortSignal.timeout(BUCKET_ABANDON_MS_MAX)
+      await this.#run('giving up', key, (request) => parts.abandon(upload, request), { signal }).catch(
         () => {},
       )
       throw error
     }
   }
 
-  #run<T>(
+  async #run<T>(
     doing: string,
     key: string,
     work: (request: Request) => Promise<T>,
@@ -179,7 +188,9 @@ class BucketObjectStore implements ObjectStore, Disposable {
     sends = 0,
   ): Promise<T> {
     const where = key === '' ? this.name : `${key} in ${this.name}`
-    return this.#requests.run(`${doing} ${where}`, work, { signal: call?.signal, sends })
+    const result = await this.#requests.run(`${doing} ${where}`, work, { signal: call?.signal, sends })
+    this.#hasWorked = true
+    return result
   }
 
   async #checkExists(call: Call | undefined): Promise<void> {

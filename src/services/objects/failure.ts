@@ -1,10 +1,13 @@
 import { printable, utf8 } from '../../support/bytes.ts'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
-import { BusyError } from '../requests.ts'
+import { BusyError, parseRetryAfter } from '../busy-error.ts'
+import { BusyStatusError } from '../http-client.ts'
 
 /** What is known of an answer that says no. */
 export interface Refusal {
   readonly status: number
+  /** The status that others send for the same reason. */
+  readonly means?: number | undefined
   /** The server's own name for the reason: `SlowDown`, `ContainerNotFound`. */
   readonly reason?: string | undefined
   readonly message?: string | undefined
@@ -20,7 +23,8 @@ const BY_STATUS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
     'denied',
     'the credentials do not allow it, or the bucket hides what is absent (on S3, allow s3:ListBucket)',
   ],
-  404: ['not-found', 'it does not exist'],
+  // Not `not-found`: a server would tell its clients that an object is absent.
+  404: ['precondition', 'it does not exist'],
   405: ['unimplemented', 'the server does not offer this'],
   408: ['unavailable', 'the server waited too long for us'],
   409: ['unavailable', 'another request is changing the same object'],
@@ -32,20 +36,31 @@ const BY_STATUS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 
 /** An answer that says no, as an error that says why and shows no credentials. */
 export function refusalError(refusal: Refusal): StoreError {
-  const { status, reason, requestId } = refusal
+  const { status, means = status, reason, requestId } = refusal
   const [code, meaning] =
-    BY_STATUS[status] ??
-    (status >= 500 ? ['unavailable', 'the server failed'] : ['precondition', 'the server refuses it'])
+    BY_STATUS[means] ??
+    (means >= 500 ? ['unavailable', 'the server failed'] : ['precondition', 'the server refuses it'])
   const said = [reason, firstLine(refusal.message)].filter((part) => part && !/^Unknown(Error)?$/.test(part))
   const who = requestId ? `, request ${requestId}` : ''
   const message = `${meaning} (${shown([`HTTP status ${status}`, ...said].join(', '))}${shown(who)})`
-  const retryAfterMs = parseRetryAfter(refusal.retryAfter)
-  if (code === 'unavailable' && retryAfterMs !== undefined) return new BusyError(message, retryAfterMs)
+  if (code === 'unavailable') return new BusyError(message, parseRetryAfter(refusal.retryAfter))
   return new StoreError(code, message)
+}
+
+/**
+ * That no credentials are to be had. Those that `hadSome` cannot renew them, which may be over soon: a metadata server
+ * that is restarted is no reason to tell everybody that they are not allowed. `hint`: what to do.
+ */
+export function credentialsError(error: unknown, hadSome: boolean, hint: string): StoreError {
+  const reason = shown(firstLine(error instanceof Error ? error.message : String(error)))
+  if (hadSome) return new StoreError('unavailable', `the credentials could not be renewed (${reason})`)
+  return new StoreError('denied', `no credentials (${reason}): ${hint}`)
 }
 
 /** A failure without an answer: a name, a connection, a certificate, or something that nobody foresaw. */
 export function connectionError(error: unknown): StoreError {
+  if (error instanceof BusyStatusError && !error.isWorthATry)
+    return new StoreError('unimplemented', `the server does not offer this: ${error.message}`)
   if (error instanceof StoreError) return error
   const known = StoreError.from(error)
   // We aborted nothing (see Requests): it is what some SDKs say of a connection that broke.
@@ -72,9 +87,4 @@ function shown(text: string): string {
 
 function firstLine(text: string | undefined): string {
   return (text ?? '').trim().split('\n', 1)[0]!.slice(0, 500)
-}
-
-/** Seconds (RFC 9110 §10.2.3); no bucket sends a date. */
-function parseRetryAfter(text: string | null | undefined): number | undefined {
-  return text && /^[0-9]{1,6}$/.test(text) ? Number(text) * 1000 : undefined
 }

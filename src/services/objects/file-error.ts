@@ -23,3 +23,13 @@ export function fileError(what: string, error: unknown): StoreError {
   if (!known) return new StoreError('internal', `${what}: ${(error as Error).message}`, { cause: error })
   return new StoreError(known[0], `${what}: ${known[1]} (${code})`, { cause: error })
 }
+
+/** Only these two mean that there is no such file; any other failure leaves it open. */
+export function saysAbsent(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
+export function ignoreAbsent(error: unknown): undefined {
+  if (!saysAbsent(error)) throw error
+}

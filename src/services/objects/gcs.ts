@@ -1,15 +1,16 @@
-import type { GoogleAuth } from 'google-auth-library'
 import { StoreError } from '../../support/errors.ts'
-import { BUCKET_OBJECT_BYTES_MAX, GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
+import { GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
 import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import type { Request, RequestPolicy } from '../requests.ts'
-import { importSdk } from '../sdk.ts'
+import { readHttpBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
-import { endpointUrl, type GcsOptions, isOn } from './bucket-options.ts'
+import { endpointUrl } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
+import { type GcsProof, openGcsProof } from './gcs-credentials.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
+import type { ObjectAnswer } from './range.ts'
 
 /**
  * Objects in a bucket of Google Cloud Storage, by its JSON API. Without a service account in the address the
@@ -21,29 +22,14 @@ export async function openGcsObjectStore(
   address: BucketAddress & { kind: 'gcs' },
   policy: Partial<RequestPolicy> = {},
 ): Promise<ObjectStore & Disposable> {
-  const auth = await authOf(address.options)
-  return bucketObjectStore(new GcsBucket(address, auth), address.prefix, policy)
+  const proof = await openGcsProof(address.options)
+  return bucketObjectStore(new GcsBucket(address, proof), address.prefix, policy)
 }
 
-const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-
-async function authOf(options: GcsOptions): Promise<GoogleAuth | undefined> {
-  const { serviceAccountFile, serviceAccountKey, skipSignature } = options
-  if (isOn('skip_signature', skipSignature)) return undefined
-  const sdk = await importSdk('google-auth-library', () => import('google-auth-library'))
-  return new sdk.GoogleAuth({
-    scopes: SCOPE,
-    ...(serviceAccountFile !== undefined && { keyFilename: serviceAccountFile }),
-    ...(serviceAccountKey !== undefined && { credentials: parseKey(serviceAccountKey) }),
-  })
-}
-
-function parseKey(text: string): object {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new StoreError('invalid-argument', 'google_service_account_key is no JSON') // and not to be shown
-  }
+interface Listing {
+  readonly kind?: string
+  readonly items?: readonly { readonly name: string }[]
+  readonly nextPageToken?: string
 }
 
 interface Call {
@@ -58,36 +44,35 @@ class GcsBucket implements Bucket {
   readonly name: string
   readonly #bucket: string
   readonly #base: URL
-  readonly #auth: GoogleAuth | undefined
+  readonly #proof: GcsProof
   readonly #userAgent: string
-  readonly #client: HttpClient = httpClient({ retryMs: [] }) // see Requests
+  // For tries see Requests. Its API redirects nobody.
+  readonly #client: HttpClient = httpClient({ retryMs: [] }, { followsRedirects: false })
 
-  constructor({ bucket, prefix, options }: BucketAddress & { kind: 'gcs' }, auth: GoogleAuth | undefined) {
+  constructor({ bucket, prefix, options }: BucketAddress & { kind: 'gcs' }, proof: GcsProof) {
     const { endpoint = 'https://storage.googleapis.com', allowHttp, userAgent } = options
     this.name = `gs://${bucket}/${prefix}`
     this.#bucket = encodeURIComponent(bucket)
     this.#base = endpointUrl(endpoint, allowHttp)
-    this.#auth = auth
+    this.#proof = proof
     this.#userAgent = userAgent ?? `tvix-store/${VERSION}`
   }
 
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined> {
     const headers = range && { range: `bytes=${range.start}-${range.end - 1}` }
     const answer = await this.#send({ path: this.#object(key), query: { alt: 'media' }, headers }, request)
     if (isAbsent(answer)) return undefined
-    if (answer.status === 416) {
-      answer.body.discard()
-      return new Uint8Array(0)
-    }
-    await expect(answer, range ? 206 : 200)
-    return await answer.body.bytes(BUCKET_OBJECT_BYTES_MAX)
+    const { status, headers: said } = answer
+    if (status >= 300 && status !== 416) await expect(answer)
+    return { status, contentRange: said['content-range'], bytes: await readHttpBody(answer.body, request) }
   }
 
   async head(key: string, request: Request): Promise<number | undefined> {
     const answer = await this.#send({ path: this.#object(key), query: { fields: 'size' } }, request)
     if (isAbsent(answer)) return undefined
     const { size } = await json<{ size?: string }>(answer)
-    return Number(size ?? 0)
+    if (size === undefined || !/^\d+$/.test(size)) throw new StoreError('corrupt', 'the answer tells no size')
+    return Number(size)
   }
 
   async put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void> {
@@ -113,14 +98,14 @@ class GcsBucket implements Bucket {
   }
 
   async page(prefix: string, cursor: string | undefined, request: Request): Promise<Page> {
-    const fields = 'items(name),nextPageToken'
+    const fields = 'kind,items(name),nextPageToken'
     const answer = await this.#send(
       { path: this.#objects, query: { prefix, pageToken: cursor, fields } },
       request,
     )
-    const { items = [], nextPageToken } = await json<{ items?: { name: string }[]; nextPageToken?: string }>(
-      answer,
-    )
+    const { kind, items = [], nextPageToken } = await json<Listing>(answer)
+    // Without objects it has nothing else.
+    if (kind !== 'storage#objects') throw new StoreError('corrupt', 'the answer is no listing')
     return { keys: items.map(({ name }) => name), next: nextPageToken || undefined }
   }
 
@@ -142,11 +127,6 @@ class GcsBucket implements Bucket {
   }
 
   explain(error: unknown): StoreError {
-    if (error instanceof Error && error.message.includes('Could not load the default credentials'))
-      return new StoreError(
-        'denied',
-        'no credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or log in with gcloud auth application-default login, or add ?google_skip_signature=true for a public bucket',
-      )
     return connectionError(error)
   }
 
@@ -169,10 +149,9 @@ class GcsBucket implements Bucket {
     const url = new URL(path, this.#base)
     for (const [name, value] of Object.entries(query))
       if (value !== undefined) url.searchParams.set(name, value)
-    const proof = this.#auth ? Object.fromEntries(await this.#auth.getRequestHeaders(url.href)) : {}
     return await this.#client.request(url, {
       method,
-      headers: { ...proof, ...headers, 'user-agent': this.#userAgent },
+      headers: { ...(await this.#proof()), ...headers, 'user-agent': this.#userAgent },
       signal,
       ...(body && { body }),
     })

@@ -1,15 +1,16 @@
 import { StoreError } from '../../support/errors.ts'
-import { BUCKET_OBJECT_BYTES_MAX, WEBDAV_LISTING_BYTES_MAX } from '../../support/limits.ts'
+import { WEBDAV_LISTING_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
-import { BusyError as HttpBusyError, type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
+import { BusyStatusError, type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import { shownUrl } from '../http-error.ts'
-import { BusyError, type Request, type RequestPolicy } from '../requests.ts'
+import type { Request, RequestPolicy } from '../requests.ts'
+import { readHttpBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page } from './bucket.ts'
-import type { BucketAddress } from './bucket-address.ts'
+import { type BucketAddress, decodePercent } from './bucket-address.ts'
 import { isOn } from './bucket-options.ts'
 import { connectionError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
-import { cutRange } from './range.ts'
+import type { ObjectAnswer } from './range.ts'
 import { parseMultiStatus } from './webdav-listing.ts'
 
 /**
@@ -36,7 +37,7 @@ class HttpBucket implements Bucket {
     const base = new URL(url)
     const { username, password } = base
     base.username = base.password = ''
-    const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    const user = `${decodePercent(username)}:${decodePercent(password)}`
     const isSecret = username !== '' || password !== ''
     if (isSecret && base.protocol === 'http:' && !isOn('allow_http', options.allowHttp))
       throw new StoreError(
@@ -51,26 +52,24 @@ class HttpBucket implements Bucket {
     }
   }
 
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined> {
     const headers = range && { range: `bytes=${range.start}-${range.end - 1}` }
     const answer = await this.#request('GET', key, request, headers)
-    if (isAbsent(answer)) return undefined
-    if (answer.status === 416) return discarded(answer, new Uint8Array(0))
-    if (answer.status === 206 && range && startOf(answer) === range.start)
-      return await bytesOf(answer, request)
-    if (answer.status !== 200) throw refused(answer)
-    const whole = await bytesOf(answer, request)
-    const { start, end } = cutRange(range, whole.length) // servers may ignore ranges
-    return start === 0 && end === whole.length ? whole : whole.slice(start, end)
+    if (this.#isAbsent(answer, key)) return undefined
+    const { status, headers: said } = answer
+    if (status >= 300 && status !== 416) throw refused(answer)
+    return { status, contentRange: said['content-range'], bytes: await readHttpBody(answer.body, request) }
   }
 
   async head(key: string, request: Request): Promise<number | undefined> {
     const answer = await this.#request('HEAD', key, request)
-    if (isAbsent(answer)) return undefined
+    if (this.#isAbsent(answer, key)) return undefined
     if (answer.status !== 200) throw refused(answer)
+    // Unlike an object, an answer without a body has nothing that would be found out later.
+    this.#checkPlace(answer, key)
     const length = answer.headers['content-length']
     // Apache leaves it out for what is empty, others for what they make up as they go.
-    if (length === undefined) return (await this.get(key, undefined, request))?.length
+    if (length === undefined) return (await this.get(key, undefined, request))?.bytes.length
     return discarded(answer, Number(length))
   }
 
@@ -109,7 +108,7 @@ class HttpBucket implements Bucket {
 
   async delete(key: string, request: Request): Promise<void> {
     const answer = await this.#request('DELETE', key, request)
-    if (isAbsent(answer)) return
+    if (this.#isAbsent(answer, key)) return
     if (answer.status === 405) throw readOnly(answer)
     if (answer.status >= 300) throw refused(answer)
     answer.body.discard()
@@ -118,14 +117,31 @@ class HttpBucket implements Bucket {
   async checkExists(): Promise<void> {}
 
   explain(error: unknown): StoreError {
-    if (!(error instanceof HttpBusyError)) return connectionError(error)
     // 501 and 505 are no business of the server's health; static servers answer so to whatever they do not know.
-    if (!error.isWorthATry) return new StoreError('precondition', `${READ_ONLY_REASON}: ${error.message}`)
-    return error.retryAfterMs === undefined ? error : new BusyError(error.message, error.retryAfterMs)
+    if (error instanceof BusyStatusError && !error.isWorthATry)
+      return new StoreError('precondition', `${READ_ONLY_REASON}: ${error.message}`)
+    return connectionError(error)
   }
 
   [Symbol.dispose](): void {
     this.#client[Symbol.dispose]()
+  }
+
+  /** Servers lead a request for a folder to the name with a slash, whatever they answer there. */
+  #isAbsent(answer: HttpResponse, key: string): boolean {
+    const isFolder = answer.url.href === `${new URL(key, this.#base).href}/`
+    if (answer.status !== 404 && answer.status !== 410 && !isFolder) return false
+    if (!isFolder) this.#checkPlace(answer, key)
+    answer.body.discard()
+    return true
+  }
+
+  /** A redirect to a place of another name leads to a login page, or one that says sorry. */
+  #checkPlace(answer: HttpResponse, key: string): void {
+    if (basename(answer.url) === basename(new URL(key, this.#base))) return
+    answer.body.discard()
+    const where = `${shownUrl(answer.url)}, which is something else (a login page?)`
+    throw new StoreError('precondition', `the server redirects to ${where}`)
   }
 
   async #list(folder: string, request: Request): Promise<{ key: string; isFolder: boolean }[]> {
@@ -143,7 +159,8 @@ class HttpBucket implements Bucket {
     const base = this.#base.pathname
     return parseMultiStatus(text, new URL(folder, this.#base)).flatMap(({ path, isFolder }) => {
       const key = path.startsWith(base) ? path.slice(base.length) : ''
-      return key === '' || key === folder ? [] : [{ key, isFolder }]
+      // Only what is below, or a listing of wrong answers would never end.
+      return key !== folder && key.startsWith(folder) ? [{ key, isFolder }] : []
     })
   }
 
@@ -173,26 +190,13 @@ class HttpBucket implements Bucket {
   }
 }
 
-/** Servers lead a request for a folder to the name with a slash, whatever they answer there. */
-function isAbsent(answer: HttpResponse): boolean {
-  const isFolder = answer.url.pathname.endsWith('/') && answer.status !== 207
-  if (answer.status !== 404 && answer.status !== 410 && !isFolder) return false
-  answer.body.discard()
-  return true
+function basename({ pathname }: URL): string {
+  return pathname.slice(pathname.lastIndexOf('/') + 1)
 }
 
 function discarded<T>(answer: HttpResponse, value: T): T {
   answer.body.discard()
   return value
-}
-
-async function bytesOf(answer: HttpResponse, request: Request): Promise<Uint8Array> {
-  request.progress()
-  return await answer.body.bytes(BUCKET_OBJECT_BYTES_MAX)
-}
-
-function startOf({ headers }: HttpResponse): number {
-  return Number(/^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1] ?? Number.NaN)
 }
 
 function refused(answer: HttpResponse): StoreError {

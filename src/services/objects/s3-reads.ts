@@ -1,10 +1,10 @@
 import type { S3Client } from '@aws-sdk/client-s3'
-import { concatBytes } from '../../support/bytes.ts'
-import { StoreError } from '../../support/errors.ts'
-import { BUCKET_OBJECT_BYTES_MAX, BUCKET_REFUSAL_BYTES_MAX } from '../../support/limits.ts'
-import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
+import { BUCKET_REFUSAL_BYTES_MAX } from '../../support/limits.ts'
+import { type HttpClient, httpClient } from '../http-client.ts'
 import type { Request } from '../requests.ts'
+import { readHttpBody } from './body.ts'
 import type { ByteRange } from './interface.ts'
+import type { ObjectAnswer } from './range.ts'
 import { S3ReadSigner } from './s3-signature.ts'
 
 /** Where the SDK asked for an object, and how it proved who asks. */
@@ -26,7 +26,7 @@ interface SentRequest {
 
 /** `undefined` inside: there is no such object. */
 export interface S3Found {
-  readonly bytes: Uint8Array | undefined
+  readonly answer: ObjectAnswer | undefined
 }
 
 /**
@@ -37,8 +37,8 @@ export interface S3Found {
 export class S3Reads {
   readonly #client: S3Client
   readonly #userAgent: string
-  // Tries are the business of Requests, and the SDK does not use proxies.
-  readonly #http: HttpClient = httpClient({ retryMs: [] }, { usesProxies: false })
+  // Tries are the business of Requests. The SDK uses no proxies, and knows what redirects of S3 mean.
+  readonly #http: HttpClient = httpClient({ retryMs: [] }, { usesProxies: false, followsRedirects: false })
   #target: Target | 'unknown' | 'not like others' = 'unknown'
 
   constructor(client: S3Client, userAgent: string) {
@@ -65,10 +65,14 @@ export class S3Reads {
       headers: { 'user-agent': this.#userAgent, ...(await this.#headers(url, range, target)) },
       signal: request.signal,
     })
-    if (answer.status === (range ? 206 : 200)) return { bytes: await wholeBody(answer, request) }
+    const { status, headers } = answer
+    if (status === 200 || status === 206) {
+      const bytes = await readHttpBody(answer.body, request)
+      return { answer: { status, contentRange: headers['content-range'], bytes } }
+    }
     const text = Buffer.from(await answer.body.bytes(BUCKET_REFUSAL_BYTES_MAX)).toString('utf8')
     // By the code: 404 is also the answer for a bucket that does not exist.
-    return answer.status === 404 && text.includes('<Code>NoSuchKey</Code>') ? { bytes: undefined } : undefined
+    return status === 404 && text.includes('<Code>NoSuchKey</Code>') ? { answer: undefined } : undefined
   }
 
   [Symbol.dispose](): void {
@@ -107,17 +111,4 @@ function encodeKey(key: string): string {
   return encodeURIComponent(key)
     .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
     .replaceAll('%2F', '/')
-}
-
-async function wholeBody(answer: HttpResponse, request: Request): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = []
-  let length = 0
-  for await (const piece of answer.body) {
-    request.progress()
-    length += piece.length
-    if (length > BUCKET_OBJECT_BYTES_MAX)
-      throw new StoreError('corrupt', `the answer is longer than ${BUCKET_OBJECT_BYTES_MAX} bytes`)
-    pieces.push(piece)
-  }
-  return concatBytes(pieces, length)
 }

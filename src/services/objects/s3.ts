@@ -1,5 +1,10 @@
 import type { Readable } from 'node:stream'
-import type { S3Client, S3ClientConfig, S3ServiceException } from '@aws-sdk/client-s3'
+import type {
+  ListObjectsV2CommandOutput,
+  S3Client,
+  S3ClientConfig,
+  S3ServiceException,
+} from '@aws-sdk/client-s3'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
@@ -9,8 +14,9 @@ import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
-import { connectionError, refusalError } from './failure.ts'
+import { connectionError, credentialsError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
+import { BEYOND_THE_END, type ObjectAnswer } from './range.ts'
 import { S3Reads } from './s3-reads.ts'
 
 type Sdk = typeof import('@aws-sdk/client-s3')
@@ -28,6 +34,7 @@ export async function openS3ObjectStore(
   const client = new sdk.S3Client(clientConfig(address.options))
   const userAgent = address.options.userAgent ?? `tvix-store/${VERSION}`
   announce(client, userAgent)
+  if (address.options.accessKeyId === undefined) renewCredentials(client)
   const reads = new S3Reads(client, userAgent)
   return bucketObjectStore(new S3Bucket(sdk, client, reads, address), address.prefix, policy)
 }
@@ -43,6 +50,7 @@ function clientConfig(options: S3Options): S3ClientConfig {
     }),
     ...(region && { region }),
     ...credentials(options),
+    ...REREAD_FILES,
     maxAttempts: 1, // see Requests
     // Checksums of their own are what many servers that speak like S3 refuse; we verify what we read in any case.
     requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -54,6 +62,9 @@ function clientConfig(options: S3Options): S3ClientConfig {
     },
   }
 }
+
+/** Goes through to what reads the shared files, which else remembers them for as long as the process lives. */
+const REREAD_FILES = { ignoreCache: true } as S3ClientConfig
 
 function credentials(options: S3Options): S3ClientConfig {
   const { accessKeyId, secretAccessKey, sessionToken, profile } = options
@@ -79,6 +90,25 @@ function announce(client: S3Client, userAgent: string): void {
   )
 }
 
+/**
+ * Asks for the credentials anew when they have expired before their time, or without one: those in a file are renewed
+ * by somebody else, and the SDK would keep what it read for as long as the process lives.
+ */
+function renewCredentials(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args)
+      } catch (error) {
+        if (!EXPIRED.has((error as Error).name)) throw error
+        await client.config.credentials({ forceRefresh: true })
+        return await next(args)
+      }
+    },
+    { step: 'initialize', name: 'tvixStoreRenewCredentials' },
+  )
+}
+
 interface S3Upload {
   readonly key: string
   readonly id: string
@@ -95,6 +125,7 @@ class S3Bucket implements Bucket {
   readonly #client: S3Client
   readonly #reads: S3Reads
   readonly #bucket: string
+  readonly #profile: string | undefined
   /** Some servers do not know conditional puts; the first refusal tells. */
   #isConditional = true
 
@@ -102,25 +133,28 @@ class S3Bucket implements Bucket {
     sdk: Sdk,
     client: S3Client,
     reads: S3Reads,
-    { bucket, prefix }: BucketAddress & { kind: 's3' },
+    { bucket, prefix, options }: BucketAddress & { kind: 's3' },
   ) {
     this.name = `s3://${bucket}/${prefix}`
     this.#sdk = sdk
     this.#client = client
     this.#reads = reads
     this.#bucket = bucket
+    this.#profile = options.profile
   }
 
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<Uint8Array | undefined> {
+  async get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined> {
     const found = await this.#reads.get(key, range, request)
-    if (found) return found.bytes
+    if (found) return found.answer
     const Range = range && `bytes=${range.start}-${range.end - 1}`
     const command = new this.#sdk.GetObjectCommand({ ...this.#at(key), ...(Range && { Range }) })
     try {
-      const { Body, ContentLength } = await this.#client.send(command, { abortSignal: request.signal })
-      return await readBody(Body as Readable, ContentLength, request)
+      const answer = await this.#client.send(command, { abortSignal: request.signal })
+      const { Body, ContentLength, ContentRange: contentRange, $metadata } = answer
+      const bytes = await readBody(Body as Readable, ContentLength, request)
+      return { status: $metadata.httpStatusCode ?? 0, contentRange, bytes }
     } catch (error) {
-      if (statusOf(error) === 416) return new Uint8Array(0)
+      if (statusOf(error) === 416) return BEYOND_THE_END
       return absent(error)
     }
   }
@@ -177,7 +211,14 @@ class S3Bucket implements Bucket {
         UploadId: id,
         MultipartUpload: { Parts: [...parts] },
       })
-      await this.#unlessPresent(ifAbsent, () => this.#client.send(command, { abortSignal: request.signal }))
+      const complete = () => this.#client.send(command, { abortSignal: request.signal })
+      try {
+        if (!(await this.#unlessPresent(ifAbsent, complete))) await this.parts.abandon({ key, id }, request)
+      } catch (error) {
+        // Completed already, by a request whose answer was lost.
+        const isGone = ifAbsent && (error as Error).name === 'NoSuchUpload'
+        if (!isGone || (await this.head(key, request)) === undefined) throw error
+      }
     },
     abandon: async ({ key, id }, { signal }) => {
       const command = new this.#sdk.AbortMultipartUploadCommand({ ...this.#at(key), UploadId: id })
@@ -191,9 +232,9 @@ class S3Bucket implements Bucket {
       Prefix: prefix,
       ...(cursor && { ContinuationToken: cursor }),
     })
-    const { Contents, IsTruncated, NextContinuationToken } = await this.#client.send(command, {
-      abortSignal: signal,
-    })
+    const answer = await this.#client.send(command, { abortSignal: signal })
+    checkListing(answer)
+    const { Contents, IsTruncated, NextContinuationToken } = answer
     if (IsTruncated && !NextContinuationToken)
       throw new StoreError('corrupt', 'the listing stops in the middle')
     return {
@@ -214,13 +255,13 @@ class S3Bucket implements Bucket {
   async checkExists({ signal }: Request): Promise<void> {
     const command = new this.#sdk.ListObjectsV2Command({ Bucket: this.#bucket, MaxKeys: 1 })
     try {
-      await this.#client.send(command, { abortSignal: signal })
+      checkListing(await this.#client.send(command, { abortSignal: signal }))
     } catch (error) {
       if (statusOf(error) !== 403) throw error
     }
   }
 
-  explain(error: unknown): StoreError {
+  explain(error: unknown, hasWorked: boolean): StoreError {
     if (error instanceof StoreError) return error
     const { name, message, $metadata, $response } = error as S3ServiceException
     const status = $metadata?.httpStatusCode
@@ -231,7 +272,8 @@ class S3Bucket implements Bucket {
       // A clock that is wrong is set right by the SDK, for the next try.
       const isSkew = name === 'RequestTimeTooSkewed' || name === 'RequestTimeout'
       return refusalError({
-        status: isSkew ? 408 : NOT_ACCEPTED.has(name) ? 401 : status,
+        status,
+        means: isSkew ? 408 : NOT_ACCEPTED.has(name) ? 401 : status,
         reason: name,
         message,
         requestId: $metadata.requestId,
@@ -239,9 +281,12 @@ class S3Bucket implements Bucket {
       })
     }
     if (name === 'CredentialsProviderError')
-      return new StoreError(
-        'denied',
-        'no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (?aws_profile=NAME), or add ?aws_skip_signature=true for a public bucket',
+      return credentialsError(
+        error,
+        hasWorked,
+        this.#profile === undefined
+          ? NO_CREDENTIALS_HINT
+          : `is there a profile ${this.#profile} in ~/.aws/config or ~/.aws/credentials?`,
       )
     if (message === 'Region is missing')
       return new StoreError(
@@ -271,12 +316,14 @@ class S3Bucket implements Bucket {
     return (await this.head(key, request)) === undefined ? {} : 'exists'
   }
 
-  async #unlessPresent(ifAbsent: boolean, put: () => Promise<unknown>): Promise<void> {
+  /** False when it was there already. */
+  async #unlessPresent(ifAbsent: boolean, put: () => Promise<unknown>): Promise<boolean> {
     try {
       await put()
+      return true
     } catch (error) {
       if (!ifAbsent) throw error
-      if (statusOf(error) === 412) return
+      if (statusOf(error) === 412) return false
       if (statusOf(error) === 501 && this.#isConditional) {
         this.#isConditional = false
         throw new StoreError('unavailable', 'the server knows no conditional puts')
@@ -286,13 +333,22 @@ class S3Bucket implements Bucket {
   }
 }
 
+const NO_CREDENTIALS_HINT =
+  'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (?aws_profile=NAME), or add ?aws_skip_signature=true for a public bucket'
+
+const EXPIRED = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired'])
+
 /** Servers send these with several statuses. */
-const NOT_ACCEPTED = new Set([
-  ...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired'],
-])
+const NOT_ACCEPTED = new Set([...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'InvalidToken', ...EXPIRED]])
 
 /** What is stored is for others to know. */
 const CONTENT_TYPE = 'application/octet-stream'
+
+/** The SDK makes an empty listing of whatever document it gets, and of none. */
+function checkListing({ Name, IsTruncated, KeyCount }: ListObjectsV2CommandOutput): void {
+  if (Name === undefined && IsTruncated === undefined && KeyCount === undefined)
+    throw new StoreError('corrupt', 'the answer is no listing')
+}
 
 /** `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. */
 function absent(error: unknown): undefined {

@@ -7,7 +7,7 @@ import { readBlob } from '../../../services/blobs/read-blob.ts'
 import type { DirectoryService } from '../../../services/directories/interface.ts'
 import { printable, view } from '../../../support/bytes.ts'
 import type { Call } from '../../../support/call.ts'
-import { StoreError } from '../../../support/errors.ts'
+import { MissingError } from '../../../support/errors.ts'
 import { formatBytes, formatCount } from '../../../support/format.ts'
 import { PAGES_ENTRIES, PAGES_TEXT_BYTES_MAX } from '../../../support/limits.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -44,7 +44,7 @@ async function renderDirectory(
   call: Call,
 ): Promise<Html> {
   const directory = await directories.get(digest, call)
-  if (!directory) throw new StoreError('corrupt', `directory ${digest} is missing from the store`)
+  if (!directory) throw new MissingError(`directory ${digest}`)
   const { entries } = directory
   if (entries.length === 0) return html`<p>An empty directory.</p>`
   const pages = Math.ceil(entries.length / PAGES_ENTRIES)
@@ -110,7 +110,7 @@ async function renderText(blobs: BlobService, digest: Digest, size: bigint, call
   if (size > BigInt(PAGES_TEXT_BYTES_MAX))
     return html`<p class="muted">Text is shown here up to ${formatBytes(PAGES_TEXT_BYTES_MAX)}.</p>`
   const bytes = await readBlob(blobs, digest, Number(size), call)
-  if (!bytes) throw new StoreError('corrupt', `blob ${digest} is missing from the store`)
+  if (!bytes) throw new MissingError(`blob ${digest}`)
   if (!isText(bytes)) return html`<p class="muted">No text, so it is not shown.</p>`
   // A parser of HTML drops the first line feed of a `pre`.
   return html`<pre tabindex="0">

@@ -4,7 +4,7 @@ import { STORE_DIR, type StorePath } from '../../../model/nix/store-path.ts'
 import type { DirectoryService } from '../../../services/directories/interface.ts'
 import { compareBytes, equalBytes, utf8, view } from '../../../support/bytes.ts'
 import type { Call } from '../../../support/call.ts'
-import { StoreError } from '../../../support/errors.ts'
+import { MissingError } from '../../../support/errors.ts'
 import { TREE_DEPTH_MAX } from '../../../support/limits.ts'
 import type { InnerPath } from './links.ts'
 import { parseStorePath } from './route.ts'
@@ -34,7 +34,7 @@ export async function locate(
     if (node.kind === 'symlink') return { node, depth }
     if (node.kind === 'file') return undefined
     const directory = await directories.get(node.digest, call)
-    if (!directory) throw new StoreError('corrupt', `directory ${node.digest} is missing from the store`)
+    if (!directory) throw new MissingError(`directory ${node.digest}`)
     const found = directory.get(name)
     if (!found) return undefined
     node = found

@@ -123,6 +123,48 @@ describe('a directory message', () => {
     const odd = `12${(body.length / 2 + 128).toString(16)}8000${body}`
     expect(hex(Directory.decode(unhex(odd)).encoded)).toBe(canonical)
   })
+
+  const KNOWN = `12250a01611220${EMPTY_DIGEST.hex}`
+
+  it.each([
+    ['a group', '23' + '0801' + '24'],
+    ['groups in groups', '23' + '2b' + '33' + '34' + '1203616263' + '2c' + '24'],
+    ['a field with a long tag', 'a0808080808080808000' + '01'],
+  ])('loses %s that it does not know', (_, unknown) => {
+    expect(hex(Directory.decode(unhex(KNOWN + unknown)).encoded)).toBe(KNOWN)
+  })
+
+  it('is made canonical when lengths have up to ten bytes', () => {
+    const odd = KNOWN.replace(/^1225/, '12a5808080808080808000')
+    expect(hex(Directory.decode(unhex(odd)).encoded)).toBe(KNOWN)
+  })
+
+  it.each([
+    ['whose group does not end', '23' + '0801'],
+    ['whose group ends as another one', '23' + '2c'],
+    ['that ends a group which did not begin', '24'],
+    // Cut to 32 bits these are a tag and a length that look canonical: one directory would have many digests.
+    ['with a tag above 32 bits', KNOWN.replace(/^12/, '9280808010')],
+    ['with a length above 32 bits', KNOWN.replace(/^1225/, '12a580808010')],
+    ['with a size above 64 bits', `0a31${KNOWN.slice(4)}18ffffffffffffffffff02`],
+    ['with field number 0', '0001'],
+  ])('is refused %s', (_, encoded) => {
+    expect(variantOf(() => Directory.decode(unhex(encoded)))).toBe('Malformed')
+  })
+
+  it('is refused for what comes first as its lists are merged', () => {
+    const node = (kind: string, name: string, rest = '') => {
+      const body = `0a01${hex(utf8(name))}${kind === '1a' ? '120178' : `1220${EMPTY_DIGEST.hex}`}${rest}`
+      return `${kind}${(body.length / 2).toString(16).padStart(2, '0')}${body}`
+    }
+    const max = '18ffffffffffffffffff01'
+    const variant = (...parts: string[]) => variantOf(() => Directory.decode(unhex(parts.join(''))))
+    expect(variant(node('0a', 'a', max), node('12', 'a'))).toBe('SizeOverflow')
+    expect(variant(node('0a', 'a'), node('12', 'a'), node('1a', 'b'))).toBe('DuplicateName(a)')
+    expect(variant(node('0a', 'a'), node('0a', 'z'), node('12', 'z'), node('1a', 'a'))).toBe(
+      'DuplicateName(z)',
+    )
+  })
 })
 
 describe('a node message', () => {
@@ -131,6 +173,15 @@ describe('a node message', () => {
       const [expected] = expected_error.split(' (snix')
       expect(variantOf(() => decodeAnonymousNode(unhex(proto_hex)))).toBe(expected)
     })
+
+  it('may come in parts of one kind, which are one message; of two kinds, the last counts', () => {
+    const digest = `1220${EMPTY_DIGEST.hex}`
+    expect(decodeAnonymousNode(unhex(`0a22${digest}0a021805`))).toMatchObject({ size: 5n })
+    expect(decodeAnonymousNode(unhex(`0a22${digest}1a03120161`))).toMatchObject({ kind: 'symlink' })
+    expect(variantOf(() => decodeAnonymousNode(unhex('1a031201610a021805')))).toBe(
+      'InvalidNode(, InvalidDigestLen(0))',
+    )
+  })
 })
 
 const bytes = (maxLength: number, minLength = 0) => fc.uint8Array({ minLength, maxLength })

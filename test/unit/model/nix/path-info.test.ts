@@ -30,6 +30,14 @@ describe('a path info as narinfo', () => {
     expect(renderNarInfo(narInfoOf(PATH_INFO_SYMLINK, { url, fileSize }))).toBe(text)
   })
 
+  test('shows no signature whose key has a name that no key can have', () => {
+    const bytes = new Uint8Array(64)
+    const names = ['a\nURL: x', 'a b', '', 'a:b', 'cache-1']
+    const signatures = names.map((keyName) => ({ keyName, bytes }))
+    const text = renderNarInfo(narInfoOf({ ...PATH_INFO_SYMLINK, signatures }, { url: 'nar/x' }))
+    expect(parseNarInfo(utf8(text)).signatures).toEqual([{ keyName: 'cache-1', bytes: Buffer.from(bytes) }])
+  })
+
   test('and back, with the node that its NAR became', () => {
     const info = parseNarInfo(utf8(vectors.narinfo.samples[0].text))
     const { node } = PATH_INFO_SYMLINK

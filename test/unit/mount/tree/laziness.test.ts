@@ -249,7 +249,7 @@ describe('the counts', () => {
     const tree = fake.tree()
     await readAll(tree, (await walk(tree, '1-a/dir7/file7')).inode, 0, 100)
     const lines = formatMountStats(tree.stats).split('\n')
-    expect(lines).toHaveLength(8)
+    expect(lines).toHaveLength(9)
     expect(lines.find((line) => line.startsWith('chunks'))).toMatch(/^chunks +1 +0 +0 +0 +1 +10 +0$/)
     expect(new Set(lines.map((line) => line.length)).size).toBe(1)
     const before = mountStatsJson(tree.stats)

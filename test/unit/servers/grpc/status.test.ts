@@ -6,7 +6,7 @@ import { blobChunk } from '../../../../src/model/wire/messages.ts'
 import { FAMILIES } from '../../../../src/model/wire/rpc.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
 import type { DirectoryService } from '../../../../src/services/directories/interface.ts'
-import { type ErrorCode, StoreError } from '../../../../src/support/errors.ts'
+import { type ErrorCode, MissingError, StoreError } from '../../../../src/support/errors.ts'
 import { startTestServer, type TestServer } from '../../../support/grpc-server.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import { vectors } from '../../../support/vectors.ts'
@@ -338,6 +338,21 @@ describe('what fails behind the server', () => {
         expected,
         expect.stringContaining('the bucket said no'),
       ])
+    }
+  })
+
+  test('CalculateNAR of contents that are not here is NOT_FOUND, of damaged ones DATA_LOSS', async () => {
+    const missing = new MissingError(`blob ${ABSENT}`)
+    const damaged = new StoreError('corrupt', 'other bytes')
+    for (const [error, code] of [
+      [missing, 'NOT_FOUND'],
+      [damaged, 'DATA_LOSS'],
+    ] as const) {
+      const narCalculation = { calculateNar: () => Promise.reject(error) }
+      await using server = await startTestServer('127.0.0.1:0', { narCalculation })
+      using client = rawClient(server.bound)
+      const answer = await client.call('/tvix.store.v1.PathInfoService/CalculateNAR', hexBytes('1a03120178'))
+      expect(answer).toMatchObject({ code, details: error.message })
     }
   })
 

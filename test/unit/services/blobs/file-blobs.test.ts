@@ -7,6 +7,7 @@ import { Digest } from '../../../../src/model/castore/digest.ts'
 import { CacheFolder } from '../../../../src/services/blobs/cache-folder.ts'
 import { type FileBlobService, openFileBlobService } from '../../../../src/services/blobs/file-blobs.ts'
 import type { BlobService } from '../../../../src/services/blobs/interface.ts'
+import { nativeFileNotes } from '../../../../src/services/blobs/native-file-notes.ts'
 import { readBlob } from '../../../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../../../src/services/blobs/verifying.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
@@ -150,6 +151,14 @@ with open(f'{root}/blobs/{blob[:2]}/{blob}', 'rb') as file:
       const digest = await put(blobs, LARGE)
       for (let i = 0; i < 2; i++) expect(Buffer.compare((await localBytes(blobs, digest))!, LARGE)).toBe(0)
       expect(await localBytes(blobs, Digest.of(SMALL))).toBeUndefined()
+    })
+
+    test('hashes nothing again that was hashed while it was written', async () => {
+      await using dir = await tempDir()
+      const digest = await put(await openFileBlobService(dir.path), LARGE)
+      const blobs = await openFileBlobService(dir.path)
+      await using file = await blobs.openLocalFile(digest)
+      expect(file!.wasRead).toBe(nativeFileNotes() === undefined)
     })
 
     test('refuses what changed since it was right', async () => {

@@ -15,10 +15,11 @@ interface UrlVector {
 /** Where the trees disagree, what one of them accepts is accepted (spec §11.10). */
 const ACCEPTED_FOR_THE_OTHER_TREE: Readonly<Record<string, string>> = {
   'grpc+unix:///path/to/somewhere': 'tvix writes it; snix takes the single slash only',
+  'redb://': 'in memory for tvix; snix writes redb+memory:',
 }
 
 /** What these name exists in the Rust implementation, but not in this build; they are refused as such. */
-const NOT_IN_THIS_BUILD = /^(redb|cache:)/
+const NOT_IN_THIS_BUILD = /^(redb(?!:\/\/$|\+memory:$)|cache:)/
 
 function outcome(role: Role, url: string): 'ok' | 'malformed' | 'not in this build' {
   try {
@@ -146,6 +147,8 @@ describe('addresses', () => {
 
   it('tells those who come with redb what to do', () => {
     expect(() => parseAddress('directories', 'redb:///var/lib/x.redb')).toThrow(/use lmdb:\/\/\/path.*gRPC/)
+    expect(parseAddress('directories', 'redb://')).toEqual({ kind: 'memory' })
+    expect(parseAddress('pathInfos', 'redb+memory:')).toEqual({ kind: 'memory' })
   })
 
   it.each([

@@ -66,6 +66,44 @@ type = "memory"`)
     expect(far.references.get('far')![0]).toBe(root.references.get('near')![0])
   })
 
+  it('means services in memory by redb without a file', () => {
+    const redb = (fields: string) => `[directoryservices.root]\ntype = "redb"\n${fields}\n`
+    const rest = '[blobservices.root]\ntype = "memory"\n[pathinfoservices.root]\ntype = "memory"\n'
+    for (const fields of ['is_temporary = true', 'is_temporary = true\npath = "/x"', ''])
+      expect(graphOfFile('store.toml', redb(fields) + rest).directories.address).toEqual({ kind: 'memory' })
+    expect(() => graphOfFile('store.toml', redb('path = "/x"') + rest)).toThrow(
+      /store\.toml:1: directoryservices\.root: .*use lmdb/,
+    )
+  })
+
+  it('may come from an editor of Windows', () => {
+    const text = `\uFEFF[blobservices.root]\ntype = "memory"\nx = 1\n${REST}`.replaceAll('\n', '\r\n')
+    expect(() => graphOfFile('store.toml', text)).toThrow(
+      'store.toml:3: blobservices.root has the unknown field x',
+    )
+  })
+
+  it.each([
+    'priority:?services[10]=memory:&services[9]=lmdb:///x',
+    'priority:?services%5B10%5D=memory:&services%5B9%5D=lmdb:///x',
+  ])('has layers as addresses: %s', (address) => {
+    const { directories } = graphOfFile(
+      'store.toml',
+      `[blobservices.root]\ntype = "memory"\n[directoryservices.root]\ntype = "read-only"\ninner = "${address}"\n[pathinfoservices.root]\ntype = "memory"\n`,
+    )
+    const [inner] = directories.references.get('inner')!
+    expect(inner!.references.get('services')!.map(({ kind }) => kind)).toEqual(['lmdb', 'memory'])
+  })
+
+  it.each(['cache:?near=memory:&near=memory:', 'priority:?services[0]=memory:&services[0]=memory:'])(
+    'refuses what an address says twice: %s',
+    (address) => {
+      expect(() => blobs(`[blobservices.root]\ntype = "read-only"\ninner = "${address}"`)).toThrow(
+        'given twice',
+      )
+    },
+  )
+
   it('orders the services of a priority by number, and not as text', () => {
     const { directories } = graphOfFile(
       'store.toml',

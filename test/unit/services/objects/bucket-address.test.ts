@@ -29,6 +29,35 @@ describe('bucket URLs', () => {
       { kind: 's3', bucket: 'bucket', prefix: 'x/', options: { region: 'eu-west-1' } },
     ],
     [
+      'abfss://workspace@onelake.dfs.fabric.microsoft.com/x',
+      {
+        kind: 'azure',
+        container: 'workspace',
+        prefix: 'x/',
+        options: { account: 'onelake', endpoint: 'https://onelake.blob.fabric.microsoft.com' },
+      },
+    ],
+    [
+      'https://s3-eu-west-1.amazonaws.com/bucket/x',
+      { kind: 's3', bucket: 'bucket', prefix: 'x/', options: { region: 'eu-west-1' } },
+    ],
+    [
+      'https://s3.amazonaws.com/bucket/x',
+      { kind: 's3', bucket: 'bucket', prefix: 'x/', options: { region: 'us-east-1' } },
+    ],
+    [
+      'https://my.bucket.s3.amazonaws.com/',
+      { kind: 's3', bucket: 'my.bucket', prefix: '', options: { region: 'us-east-1' } },
+    ],
+    [
+      'https://bucket.s3.dualstack.us-west-2.amazonaws.com/x',
+      { kind: 's3', bucket: 'bucket', prefix: 'x/', options: { region: 'us-west-2' } },
+    ],
+    [
+      'https://bucket.s3.cn-north-1.amazonaws.com.cn/x?region=other',
+      { kind: 's3', bucket: 'bucket', prefix: 'x/', options: { region: 'other' } },
+    ],
+    [
       'https://0123abc.r2.cloudflarestorage.com/bucket',
       {
         kind: 's3',
@@ -54,6 +83,8 @@ describe('bucket URLs', () => {
     ['aws_endpoint_url=https://h', { endpoint: 'https://h' }],
     ['aws_allow_http=1&aws_profile=p&user_agent=u', { allowHttp: '1', profile: 'p', userAgent: 'u' }],
     ['AWS_REGION=r', { region: 'r' }],
+    ['aws_access_key_id=a&aws_secret_access_key=b+c/d', { secretAccessKey: 'b+c/d' }],
+    ['timeout=30s&aws_unsigned_payload=true&aws_region=r', { region: 'r' }],
     ['aws_default_region=r', { region: 'r' }],
   ])('take the options of S3: %s', (query, options) => {
     expect(parse(`s3://bucket?${query}`)).toMatchObject({ options })
@@ -82,6 +113,8 @@ describe('bucket URLs', () => {
     ['s3://bucket?aws_access_key_id=a', 'go together'],
     ['s3://bucket?aws_regoin=a', 'unknown option aws_regoin; known are aws_allow_http'],
     ['s3://bucket?region=a&aws_region=b', 'given twice'],
+    ['s3://bucket?aws_server_side_encryption=aws:kms', 'unknown option aws_server_side_encryption'],
+    ['abfs://%zz@a.dfs.core.windows.net/', 'not well-formed'],
     ['az://', 'names no bucket'],
     ['abfs://files@example.com/x', 'no account of Azure'],
     ['abfs://files@a.dfs.core.windows.net/?account_name=b', 'different accounts'],

@@ -19,6 +19,7 @@ const KINDS = {
 
 const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], silenceMsMax: 5_000 }
 const BODY = Buffer.from('the object')
+const NO_OBJECTS = '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 const HEADERS = { 'content-length': String(BODY.length), etag: '"1"' }
 
 async function bucketOf(kind: keyof typeof KINDS, answer: Answer, policy: Partial<RequestPolicy> = {}) {
@@ -167,7 +168,8 @@ describe('a bucket of S3', () => {
     await using bucket = await bucketOf('S3', noBucket)
     for (const work of [() => bucket.objects.head('k'), () => bucket.objects.get('k')]) {
       const { code, message } = await failure(work())
-      expect(code).toBe('not-found')
+      // And not `not-found`, which a server would pass on as absence.
+      expect(code).toBe('precondition')
       expect(message).toMatch(/s3:\/\/bucket\/p\/.*NoSuchBucket/)
     }
   })
@@ -182,7 +184,7 @@ describe('a bucket of S3', () => {
   it('asks once whether it exists', async () => {
     const absent: Answer = (response, request) =>
       request.url?.includes('list-type')
-        ? response.end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+        ? response.end(NO_OBJECTS)
         : s3Error(404, 'NoSuchKey')(response, request)
     await using bucket = await bucketOf('S3', absent)
     for (let i = 0; i < 3; i++) expect(await bucket.objects.get('k')).toBeUndefined()
@@ -211,19 +213,73 @@ describe('a bucket of S3', () => {
     expect(puts).toEqual(['*', undefined, undefined])
   })
 
-  it('gives an upload in parts up when one part fails', async () => {
-    const methods: string[] = []
-    const upload: Answer = (response, request) => {
-      request.resume()
-      methods.push(`${request.method} ${request.url?.replace(/.*\?/, '').replace(/partNumber=\d+/, 'part')}`)
-      if (request.method === 'POST')
-        response.end('<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>')
-      else if (request.method === 'PUT') s3Error(403, 'AccessDenied')(response, request)
-      else response.writeHead(204).end()
+  describe('that gets an object in parts', () => {
+    const LARGE = new Uint8Array(17 * 1024 * 1024)
+
+    /** A server that takes uploads in parts; `complete` answers their end. */
+    function uploads(
+      complete: Answer,
+      part: Answer = (response) => response.writeHead(200, { etag: '"1"' }).end(),
+    ) {
+      const seen: string[] = []
+      const answer: Answer = (response, request) => {
+        request.resume()
+        const url = request.url ?? ''
+        const what =
+          ['uploads', 'partNumber', 'uploadId'].find((name) => url.includes(`${name}=`)) ?? 'object'
+        seen.push(`${request.method} ${what}`)
+        if (url.includes('list-type')) return response.end(NO_OBJECTS)
+        if (request.method === 'DELETE') return response.writeHead(204).end()
+        if (request.method === 'PUT') return part(response, request)
+        if (request.method === 'HEAD') return object(response, request)
+        if (what === 'uploadId') return complete(response, request)
+        return response.end(
+          '<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>',
+        )
+      }
+      return { seen, answer }
     }
-    await using bucket = await bucketOf('S3', upload)
-    expect((await failure(bucket.objects.put('k', new Uint8Array(17 * 1024 * 1024)))).code).toBe('denied')
-    expect(methods).toContainEqual(expect.stringMatching(/^DELETE .*uploadId=U/))
+
+    it('gives up when one part fails, and says so to the server', async () => {
+      const { seen, answer } = uploads(status(500), s3Error(403, 'AccessDenied'))
+      await using bucket = await bucketOf('S3', answer)
+      expect((await failure(bucket.objects.put('k', LARGE))).code).toBe('denied')
+      expect(seen).toContain('DELETE uploadId')
+    })
+
+    it('is not misled by 200 with an error in it', async () => {
+      const { seen, answer } = uploads(s3Error(200, 'InternalError'))
+      await using bucket = await bucketOf('S3', answer)
+      expect((await failure(bucket.objects.put('k', LARGE))).code).toBe('unavailable')
+      expect(seen.at(-1)).toBe('DELETE uploadId')
+    })
+
+    it('has it when the answer to its end was lost', async () => {
+      const { seen, answer } = uploads(
+        inTurn((response) => response.destroy(), s3Error(404, 'NoSuchUpload')),
+        (response) => response.writeHead(200, { etag: '"1"' }).end(),
+      )
+      // Absent before.
+      let asked = 0
+      await using bucket = await bucketOf('S3', (response, request) =>
+        request.method === 'HEAD' && asked++ === 0
+          ? status(404)(response, request)
+          : answer(response, request),
+      )
+      await bucket.objects.put('k', LARGE, { ifAbsent: true })
+      expect(seen.filter((each) => each === 'POST uploadId')).toHaveLength(2)
+      await using other = await bucketOf('S3', uploads(s3Error(404, 'NoSuchUpload')).answer)
+      expect((await failure(other.objects.put('k', LARGE))).code).toBe('precondition')
+    })
+
+    it('leaves no parts behind when somebody else was faster', async () => {
+      const { seen, answer } = uploads(s3Error(412, 'PreconditionFailed'))
+      await using bucket = await bucketOf('S3', (response, request) =>
+        request.method === 'HEAD' ? status(404)(response, request) : answer(response, request),
+      )
+      await bucket.objects.put('k', LARGE, { ifAbsent: true })
+      expect(seen.at(-1)).toBe('DELETE uploadId')
+    })
   })
 
   it.each([
@@ -231,6 +287,7 @@ describe('a bucket of S3', () => {
     ['s3://bucket?aws_endpoint_url=localhost', 'no http or https URL'],
     ['az://container?azure_storage_client_secret=top-secret&account_name=a', 'azure_storage_tenant_id'],
     ['http://me:top-secret@localhost/', 'in the clear'],
+    ['https://me:top-secret%zz@localhost/', 'not well-formed'],
     ['gs://bucket?google_service_account_key=top-secret', 'is no JSON'],
   ])('is refused when it cannot be what is meant: %s', async (url, why) => {
     const { code, message } = await failure(openBucket(parseBucketUrl(url)))

@@ -1,0 +1,100 @@
+import type { Call } from '../../support/call.ts'
+import { StoreError } from '../../support/errors.ts'
+import { FILL_FILE_BYTES_MAX, SMALL_FILE_BYTES_MAX } from '../../support/limits.ts'
+import type { AccessRecorder } from './access-recorder.ts'
+import type { DirectoryLoader } from './directory-loader.ts'
+import type { FileContents, FileReader } from './file-reader.ts'
+import type { FillAhead } from './fill-ahead.ts'
+import type { InodePaths } from './inode-paths.ts'
+import { type InodeTable, ROOT_INODE } from './inode-table.ts'
+import { type InodeNumber, type Soon, TreeFault } from './interface.ts'
+import { type Range, ReadAhead } from './read-ahead.ts'
+import type { ReadPlan } from './read-plan.ts'
+import type { SiblingsAhead } from './siblings-ahead.ts'
+
+export interface InodeReadsOptions {
+  readonly inodes: InodeTable
+  readonly paths: InodePaths
+  readonly directories: DirectoryLoader
+  readonly files: FileReader
+  readonly siblings: SiblingsAhead
+  /** Hears of the small files that are read. */
+  readonly fillAhead: () => FillAhead
+  readonly recorder: AccessRecorder | undefined
+}
+
+const NO_PIECES: readonly Uint8Array[] = []
+
+/** Reads of inodes: brings what was asked for, and has what is likely to be next fetched ahead. */
+export class InodeReads {
+  readonly #options: InodeReadsOptions
+  readonly #inodes: InodeTable
+  readonly #files: FileReader
+  readonly #readAhead = new ReadAhead()
+
+  constructor(options: InodeReadsOptions) {
+    this.#options = options
+    this.#inodes = options.inodes
+    this.#files = options.files
+  }
+
+  read(
+    inode: InodeNumber,
+    offset: number,
+    size: number,
+    call: Call | undefined,
+  ): Soon<readonly Uint8Array[]> {
+    const { kind, size: recorded } = this.#inodes.attributes(inode)
+    if (kind === 'directory') throw new TreeFault('EISDIR')
+    if (kind === 'symlink') throw new TreeFault('EINVAL')
+    const { paths, recorder, fillAhead } = this.#options
+    const file = { digest: this.#inodes.digest(inode), size: Number(recorded) }
+    if (!Number.isSafeInteger(file.size))
+      throw paths.located(inode, tooLarge(file.digest.toString(), recorded))
+    const range = { start: offset, end: Math.min(offset + size, file.size) }
+    if (range.start >= range.end) return NO_PIECES
+    recorder?.read(inode, range, () => paths.pathOf(inode))
+    if (file.size <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
+    const pieces = this.#files.read(file, range, call)
+    const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
+    if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
+    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
+    return paths.locate(inode, pieces)
+  }
+
+  /** As `planRead` of a tree. */
+  plan(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    const { recorder, fillAhead } = this.#options
+    if (recorder || !this.#inodes.isAlive(inode) || !Number.isSafeInteger(offset)) return false
+    const { kind, size: recorded } = this.#inodes.attributes(inode)
+    const fileSize = Number(recorded)
+    if (kind !== 'file' || offset >= fileSize || size === 0 || !Number.isSafeInteger(fileSize)) return false
+    const file = { digest: this.#inodes.digest(inode), size: fileSize }
+    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
+    if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
+    return isPlanned
+  }
+
+  /** An inode died. */
+  forget(inode: InodeNumber): void {
+    this.#readAhead.forget(inode)
+  }
+
+  /** Whoever reads from afar waits for a round trip each time: what may be next comes with it. */
+  #fetchBeside(inode: InodeNumber, file: FileContents, range: Range, isMissing: boolean): void {
+    const beside = this.#readAhead.beside(inode, range, file.size)
+    if (beside) this.#files.prefetchWhenListed(file, beside)
+    if (!isMissing || file.size > SMALL_FILE_BYTES_MAX) return
+    const { siblings, directories } = this.#options
+    const parent = this.#inodes.parent(inode)
+    if (parent !== ROOT_INODE && this.#inodes.isAlive(parent))
+      siblings.missed(parent, directories.peek(this.#inodes.digest(parent))?.directory)
+  }
+}
+
+function tooLarge(digest: string, size: bigint): StoreError {
+  return new StoreError(
+    'exhausted',
+    `blob ${digest}: ${size} bytes are recorded for it, more than can be read`,
+  )
+}

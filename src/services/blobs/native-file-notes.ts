@@ -1,0 +1,29 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** native/file_notes.c: what is to be noted on files and Node has no calls for. Failures are negative errnos. */
+export interface NativeFileNotes {
+  getAttribute(fd: number, name: string): Promise<Uint8Array | number>
+  setAttribute(fd: number, name: string, value: Uint8Array): Promise<number>
+  /** Sets the time of access to now, and leaves that of modification alone. */
+  touchAccess(path: string): Promise<number>
+}
+
+/** From `src/services/blobs` and from `dist/services/blobs` alike. */
+const ADDON = fileURLToPath(new URL('../../../native/build/file_notes.node', import.meta.url))
+
+let loaded: NativeFileNotes | undefined | null = null
+
+/** `undefined` where the addon was not built: everything works without it, only slower. */
+export function nativeFileNotes(): NativeFileNotes | undefined {
+  if (loaded === null) loaded = load()
+  return loaded
+}
+
+function load(): NativeFileNotes | undefined {
+  try {
+    return createRequire(import.meta.url)(ADDON) as NativeFileNotes
+  } catch {
+    return undefined
+  }
+}
