@@ -553,7 +553,7 @@ export const SIBLINGS_BYTES_MAX = 1 * MiB
 /** Directories whose misses are counted. */
 export const SIBLINGS_DIRECTORIES_MAX = 1_024
 /** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
-export const FILL_RECORDS_BYTES_MAX = 16 * MiB
+export const FILL_RECORDS_BYTES_MAX = 8 * MiB
 
 /** Paths whose inodes the libfuse driver keeps; its kernel names everything by path. */
 export const LIBFUSE_PATHS_MAX = 100_000
