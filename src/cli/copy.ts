@@ -139,7 +139,7 @@ async function metadataFromNix(
 ): Promise<PathMetadata[]> {
   if (options.from === undefined) {
     const file = graphFile(what)
-    return await readGraph(readInput(file), { jsonl: options.jsonl, source: inputName(file) })
+    return await readGraph(readInput(file, stop), { jsonl: options.jsonl, source: inputName(file) })
   }
   const paths = options.all ? 'all' : await Promise.all(what.map(localStorePath))
   return await queryLocalNix(options, paths, stop)

@@ -94,7 +94,7 @@ async function runImportNar(paths: string[], options: ImportNarOptions, command:
 
 async function importNar(stores: Stores, path: string, options: IngestNarOptions): Promise<IngestedNar> {
   try {
-    const { head, whole } = await peek(readInput(path), COMPRESSION_MAGIC_BYTES)
+    const { head, whole } = await peek(readInput(path, options), COMPRESSION_MAGIC_BYTES)
     return await ingestNar(stores, decompressed(whole, detectCompression(head), options), options)
   } catch (error) {
     throw withContext(inputName(path), error)

@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { SigningKey } from '../model/nix/signing-key.ts'
-import { concatBytes, utf8, view } from '../support/bytes.ts'
+import { concatBytes, view } from '../support/bytes.ts'
 import { StoreError, systemCode } from '../support/errors.ts'
-import { sourceError } from '../transfer/source.ts'
 import { readInput } from './input.ts'
+import { outputError } from './output.ts'
 
 const HELP = `
 Examples:
@@ -38,7 +38,17 @@ async function generate(name: string, options: { output?: string; public?: strin
   const { secret, key } = SigningKey.generate(name)
   if (options.output === undefined) process.stdout.write(`${secret}\n`)
   else await writeNew(options.output, secret, 0o400)
-  if (options.public !== undefined) await writeNew(options.public, key.verifyingKey.toString(), 0o444)
+  if (options.public !== undefined) await writePublic(options.public, key, options.output)
+}
+
+/** Without its public half the secret one is of no use, and would be in the way of the next try. */
+async function writePublic(path: string, key: SigningKey, secretPath: string | undefined): Promise<void> {
+  try {
+    await writeNew(path, key.verifyingKey.toString(), 0o444)
+  } catch (error) {
+    if (secretPath !== undefined) await rm(secretPath, { force: true })
+    throw error
+  }
 }
 
 async function printPublic(file: string): Promise<void> {
@@ -62,6 +72,6 @@ async function writeNew(path: string, text: string, mode: number): Promise<void>
         'precondition',
         `${path} exists, and keys are not overwritten; choose another file`,
       )
-    throw sourceError('create', utf8(path), error)
+    throw outputError(path, error)
   }
 }

@@ -11,7 +11,7 @@ import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
-import { readProfile, writeProfile } from './profile-file.ts'
+import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
   announceReady,
@@ -21,7 +21,7 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
-import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
+import { addTreeOptions, openTreeStores, type TreeOptions, type TreeStores } from './tree-options.ts'
 
 interface MountOptions extends TreeOptions, ReadinessOptions {
   readonly allowOther: boolean
@@ -62,9 +62,12 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
+  if (options.record !== undefined) await checkProfileTarget(options.record)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   await using opened = await openTreeStores(command, options, logger)
   const { stores, rootNodes } = opened
+  if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
+    logger.warn('--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
@@ -94,6 +97,11 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
   logger.info({ target }, 'unmounted')
+}
+
+/** Of a composition, which can change while it is mounted, nobody knows. */
+function mayHaveLocalFiles({ blobs, cache, composition }: TreeStores['addresses']): boolean {
+  return cache !== undefined || composition !== undefined || blobs.startsWith('files:')
 }
 
 /** Turns to what the settings say now, or keeps what there is; what is gone from the root disappears. */

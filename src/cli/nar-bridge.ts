@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SigningKey } from '../model/nix/signing-key.ts'
 import { createBridge } from '../servers/http/bridge.ts'
@@ -14,6 +13,7 @@ import { signingPathInfoService } from '../services/pathinfos/signing.ts'
 import { StoreError, withContext } from '../support/errors.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
+import { readSettingsFile } from '../support/settings-file.ts'
 import { ingestNar } from '../transfer/ingest-nar.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
@@ -125,12 +125,11 @@ async function openIndex(address: string | undefined, logger: Logger): Promise<N
 }
 
 function readSigningKey(path: string): SigningKey {
+  const text = readSettingsFile(path).toString('utf8').trim()
   try {
-    return SigningKey.parse(readFileSync(path, 'utf8').trim())
+    return SigningKey.parse(text)
   } catch (error) {
-    if (error instanceof StoreError) throw withContext(path, error)
-    const { message } = error as Error
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${message}`, { cause: error })
+    throw withContext(path, error)
   }
 }
 

@@ -1,9 +1,27 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
-import { utf8 } from '../support/bytes.ts'
+import { setImmediate } from 'node:timers/promises'
+import { printable, utf8 } from '../support/bytes.ts'
 import { StoreError, systemCode } from '../support/errors.ts'
 import { TEXT_OUTPUT_CHARACTERS } from '../support/limits.ts'
-import { sourceError } from '../transfer/source.ts'
+
+const STANDARD_OUTPUT = 'to standard output'
+
+/**
+ * From now on what cannot be written neither ends the process nor goes unnoticed: a reader that left (`| head`) is no
+ * failure, a full disk is one. The function waits for what is on its way and tells of that.
+ */
+export function watchOutput(): () => Promise<StoreError | undefined> {
+  let failure: StoreError | undefined
+  process.stdout.on('error', (error) => {
+    if (systemCode(error) !== 'EPIPE') failure ??= outputError(STANDARD_OUTPUT, error)
+  })
+  process.stderr.on('error', () => {}) // where else could it be told?
+  return async () => {
+    await setImmediate()
+    return failure
+  }
+}
 
 /**
  * Writes to standard output no faster than it is read. When the reader leaves (`| head`), the source is left as
@@ -13,7 +31,7 @@ export async function writeOutput(pieces: AsyncIterable<Uint8Array>): Promise<vo
   try {
     await pipeline(pieces, process.stdout, { end: false })
   } catch (error) {
-    if (systemCode(error) !== 'EPIPE') throw error
+    if (systemCode(error) !== 'EPIPE') throw outputError(STANDARD_OUTPUT, error)
   }
 }
 
@@ -49,9 +67,19 @@ export async function writeFileWhole(path: string, pieces: AsyncIterable<Uint8Ar
     await using file = await open(temp, 'wx')
     for await (const piece of pieces) await file.writeFile(piece)
     await file.sync()
+    await rename(temp, path)
   } catch (error) {
     await rm(temp, { force: true })
-    throw sourceError('write', utf8(path), error)
+    throw outputError(path, error)
   }
-  await rename(temp, path)
+}
+
+/** Why a file that a person named cannot be written. */
+export function outputError(path: string, error: unknown): StoreError {
+  if (error instanceof StoreError) return error
+  const code = systemCode(error)
+  const reason = error instanceof Error ? error.message.replace(/,.*$/s, '') : String(error)
+  const isDenied = code === 'EACCES' || code === 'EPERM'
+  const message = `unable to write ${printable(utf8(path))}: ${reason}`
+  return new StoreError(isDenied ? 'denied' : 'precondition', message, { cause: error })
 }

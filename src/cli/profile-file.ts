@@ -1,6 +1,7 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { type ProfileEntry, parseProfile, printProfile } from '../mount/tree/profile.ts'
 import { StoreError, systemCode } from '../support/errors.ts'
+import { outputError } from './output.ts'
 
 /** Throws `not-found` or `invalid-argument`, naming the file. */
 export async function readProfile(file: string): Promise<ProfileEntry[]> {
@@ -13,15 +14,28 @@ export async function readProfile(file: string): Promise<ProfileEntry[]> {
   }
 }
 
+/** So that it is known before the work that is recorded, and not after it. */
+export async function checkProfileTarget(file: string): Promise<void> {
+  const temp = tempName(file)
+  try {
+    await writeFile(temp, '')
+    await rm(temp)
+  } catch (error) {
+    throw outputError(file, error)
+  }
+}
+
 /** Replaces what was there only when all of it is written. */
 export async function writeProfile(file: string, entries: Iterable<ProfileEntry>): Promise<void> {
-  const temp = `${file}.${process.pid}.tmp`
+  const temp = tempName(file)
   try {
     await writeFile(temp, printProfile(entries))
     await rename(temp, file)
   } catch (error) {
-    throw new StoreError('denied', `the profile cannot be written: ${(error as Error).message}`, {
-      cause: error,
-    })
+    throw outputError(file, error)
   }
+}
+
+function tempName(file: string): string {
+  return `${file}.${process.pid}.tmp`
 }

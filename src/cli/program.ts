@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
 import { addLoggingOptions, withoutOtlp } from './logging.ts'
+import { watchOutput } from './output.ts'
 
 /** Each is loaded when it is named: a command should not wait for what the others are made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -49,11 +50,14 @@ function exitCodeOf(error: unknown): number {
   return ERROR_TABLE[failure.code].exit
 }
 
+const outputFailure = watchOutput()
 let exitCode = 0
 try {
   await runProgram()
 } catch (error) {
   exitCode = exitCodeOf(error)
 }
+const unwritten = await outputFailure()
+if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten)
 // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
 process.exit(exitCode)

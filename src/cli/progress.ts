@@ -96,8 +96,9 @@ export class ImportProgress implements IngestProgress {
   #line(verb: string): string {
     const seconds = (performance.now() - this.#started) / 1000
     const rate = `${formatBytes(this.#bytes / Math.max(seconds, 0.001))}/s`
+    const files = `${this.#files} ${this.#files === 1 ? 'file' : 'files'}`
     const paths = formatPaths(this.#paths, this.#pathsTotal)
-    return `${verb} ${paths}, ${this.#files} files, ${formatBytes(this.#bytes)} at ${rate}, ${formatSeconds(seconds)}`
+    return `${verb} ${paths}, ${files}, ${formatBytes(this.#bytes)} at ${rate}, ${formatSeconds(seconds)}`
   }
 }
 

@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs'
 import { type ChannelCredentials, credentials, Metadata } from '@grpc/grpc-js'
 import { StoreError } from '../support/errors.ts'
+import { readSettingsFile } from '../support/settings-file.ts'
 import type { GrpcTlsFiles } from './grpc-address.ts'
 
 /** How a channel is protected. Throws `invalid-argument` for files that cannot be read or used. */
 export function channelCredentials(tls: GrpcTlsFiles | undefined): ChannelCredentials {
   if (!tls) return credentials.createInsecure()
-  const read = (path: string | undefined) => (path === undefined ? null : readSmallFile(path))
+  const read = (path: string | undefined) => (path === undefined ? null : readSettingsFile(path))
   const pems = [read(tls.ca), read(tls.clientKey), read(tls.clientCert)] as const
   try {
     return credentials.createSsl(...pems)
@@ -21,20 +21,11 @@ export function channelCredentials(tls: GrpcTlsFiles | undefined): ChannelCreden
 export function callCredentials(tokenFile: string | undefined): Metadata {
   const metadata = new Metadata()
   if (tokenFile === undefined) return metadata
-  const [line = ''] = readSmallFile(tokenFile).toString('latin1').split('\n')
+  const [line = ''] = readSettingsFile(tokenFile).toString('latin1').split('\n')
   const token = line.trim()
   // The file is a secret, so that a message says nothing of what is in it.
   if (!/^[A-Za-z0-9._~+/-]+=*$/.test(token))
     throw new StoreError('invalid-argument', `${tokenFile}: its first line is no bearer token`)
   metadata.set('authorization', `Bearer ${token}`)
   return metadata
-}
-
-function readSmallFile(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    const { message } = error as Error
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${message}`, { cause: error })
-  }
 }

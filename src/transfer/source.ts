@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { printable } from '../support/bytes.ts'
-import { StoreError, systemCode } from '../support/errors.ts'
+import { type ErrorCode, StoreError, systemCode } from '../support/errors.ts'
 
 /** Never follow a symlink, nor wait for a writer, where a file was a moment ago. */
 export const OPEN_SOURCE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -19,8 +19,15 @@ export function changedFile(path: Uint8Array): StoreError {
   )
 }
 
-function codeOf(error: unknown): 'not-found' | 'denied' | 'unavailable' {
-  const code = systemCode(error)
-  if (code === 'ENOENT') return 'not-found'
-  return code === 'EACCES' || code === 'EPERM' ? 'denied' : 'unavailable'
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: 'not-found',
+  ENOTDIR: 'not-found',
+  EISDIR: 'invalid-argument',
+  ENAMETOOLONG: 'invalid-argument',
+  EACCES: 'denied',
+  EPERM: 'denied',
+}
+
+function codeOf(error: unknown): ErrorCode {
+  return CODES[systemCode(error) ?? ''] ?? 'unavailable'
 }

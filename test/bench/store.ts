@@ -164,11 +164,13 @@ function entriesOf(folder: string): Dirent[] {
   return readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function filesOf(tree: string): string[] {
-  return readdirSync(tree, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ parentPath, name }) => join(parentPath, name))
-    .sort()
+/** Not by `readdir` of Node with `recursive`, which follows symlinks: /usr/bin has one to itself, so each file came 40 times. */
+function filesOf(folder: string): string[] {
+  return entriesOf(folder).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return filesOf(path)
+    return entry.isFile() ? [path] : []
+  })
 }
 
 // — A far store —

@@ -1,10 +1,16 @@
 /** What people get wrong, and what they are told: one line that names the object and the next step, and an exit code. */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { localStoreFlags, run, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { localStoreFlags, remoteStoreFlags, run, startDaemon, TVIX_STORE } from '../support/cli.ts'
 import { IS_ROOT } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
+
+const MEMORY = ['--directory-service-addr', 'memory:']
 
 const CASES: [title: string, args: string[], code: number, message: RegExp][] = [
   ['an unknown command', ['bogus'], 64, /unknown command 'bogus'/],
@@ -57,7 +63,10 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
     64,
     /either --to, or the three/,
   ],
-  ['a path that is no store path', ['ls', '/etc/passwd'], 64, /store path/],
+  ['a path that is no store path', ['ls', '/etc/passwd'], 64, /"\/etc\/passwd" is not a store path, such as/],
+  ['a name that is no store path', ['cat', 'foo'], 64, /"foo" is not a store path, such as/],
+  ['a folder as a NAR', ['import-nar', '--blob-service-addr', 'memory:', ...MEMORY, '/etc'], 64, /EISDIR/],
+  ['a key where no file can be', ['key', 'generate', 'k', '-o', '/proc/no/key'], 73, /unable to write/],
   ['a store path and everything', ['path-info', '--all', 'x'], 64, /either store paths or --all/],
   ['no store path at all', ['path-info'], 64, /name store paths, or say --all/],
   ['a name for several NARs', ['import-nar', '--name', 'x', 'a', 'b'], 64, /--name is for one NAR/],
@@ -153,4 +162,71 @@ test.skipIf(!IS_ROOT)('a user who may not write below /var/lib gets a store in t
   const script = `cd / && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" "$@"`
   const { stdout } = await run('sh', ['-c', script, TVIX_STORE, 'daemon', '--help'], { HOME: dir.path })
   expect(stdout.replaceAll(/\s+/g, '')).toContain(`${dir.path}/.local/state/tvix-store/directories.lmdb`)
+})
+
+describe('standard output', () => {
+  test.each(['key generate k', 'config show', '--help', '--version'])(
+    'that is full is a failure of %s',
+    async (command) => {
+      const { code, stderr } = await run('sh', ['-c', `${TVIX_STORE} ${command} > /dev/full`])
+      expect({ code, stderr }).toEqual({
+        code: 73,
+        stderr: expect.stringMatching(/^tvix-store: unable to write to standard output: ENOSPC/),
+      })
+    },
+  )
+
+  test('whose reader leaves keeps nothing from being imported', async () => {
+    await using dir = await tempDir()
+    await using daemon = await startDaemon(dir.path)
+    const flags = remoteStoreFlags(daemon.address).join(' ')
+    const files = ['a', 'b'].map((name) => join(dir.path, name))
+    for (const file of files) await writeFile(file, file)
+    // The descriptor is one whose other end is closed before anything is written.
+    const command = `exec 3>&1; { ${TVIX_STORE} import ${flags} ${files.join(' ')}; echo $? >&3; } | true`
+    const { stdout, stderr } = await run('bash', ['-c', command], { XDG_CACHE_HOME: dir.path })
+    expect(stderr).toMatch(/^imported 2\/2 paths, 2 files/)
+    expect(stdout).toBe('0\n')
+  })
+})
+
+test('a public key that cannot be written leaves no secret one behind', async () => {
+  await using dir = await tempDir()
+  const secret = join(dir.path, 'secret')
+  const { code } = await run(TVIX_STORE, ['key', 'generate', 'k', '-o', secret, '--public', dir.path])
+  expect(code).toBe(73)
+  expect(existsSync(secret)).toBe(false)
+})
+
+test('a NAR onto a folder leaves nothing behind', async () => {
+  await using dir = await tempDir()
+  await using daemon = await startDaemon(dir.path)
+  const flags = remoteStoreFlags(daemon.address)
+  const [source, target] = [join(dir.path, 'source'), join(dir.path, 'target')]
+  await writeFile(source, 'x')
+  await mkdir(target)
+  const imported = await run(TVIX_STORE, ['import', ...flags, source], { XDG_CACHE_HOME: dir.path })
+  const { code, stderr } = await run(TVIX_STORE, [
+    'export-nar',
+    ...flags,
+    imported.stdout.trim(),
+    '-o',
+    target,
+  ])
+  expect({ code, stderr }).toEqual({ code: 73, stderr: expect.stringContaining('unable to write') })
+  expect((await readdir(dir.path)).filter((name) => name.startsWith('target'))).toEqual(['target'])
+})
+
+test('a NAR that never comes can be given up', async () => {
+  await using dir = await tempDir()
+  const socket = join(dir.path, 'silent')
+  const connected = Promise.withResolvers<void>()
+  const server = createServer(() => connected.resolve()).listen(socket)
+  const flags = remoteStoreFlags('memory:')
+  const child = spawn(TVIX_STORE, ['import-nar', ...flags, socket], { stdio: 'ignore' })
+  const exited = once(child, 'exit')
+  await connected.promise
+  child.kill('SIGINT')
+  expect((await exited)[0]).toBe(130)
+  server.close()
 })

@@ -31,10 +31,10 @@ describe('one line, and the exit code', () => {
     [
       'a certificate that is not there',
       ['--tls-cert', '/no/c', '--tls-key', '/k'],
-      64,
+      66,
       /cannot read \/no\/c/,
     ],
-    ['tokens that are not there', ['--token-file', '/no/tokens'], 64, /cannot read \/no\/tokens/],
+    ['tokens that are not there', ['--token-file', '/no/tokens'], 66, /cannot read \/no\/tokens/],
     ['a mode that is none', ['--unix-listen-chmod', '0660'], 64, /owner, group, everybody/],
     ['an owner that is no number', ['--unix-listen-uid', 'root'], 64, /it is a number/],
     ['a keepalive that is none', ['--tcp-keepalive', '1:2:3:4'], 64, /time_ms:count:interval_ms/],

@@ -19,7 +19,8 @@ export function importName(path: string | Uint8Array): string {
     .split(SLASH)
     .filter((component) => component !== '' && component !== '.')
   const name = components.at(-1)
-  if (name === undefined || name === '..') throw invalid(bytes, 'its last component is not a name')
+  if (name === undefined || name === '..')
+    throw invalid(bytes, 'its last component is not a name; name the file or folder itself')
   checkStorePathName(name)
   return name
 }

@@ -11,6 +11,7 @@ const STORE_PREFIX = `${STORE_DIR}/`
 const DIGEST_CHARACTERS = 32
 const NAME_CHARACTERS_MAX = 211
 const FOREIGN_TO_NAMES = /[^A-Za-z0-9+\-_?=.]/
+const NAME_RULE = 'the name of a store path has letters of ASCII, digits and + - _ ? = . only'
 
 /** The 20-byte digest and the name that make a store path, `/nix/store/<nixbase32 digest>-<name>` (spec §1.11). */
 export class StorePath {
@@ -91,8 +92,7 @@ export function checkStorePathName(name: string): void {
   if (name.length < 1 || name.length > NAME_CHARACTERS_MAX)
     throw invalid('InvalidLength', name, `the name of a store path has 1 to ${NAME_CHARACTERS_MAX} bytes`)
   const foreign = name.search(FOREIGN_TO_NAMES)
-  if (foreign >= 0)
-    throw invalid('InvalidName', name, `the name of a store path cannot have its character ${foreign}`)
+  if (foreign >= 0) throw invalid('InvalidName', name, `${NAME_RULE}, not its character ${foreign}`)
 }
 
 function decodeDigest(basename: string): Uint8Array {

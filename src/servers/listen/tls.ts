@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { TLS_HANDSHAKE_MS_MAX } from '../../support/limits.ts'
+import { readSettingsFile } from '../../support/settings-file.ts'
 
 /** Paths of PEM files. */
 export interface ServerTlsFiles {
@@ -23,9 +23,13 @@ export interface TlsEvents {
 export function loadServerTls(files: ServerTlsFiles): TlsOptions {
   const { cert, key, clientCa } = files
   const options = {
-    cert: readPem(cert),
-    key: readPem(key),
-    ...(clientCa !== undefined && { ca: readPem(clientCa), requestCert: true, rejectUnauthorized: true }),
+    cert: readSettingsFile(cert),
+    key: readSettingsFile(key),
+    ...(clientCa !== undefined && {
+      ca: readSettingsFile(clientCa),
+      requestCert: true,
+      rejectUnauthorized: true,
+    }),
     ALPNProtocols: ['h2'],
     minVersion: 'TLSv1.2',
     handshakeTimeout: TLS_HANDSHAKE_MS_MAX,
@@ -64,15 +68,6 @@ export function createTlsAcceptor(options: TlsOptions, events: TlsEvents): (sock
 function peerOf(socket: TLSSocket, peers: WeakMap<Socket, string | undefined>): string | undefined {
   const { _parent } = socket as { _parent?: Socket }
   return _parent && peers.get(_parent)
-}
-
-function readPem(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    const { message } = error as Error
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${message}`, { cause: error })
-  }
 }
 
 const FAULTS: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { StoreError } from '../../support/errors.ts'
 import { TOKENS_MAX } from '../../support/limits.ts'
+import { readSettingsFile } from '../../support/settings-file.ts'
 import { PERMISSIONS, type Permission } from './permissions.ts'
 
 const ROLES = {
@@ -56,14 +56,8 @@ function hashOf(token: string): Buffer {
 }
 
 function readLines(path: string): string[] {
-  try {
-    return readFileSync(path, 'utf8')
-      .split('\n')
-      .map((line) => line.trim())
-  } catch (error) {
-    const { message } = error as Error
-    throw new StoreError('invalid-argument', `cannot read ${path}: ${message}`, { cause: error })
-  }
+  const text = readSettingsFile(path).toString('utf8')
+  return text.split('\n').map((line) => line.trim())
 }
 
 /** `token68` of RFC 7235, which is what fits behind `Bearer`. */

@@ -7,6 +7,7 @@ import { hex } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
+import { FaultLog } from '../../support/fault-log.ts'
 import {
   SUBSTITUTE_ABSENT_MAX,
   SUBSTITUTE_ABSENT_MS,
@@ -67,6 +68,7 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
   readonly #caches: readonly NixCache[]
   readonly #substitution: Substitution
   readonly #logger: Logger
+  readonly #faults: FaultLog
   readonly #flights = new LingeringFlight<string, PathInfo | undefined>(
     SUBSTITUTE_PATHS_MAX,
     SUBSTITUTE_UNATTENDED_MS_MAX,
@@ -90,6 +92,7 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     this.#caches = caches.map((address) => new NixCache(client, address))
     this.#substitution = substitution
     this.#logger = logger ?? silentLogger
+    this.#faults = new FaultLog(this.#logger)
     this.#absent = new LRUCache({ max: SUBSTITUTE_ABSENT_MAX, ttl: absentMs ?? SUBSTITUTE_ABSENT_MS })
   }
 
@@ -221,11 +224,13 @@ class NixHttpPathInfoService implements PathInfoService, AsyncDisposable {
     } catch (error) {
       throwIfAborted(call.signal)
       cache.forgoCastore()
-      const { message } = StoreError.from(error)
-      this.#logger.warn(
-        { castore: tree.origin, reason: message },
-        'cannot copy contents, downloading the NAR',
-      )
+      const { code, message } = StoreError.from(error)
+      // Most bridges have no castore beside them, so that is no fault; and a closure would tell of one for each path.
+      if (code !== 'unimplemented')
+        this.#faults.warn(
+          { castore: tree.origin, reason: message },
+          'cannot copy contents, downloading the NAR',
+        )
       progress.restart()
       return undefined
     }

@@ -227,15 +227,15 @@ describe.skipIf(!HAS_OPENSSL)('TLS (skipped without openssl, which makes the cer
 
   describe('files that do not do', () => {
     test.each([
-      ['missing', '/nonexistent.pem', /cannot read \/nonexistent\.pem/],
-      ['no PEM', `${folder}/nonsense`, /cannot use .*nonsense.* for TLS/],
-    ])('%s', async (_, path, why) => {
+      ['missing', '/nonexistent.pem', 'not-found', /cannot read \/nonexistent\.pem/],
+      ['no PEM', `${folder}/nonsense`, 'invalid-argument', /cannot use .*nonsense.* for TLS/],
+    ])('%s', async (_, path, code, why) => {
       writeFileSync(`${folder}/nonsense`, 'nonsense')
       const { key } = files['server']!
       expect(() => loadServerTls({ cert: path, key, clientCa: undefined })).toThrow(why)
       const client = `tls-client-cert-path=${path}&tls-client-key-path=${key}`
       const failure = await openGrpcChannel(`grpc+https://h?${client}`).catch((error: unknown) => error)
-      expect(failure).toMatchObject({ code: 'invalid-argument' })
+      expect(failure).toMatchObject({ code })
       expect((failure as Error).message).toMatch(why)
     })
 
