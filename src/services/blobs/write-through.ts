@@ -20,7 +20,11 @@ export function writeThroughBlobService(
     openRead: (digest, call) => cache.openRead(digest, call),
     openWrite(call) {
       const nearFailed = (error: unknown) => faults.failed(near, error)
-      return new WriteThrough(far.service.openWrite(call), openNear(near.service, call, nearFailed), nearFailed)
+      return new WriteThrough(
+        far.service.openWrite(call),
+        openNear(near.service, call, nearFailed),
+        nearFailed,
+      )
     },
   }
 }
