@@ -43,6 +43,9 @@ export const NARINFO_BYTES_MAX = 2 * MiB
 
 /** Average of content-defined chunks; min is half of it, max is twice it. */
 export const CHUNK_BYTES_AVG = 256 * KiB
+/** Other averages that a store may be told to use: what the Rust implementation takes. */
+export const CHUNK_BYTES_AVG_MIN = 512
+export const CHUNK_BYTES_AVG_MAX = 4 * MiB
 /** What one decompressed chunk may be at most: other writers may use a larger average than ours. */
 export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
@@ -248,6 +251,10 @@ export const SYMLINKS_FOLLOWED_MAX = 40
 
 /** A source that has company fails after this long without an answer; the next one is asked. */
 export const SOURCE_MS_MAX = 30_000
+/** What a composition file may say instead: a day. Timers of Node know no more than 24 of them. */
+export const SOURCE_SECONDS_MAX = 86_400
+/** Entries of an `lru` of a composition file: its tables for so many take 200 MB. */
+export const LRU_ENTRIES_MAX = 10_000_000
 /** The same source is reported as failing once in so long. */
 export const SOURCE_FAULT_LOG_MS = 60_000
 /** Answers whose duration is remembered, to tell when a source is slow … */
