@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "chunk_reader.h"
@@ -30,17 +32,35 @@
 #define FUSE_DEV_IOC_BACKING_OPEN 0x4010e501
 #define FUSE_DEV_IOC_BACKING_CLOSE 0x4004e502
 
-/* receive(fd, buffer): bytes of the next request. */
+static int64_t now_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/*
+ * receive(fd, buffer, microseconds): bytes of the next request. Looks for one for so long, if that is given, and lets others have
+ * the processor in between.
+ */
 static napi_value receive(napi_env env, napi_callback_info info)
 {
-	napi_value args[2];
-	size_t argc = 2, length;
+	napi_value args[3];
+	size_t argc = 3, length;
 	int fd;
+	uint32_t patience = 0;
 	uint8_t *data;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || !bytes_of(env, args[1], &data, &length))
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || !bytes_of(env, args[1], &data, &length) ||
+	    (argc > 2 && napi_get_value_uint32(env, args[2], &patience) != napi_ok))
 		return integer(env, -EINVAL);
-	return integer(env, outcome(read(fd, data, length)));
+	int64_t result = outcome(read(fd, data, length));
+	if (result == -EAGAIN && patience > 0)
+		for (int64_t end = now_ns() + patience * 1000LL; result == -EAGAIN && now_ns() < end;) {
+			sched_yield();
+			result = outcome(read(fd, data, length));
+		}
+	return integer(env, result);
 }
 
 /* send(fd, head, headLength, pieces): writes the first bytes of head and all pieces with one writev(2). */

@@ -1,4 +1,5 @@
 import { StoreError } from '../support/errors.ts'
+import { percentDecoded } from '../support/percent.ts'
 import { withoutSecrets } from '../support/secrets.ts'
 
 /** A gRPC peer as an address names it (spec §2.7). */
@@ -49,11 +50,9 @@ export function parseGrpcAddress(text: string): GrpcAddress {
 function unixTarget(text: string, url: URL): string {
   if (url.host !== '') throw invalid(text, 'host may not be set for unix domain sockets')
   if (!url.pathname.startsWith('/')) throw invalid(text, 'the path of the socket must be absolute')
-  try {
-    return `unix:${decodeURIComponent(url.pathname)}`
-  } catch {
-    throw invalid(text, 'not a URL: a percent sign is followed by two hexadecimal digits')
-  }
+  const path = percentDecoded(url.pathname)
+  if (path !== undefined) return `unix:${path}`
+  throw invalid(text, 'not a URL: a percent sign is followed by two hexadecimal digits')
 }
 
 function tcpTarget(text: string, url: URL, defaultPort: number): string {

@@ -1,9 +1,9 @@
 /** The three kinds of procedures, typed by the tables of model/wire, on top of single calls. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { ValidationError } from '../model/castore/validation-error.ts'
 import type { AnyMethod, Codec, Method, RpcService } from '../model/wire/rpc.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
+import { jittered, pause } from '../support/pause.ts'
 import { type GrpcCall, joined, type Message } from './grpc-call.ts'
 import type { GrpcChannel, StartOptions } from './grpc-channel.ts'
 
@@ -163,23 +163,15 @@ export async function retryUnavailable<T>(
   read: () => Promise<T>,
   call?: Call,
 ): Promise<T> {
-  for (const pause of channel.policy.retryMs) {
+  for (const ms of channel.policy.retryMs) {
     try {
       return await read()
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== 'unavailable' || channel.isDown) throw error
     }
-    await rest(pause * (0.5 + Math.random() / 2), call?.signal)
+    await pause(jittered(ms), call?.signal)
   }
   return read()
-}
-
-async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  } catch {
-    throw StoreError.from(signal?.reason) // `sleep` would say AbortError whatever the reason was
-  }
 }
 
 /** Absence as a value, for the procedures whose NOT_FOUND means that and nothing else. */

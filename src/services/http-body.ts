@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { countBuffers } from '../support/buffer-garbage.ts'
 import { concatBytes } from '../support/bytes.ts'
 import { throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
@@ -56,6 +57,7 @@ export class HttpBody implements AsyncIterable<Uint8Array> {
         throw new StoreError('corrupt', `${shownUrl(this.#url)}: the answer is longer than ${bytesMax} bytes`)
       pieces.push(piece)
     }
+    countBuffers(2 * length)
     return concatBytes(pieces, length)
   }
 

@@ -5,10 +5,10 @@ import {
   request as requestHttp,
 } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { HTTP_HEADER_BYTES_MAX, HTTP_REDIRECTS_MAX, HTTP_URL_CHARACTERS_MAX } from '../support/limits.ts'
+import { jittered, pause } from '../support/pause.ts'
 import { BusyError, parseRetryAfter } from './busy-error.ts'
 import { HttpBody } from './http-body.ts'
 import { brokenConnection, isPassing, shownUrl } from './http-error.ts'
@@ -93,13 +93,13 @@ class NodeHttpClient implements HttpClient {
   }
 
   async #retrying(url: URL, request: HttpRequest): Promise<HttpResponse> {
-    for (const pause of this.#policy.retryMs) {
+    for (const usual of this.#policy.retryMs) {
       try {
         return await this.#once(url, request)
       } catch (error) {
-        const patience = pauseBefore(error, pause, this.#policy.retryAfterMsMax)
+        const patience = pauseBefore(error, usual, this.#policy.retryAfterMsMax)
         if (patience === undefined) throw error
-        await rest(patience, request.signal)
+        await pause(patience, request.signal)
       }
     }
     return await this.#once(url, request)
@@ -194,24 +194,11 @@ export class BusyStatusError extends BusyError {
 }
 
 /** How long to wait before the request is made again; `undefined` when that would be in vain, or take too long. */
-function pauseBefore(error: unknown, pause: number, retryAfterMsMax: number): number | undefined {
-  if (!(error instanceof BusyStatusError)) return isPassing(error) ? jittered(pause) : undefined
+function pauseBefore(error: unknown, usual: number, retryAfterMsMax: number): number | undefined {
+  if (!(error instanceof BusyStatusError)) return isPassing(error) ? jittered(usual) : undefined
   const asked = error.retryAfterMs ?? 0
   if (!error.isWorthATry || asked > retryAfterMsMax) return undefined
-  return Math.max(jittered(pause), asked)
-}
-
-/** Clients that failed together should not come back together. */
-function jittered(ms: number): number {
-  return ms * (0.5 + Math.random() / 2)
-}
-
-async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  } catch {
-    throw StoreError.from(signal?.reason) // `sleep` would say AbortError whatever the reason was
-  }
+  return Math.max(jittered(usual), asked)
 }
 
 function redirected(from: URL, location: string): URL {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
@@ -9,6 +8,7 @@ import {
   BUCKET_SILENCE_MS_MAX,
   BUCKET_UPLOAD_BYTES_PER_SECOND_MIN,
 } from '../support/limits.ts'
+import { jittered, pause } from '../support/pause.ts'
 import { BusyError } from './busy-error.ts'
 
 /** How patient we are with a bucket. */
@@ -67,17 +67,17 @@ export class Requests {
     options: RequestOptions = {},
   ): Promise<T> {
     let hadDeadline = false
-    for (const pause of [...this.#policy.retryMs, undefined]) {
+    for (const usual of [...this.#policy.retryMs, undefined]) {
       throwIfAborted(options.signal)
       try {
         return await this.#slots.run(() => this.#once(work, options), 1, options.signal)
       } catch (error) {
         throwIfAborted(options.signal)
         const failure = this.#explain(error)
-        const wait = pause === undefined ? undefined : this.#pauseBefore(failure, pause, hadDeadline)
+        const wait = usual === undefined ? undefined : this.#pauseBefore(failure, usual, hadDeadline)
         if (wait === undefined) throw new StoreError(failure.code, `${what}: ${failure.message}`)
         hadDeadline ||= failure.code === 'deadline'
-        await rest(wait, options.signal)
+        await pause(wait, options.signal)
       }
     }
     throw new StoreError('internal', `${what}: no try was made`)
@@ -97,13 +97,13 @@ export class Requests {
   }
 
   /** How long to wait before the next try; `undefined` when there should be none. */
-  #pauseBefore(failure: StoreError, pause: number, hadDeadline: boolean): number | undefined {
+  #pauseBefore(failure: StoreError, usual: number, hadDeadline: boolean): number | undefined {
     // Once again after a deadline: a lost packet costs one, a dead server would cost them all.
     if (failure.code === 'deadline') return hadDeadline ? undefined : 0
     if (failure.code !== 'unavailable') return undefined
     const asked = failure instanceof BusyError ? (failure.retryAfterMs ?? 0) : 0
     if (asked > this.#policy.retryAfterMsMax) return undefined
-    return Math.max(asked, pause * (0.5 + Math.random() / 2))
+    return Math.max(asked, jittered(usual))
   }
 }
 
@@ -142,13 +142,5 @@ class OpenRequest implements Request, Disposable {
   [Symbol.dispose](): void {
     clearTimeout(this.#timer)
     this.#outer?.removeEventListener('abort', this.#forward)
-  }
-}
-
-async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {})
-  } catch {
-    throw StoreError.from(signal?.reason) // `sleep` would say AbortError whatever the reason was
   }
 }

@@ -11,7 +11,8 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 export function concatBytes(parts: readonly Uint8Array[], length?: number): Uint8Array<ArrayBuffer> {
   const total = length ?? parts.reduce((sum, part) => sum + part.length, 0)
-  const joined = new Uint8Array(total)
+  // Large ones without the zeros that nobody would see.
+  const joined = total < 4_096 ? new Uint8Array(total) : new Uint8Array(Buffer.allocUnsafeSlow(total).buffer)
   let offset = 0
   for (const part of parts) {
     joined.set(part, offset)

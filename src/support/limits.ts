@@ -67,6 +67,8 @@ export const LOCAL_CHUNKS_BYTES = 1 * MiB
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
 export const ZSTD_DECOMPRESS_INLINE_BYTES_MAX = 128 * KiB
+/** The same for frames that are no smaller than what they hold, and so hold it as it is: 0.1 ms. */
+export const ZSTD_COPY_INLINE_BYTES_MAX = 1 * MiB
 
 // — Decompression —
 
@@ -574,6 +576,10 @@ export const FUSE_READ_BYTES_MAX = 1 * MiB
 export const FUSE_REQUEST_BYTES_MAX = 64 * KiB
 /** Requests served before the event loop gets to sockets and timers again. */
 export const FUSE_REQUESTS_PER_TURN = 64
+/** Microseconds for which the next request is looked for before the thread sleeps: less than what waking up costs. */
+export const FUSE_PATIENCE_US = 50
+/** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
+export const FUSE_QUICK_MS = 0.2
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
 /** Buffers for listings that are kept for reuse. */

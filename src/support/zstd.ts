@@ -10,7 +10,11 @@ import {
 } from 'node:zlib'
 import { concatBytes, view } from './bytes.ts'
 import { StoreError, systemCode } from './errors.ts'
-import { ZSTD_DECOMPRESS_INLINE_BYTES_MAX, ZSTD_INLINE_BYTES_MAX } from './limits.ts'
+import {
+  ZSTD_COPY_INLINE_BYTES_MAX,
+  ZSTD_DECOMPRESS_INLINE_BYTES_MAX,
+  ZSTD_INLINE_BYTES_MAX,
+} from './limits.ts'
 import { type NativeCodec, nativeCodec } from './native-codec.ts'
 import { looksLikeNoise, storedFrame } from './zstd-stored.ts'
 
@@ -87,7 +91,9 @@ export async function decompress(
 function decompressSmall(frame: Uint8Array, maxBytes: number, codec: NativeCodec): Uint8Array | undefined {
   const size = declaredSize(frame)
   if (size === undefined || size === 0 || size > maxBytes) return undefined
-  if (Math.max(size, frame.length) > ZSTD_DECOMPRESS_INLINE_BYTES_MAX) return undefined
+  // What did not shrink is in raw blocks, which are copied.
+  const bytesMax = frame.length >= size ? ZSTD_COPY_INLINE_BYTES_MAX : ZSTD_DECOMPRESS_INLINE_BYTES_MAX
+  if (Math.max(size, frame.length) > bytesMax) return undefined
   const contents = Buffer.allocUnsafeSlow(size)
   return codec.zstdDecompress(frame, contents) === size ? contents : undefined
 }

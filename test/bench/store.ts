@@ -26,6 +26,7 @@ import { openStores } from '../../src/services/composition/open-stores.ts'
 import { runOk, TVIX_STORE } from '../support/cli.ts'
 import { s3Server } from '../support/cloud-servers.ts'
 import { CLOUDS } from '../support/clouds.ts'
+import { farComposition } from '../support/far-composition.ts'
 import { startLatencyProxy } from '../support/latency-proxy.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
@@ -163,11 +164,13 @@ function entriesOf(folder: string): Dirent[] {
   return readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function filesOf(tree: string): string[] {
-  return readdirSync(tree, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ parentPath, name }) => join(parentPath, name))
-    .sort()
+/** Not by `readdir` of Node with `recursive`, which follows symlinks: /usr/bin has one to itself, so each file came 40 times. */
+function filesOf(folder: string): string[] {
+  return entriesOf(folder).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return filesOf(path)
+    return entry.isFile() ? [path] : []
+  })
 }
 
 // — A far store —
@@ -284,24 +287,7 @@ async function readMounted(
 function writeCached(folder: string, port: number): string[] {
   const bucket = `objectstore+${CLOUDS.s3.url(port, 'store')}`
   const file = join(folder, 'cached.toml')
-  writeFileSync(
-    file,
-    `
-[blobservices.root]
-type = "cache-dir"
-path = "${folder}/cache"
-far = "${bucket}"
-
-[directoryservices.root]
-type = "cache"
-near = "lmdb://${folder}/near.lmdb"
-far = "${bucket}"
-
-[pathinfoservices.root]
-type = "lmdb"
-path = "${folder}/far/pathinfo.lmdb"
-`,
-  )
+  writeFileSync(file, farComposition(folder, bucket, `${folder}/far/pathinfo.lmdb`))
   return [`--store-composition=${file}`]
 }
 

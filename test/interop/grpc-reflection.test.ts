@@ -1,20 +1,16 @@
 /** Every method of both families, called by a Python client that has only our address and reflection. */
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { FAMILIES } from '../../src/model/wire/rpc.ts'
+import { TEST_CACHE } from '../support/caches.ts'
 import { run, runOk } from '../support/cli.ts'
 import { startTestServer } from '../support/grpc-server.ts'
 import { hasProgram } from '../support/requirements.ts'
 
 const PACKAGE = 'grpcio-reflection==1.85.1'
 /** An environment of Python that stays from run to run. */
-const ENVIRONMENT = join(
-  process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-  'tvix-store-test',
-  'python-reflection',
-)
+const ENVIRONMENT = join(TEST_CACHE, 'python-reflection')
 const SCRIPT = join(import.meta.dirname, 'reflection-client.py')
 
 /** Why the client cannot run here; `undefined` when it can. */

@@ -12,6 +12,7 @@ import { MOUNT_CALL_MS_MAX } from '../../src/support/limits.ts'
 import { runOk, TVIX_STORE, until } from '../support/cli.ts'
 import { type CloudServer, s3Server } from '../support/cloud-servers.ts'
 import { CLOUDS } from '../support/clouds.ts'
+import { farComposition } from '../support/far-composition.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -47,7 +48,7 @@ describe.skipIf(reason)(title, () => {
     server = await startable.start()
     const bucket = `objectstore+${CLOUDS.s3.url(server.port, 'store')}`
     composition = join(folder, 'store.toml')
-    await writeFile(composition, compositionOf(folder, bucket))
+    await writeFile(composition, farComposition(folder, bucket, `${folder}/pathinfo.lmdb`))
     await makeFiles(join(folder, 'cached'), CACHED_FILES, 1)
     await makeFiles(join(folder, 'cold'), COLD_FILES, 1_000)
     const flags = [
@@ -128,24 +129,6 @@ describe.skipIf(reason)(title, () => {
     )
   })
 })
-
-function compositionOf(folder: string, bucket: string): string {
-  return `
-[blobservices.root]
-type = "cache-dir"
-path = "${folder}/cache"
-far = "${bucket}"
-
-[directoryservices.root]
-type = "cache"
-near = "lmdb://${folder}/near.lmdb"
-far = "${bucket}"
-
-[pathinfoservices.root]
-type = "lmdb"
-path = "${folder}/pathinfo.lmdb"
-`
-}
 
 /** Small ones and some of several chunks. */
 async function makeFiles(folder: string, files: number, seed: number): Promise<void> {

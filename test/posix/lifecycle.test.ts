@@ -132,9 +132,9 @@ describe.skipIf(reason)(`the life of a mount${reason ? ` (skipped: ${reason})` :
       expect(await mountedThere()).toBe('0')
     })
 
-    it('on SIGTERM under load: readers get an error, the process ends', async () => {
+    it('on SIGTERM under 64 readers: they get an error, the process ends', async () => {
       const mount = await namespace.mount('sample', target)
-      const load = Array.from({ length: 16 }, () =>
+      const load = Array.from({ length: 64 }, () =>
         namespace.run(
           'sh',
           '-c',

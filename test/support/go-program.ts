@@ -1,11 +1,9 @@
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { TEST_CACHE } from './caches.ts'
 import { run } from './cli.ts'
 import { hasProgram } from './requirements.ts'
 
-/** Where programs built for tests stay from run to run. */
-export const TEST_CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tvix-store-test')
 const BIN = join(TEST_CACHE, 'bin')
 
 export type TestProgram = { readonly path: string } | { readonly missing: string }

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { TEST_CACHE } from './caches.ts'
 import { run } from './cli.ts'
-import { TEST_CACHE, type TestProgram } from './go-program.ts'
+import type { TestProgram } from './go-program.ts'
 
 /**
  * Installs a program of the npm registry beside those built for tests, unless it was before; says why where that

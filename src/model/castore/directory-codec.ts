@@ -38,13 +38,18 @@ export function encodeNode(writer: ProtoWriter, name: Uint8Array, node: Node): v
   if (node.kind === 'file') writer.bool(4, node.executable)
 }
 
-interface RawNode {
+/** A node message as it came, not validated. */
+export interface NodeFields {
   readonly kind: Node['kind']
   name: Uint8Array
   /** digest, or symlink target */
   value: Uint8Array
+  /** 0 and false for what has none. */
   size: bigint
   executable: boolean
+}
+
+interface RawNode extends NodeFields {
   isCanonical: boolean
 }
 
@@ -135,7 +140,7 @@ function validateEntry(raw: RawNode): Entry {
   return { name: pathComponent(raw.name), node: validateNode(raw) }
 }
 
-function validateNode(raw: RawNode): Node {
+function validateNode(raw: NodeFields): Node {
   try {
     if (raw.kind === 'symlink') return { kind: 'symlink', target: symlinkTarget(raw.value) }
     const digest = Digest.fromBytes(raw.value)
@@ -171,9 +176,14 @@ export function decodeNodeMessage(bytes: Uint8Array): { name: Uint8Array; node: 
     else if (reader.field === FIELD.symlink) raw = decodeRawNode('symlink', reader.bytes(), raw)
     else reader.skip()
   }
-  if (!raw) throw new ValidationError('NoNodeSet', 'No node set')
-  if (raw.name.length > 0) pathComponent(raw.name)
-  return { name: raw.name, node: validateNode(raw) }
+  return validateNodeMessage(raw)
+}
+
+/** As `decodeNodeMessage`, for one that was decoded elsewhere. */
+export function validateNodeMessage(fields: NodeFields | undefined): { name: Uint8Array; node: Node } {
+  if (!fields) throw new ValidationError('NoNodeSet', 'No node set')
+  if (fields.name.length > 0) pathComponent(fields.name)
+  return { name: fields.name, node: validateNode(fields) }
 }
 
 /** A `Node` message that must carry no name. Throws ValidationError `NameInAnonymousNode` among others. */

@@ -22,7 +22,8 @@ export interface Reader {
 
 /** native/fuse_device.c, native/page_filler.c and native/chunk_reader.c: system calls answer with their result, or with a negative errno; none throws. */
 export interface NativeAddon {
-  receive(fd: number, buffer: Uint8Array): number
+  /** Looks for something to read for so many microseconds before it says EAGAIN. */
+  receive(fd: number, buffer: Uint8Array, patience?: number): number
   send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
   mount(source: string, target: string, flags: number, options: string): number
   unmount(target: string, flags: number): number

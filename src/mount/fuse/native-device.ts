@@ -3,6 +3,7 @@ import { getSystemErrorName, promisify } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import type { FuseDevice } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
+import { Patience } from './patience.ts'
 import { Errno } from './protocol.ts'
 
 /** The addon takes this many pieces with one reply (UIO_MAXIOV less the header). */
@@ -14,6 +15,7 @@ const write = promisify(fs.write) as (fd: number, bytes: Uint8Array) => Promise<
 export class NativeDevice implements FuseDevice {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #fd: number
+  readonly #patience = new Patience()
   #watch: Watch | undefined
   #onClosed: (() => void) | undefined
   #open = true
@@ -33,10 +35,14 @@ export class NativeDevice implements FuseDevice {
 
   receive(buffer: Uint8Array): number {
     while (this.#open) {
-      const length = this.#addon.receive(this.#fd, buffer)
-      if (length >= 0) return length
+      const length = this.#addon.receive(this.#fd, buffer, this.#patience.microseconds)
+      if (length >= 0) {
+        this.#patience.received()
+        return length
+      }
       switch (-length) {
         case Errno.EAGAIN:
+          this.#patience.gaveUp()
           return 0
         // ENOENT: the request was taken back between the poll and the read.
         case Errno.EINTR:

@@ -48,9 +48,8 @@ class Batch {
   /** Where the next read is if it follows the listing: a part, and an offset in it. */
   #part = 0
   #offset = 0
-  /** Pushed or forgotten. */
-  gone = false
-  /** The one listed after this. */
+  /** Those listed before and after this, of what is neither pushed nor forgotten. */
+  previous: Batch | undefined
   next: Batch | undefined
 
   constructor(directory: InodeNumber) {
@@ -85,12 +84,6 @@ class Batch {
     const view = new DataView(records.buffer, records.byteOffset + offset, FILL_RECORD.bytes)
     return Number(view.getBigUint64(FILL_RECORD.inode, true))
   }
-
-  /** The next one that is not gone; shortens the way for whoever asks again. */
-  get following(): Batch | undefined {
-    while (this.next?.gone) this.next = this.next.next
-    return this.next
-  }
 }
 
 /**
@@ -104,8 +97,9 @@ export class FillAhead {
   /** In the order in which they were listed. */
   readonly #listed = new Map<InodeNumber, Batch>()
   #last: Batch | undefined
-  /** What was pushed last: what follows it is next. */
-  #pushed: Batch | undefined
+  #hasPushed = false
+  /** What was listed after what was pushed last. */
+  #following: Batch | undefined
   #recordBytes = 0
   #confirmed = 0
   /** Contents that may still be pushed on the evidence so far. */
@@ -176,7 +170,7 @@ export class FillAhead {
   /** Goes on with what was listed after the last, as long as the credit lasts and the filler takes it. */
   #pushOn(): void {
     while (this.#credit > 0) {
-      const next = this.#pushed?.following
+      const next = this.#following
       if (!next || !this.#push(next, false)) return
     }
   }
@@ -184,15 +178,18 @@ export class FillAhead {
   #push(batch: Batch, isUrgent: boolean): boolean {
     if (!this.#filler.fill(concatBytes(batch.parts), isUrgent)) return false
     this.#credit -= batch.bytes
-    this.#pushed = batch
+    this.#hasPushed = true
+    this.#following = batch.next
     this.#drop(batch.directory)
     return true
   }
 
   #append(directory: InodeNumber): Batch {
     const batch = new Batch(directory)
+    batch.previous = this.#last
     if (this.#last) this.#last.next = batch
     this.#last = batch
+    if (this.#hasPushed) this.#following ??= batch
     this.#listed.set(directory, batch)
     return batch
   }
@@ -200,7 +197,11 @@ export class FillAhead {
   #drop(directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
     if (!batch) return
-    batch.gone = true
+    // Nothing may lead to what is gone: whoever walks for days lists millions.
+    if (batch.previous) batch.previous.next = batch.next
+    if (batch.next) batch.next.previous = batch.previous
+    if (this.#last === batch) this.#last = batch.previous
+    if (this.#following === batch) this.#following = batch.next
     for (const part of batch.parts) this.#recordBytes -= part.length
     batch.parts.length = 0
     this.#listed.delete(directory)

@@ -56,7 +56,7 @@ export class InodeReads {
     recorder?.read(inode, range, () => paths.pathOf(inode))
     if (file.size <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
     const pieces = this.#files.read(file, range, call)
-    const ahead = this.#readAhead.next(inode, range, file.size)
+    const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
     return paths.locate(inode, pieces)

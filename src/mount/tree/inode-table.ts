@@ -17,8 +17,8 @@ export const ROOT_INODE: InodeNumber = 1
 const SLOTS = 2 ** 28
 const GENERATION_MAX = 2 ** 25 - 1
 /** A power of two, as is the number of buckets ever after. */
-const INITIAL_CAPACITY = 4096
-/** A table that was just enlarged costs this many times what its inodes need. */
+const INITIAL_CAPACITY = 65_536
+/** A table that was just enlarged has room for this many times its inodes. */
 const GROWTH = 1.25
 /** Where in `#counters` what is counted; `targets` are the two of their arena. As native/inode_table.c. */
 const COUNTER = { end: 0, dead: 1, count: 2, seed: 3, targets: 4 } as const
@@ -58,11 +58,12 @@ export class InodeTable {
   get tables(): InodeTables {
     const { kind, generation, references, size, ino, digests, parent, position, next } = this.#columns
     const bytes = this.#targets.bytes
-    if (this.#tables?.[0] !== kind || this.#tables.at(-1) !== bytes)
-      this.#tables = [
-        ...[kind, generation, references, size, ino, digests, parent, position, next],
-        ...[this.#buckets, this.#counters, this.#fileBytes, bytes],
-      ]
+    const known = this.#tables
+    if (known?.[0] === kind && known.at(-1) === bytes && known.includes(this.#buckets)) return known
+    this.#tables = [
+      ...[kind, generation, references, size, ino, digests, parent, position, next],
+      ...[this.#buckets, this.#counters, this.#fileBytes, bytes],
+    ]
     return this.#tables
   }
 
@@ -274,7 +275,7 @@ export class InodeTable {
   }
 
   #grow(): void {
-    this.#columns = new InodeColumns(Math.ceil(this.#columns.capacity * GROWTH), this.#columns)
+    this.#columns = this.#columns.grown(Math.ceil(this.#columns.capacity * GROWTH))
     if (this.#columns.capacity > this.#buckets.length) this.#rehash(this.#buckets.length * 2)
   }
 

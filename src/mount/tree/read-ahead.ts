@@ -4,6 +4,7 @@ import {
   MOUNT_READ_AHEAD_BYTES,
   MOUNT_READ_AHEAD_BYTES_MIN,
   MOUNT_READ_AHEAD_FILES_MAX,
+  MOUNT_WHOLE_BYTES_MAX,
 } from '../../support/limits.ts'
 import type { InodeNumber } from './interface.ts'
 
@@ -59,7 +60,12 @@ export class ReadAhead {
    * Takes note of the read of `start` to `end` and returns what is worth fetching now, if anything. The first
    * read of a file is no evidence, wherever it begins: many programs look at the first bytes only.
    */
-  next(inode: InodeNumber, { start, end }: Range, fileSize: number): Range | undefined {
+  next(
+    inode: InodeNumber,
+    { start, end }: Range,
+    fileSize: number,
+    from?: { readonly isFar: boolean },
+  ): Range | undefined {
     const progress = this.#files.get(inode)
     if (progress?.expected !== start) {
       const { large = 0, beside = 0 } = progress ?? {}
@@ -67,15 +73,15 @@ export class ReadAhead {
       return undefined
     }
     progress.expected = end
-    progress.window = Math.min(
-      Math.max(progress.window * 2, MOUNT_READ_AHEAD_BYTES_MIN),
-      MOUNT_READ_AHEAD_BYTES,
-    )
-    const from = Math.max(end, progress.ahead)
+    // From afar every doubling is a round trip; large reads are the evidence that saves two of them.
+    const isSure = progress.window === 0 && end - start >= MOUNT_LARGE_READ_BYTES_MIN && from?.isFar
+    const first = isSure ? MOUNT_WHOLE_BYTES_MAX : MOUNT_READ_AHEAD_BYTES_MIN
+    progress.window = Math.min(Math.max(progress.window * 2, first), MOUNT_READ_AHEAD_BYTES)
+    const begin = Math.max(end, progress.ahead)
     const to = Math.min(end + progress.window, fileSize)
-    if (from >= to) return undefined
+    if (begin >= to) return undefined
     progress.ahead = to
-    return { start: from, end: to }
+    return { start: begin, end: to }
   }
 
   /** Of what `next` said, only this much was begun; the rest is said again. */

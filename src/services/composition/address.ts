@@ -1,5 +1,6 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 import { withoutSecrets } from '../../support/secrets.ts'
 import { type BigtableAddress, parseBigtableUrl } from '../bigtable-address.ts'
 import { type GrpcAddress, parseGrpcAddress } from '../grpc-address.ts'
@@ -145,14 +146,6 @@ function splitPath(role: Role, text: string, rest: string): { host: string; path
   const path = percentDecoded(encoded)
   if (path === undefined || path.includes('\0')) throw invalid(role, text, 'its path is not well-formed')
   return { host, path }
-}
-
-function percentDecoded(encoded: string): string | undefined {
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return undefined // a stray %, or bytes that are no UTF-8
-  }
 }
 
 function invalid(role: Role, text: string, why: string): ValidationError {

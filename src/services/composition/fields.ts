@@ -1,3 +1,4 @@
+import { percentDecoded } from '../../support/percent.ts'
 import { invalid, type Place, type WrittenField } from './composition-file.ts'
 import type { Field } from './kinds.ts'
 
@@ -113,9 +114,7 @@ function typed(rule: Field | undefined, text: string): unknown {
 }
 
 function decoded(text: string, place: Place): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw invalid(place, 'a percent sign is followed by two hexadecimal digits')
-  }
+  const plain = percentDecoded(text)
+  if (plain !== undefined) return plain
+  throw invalid(place, 'a percent sign is followed by two hexadecimal digits')
 }

@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 import {
   AZURE_OPTIONS,
   type AzureOptions,
@@ -162,11 +163,9 @@ function pathParts(url: URL): string[] {
 
 /** Throws `invalid-argument` for what is no UTF-8. */
 export function decodePercent(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw invalid('it is not well-formed: write a percent sign as %25')
-  }
+  const plain = percentDecoded(text)
+  if (plain === undefined) throw invalid('it is not well-formed: write a percent sign as %25')
+  return plain
 }
 
 function prefixOf(parts: readonly string[]): string {

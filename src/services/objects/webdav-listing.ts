@@ -1,4 +1,5 @@
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 
 /** A member of a WebDAV folder, or the folder itself. */
 export interface WebdavEntry {
@@ -33,9 +34,5 @@ const MULTISTATUS_END_CHARACTERS = 1_000
 
 function pathOf(href: string, base: URL): string | undefined {
   const url = URL.parse(href.replaceAll('&amp;', '&'), base.href)
-  try {
-    return url ? decodeURIComponent(url.pathname) : undefined
-  } catch {
-    return undefined
-  }
+  return url ? percentDecoded(url.pathname) : undefined
 }

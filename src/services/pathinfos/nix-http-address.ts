@@ -1,6 +1,7 @@
 import { ValidationError } from '../../model/castore/validation-error.ts'
 import { VerifyingKey } from '../../model/nix/signing-key.ts'
 import { StoreError } from '../../support/errors.ts'
+import { percentDecoded } from '../../support/percent.ts'
 import { withoutSecrets } from '../../support/secrets.ts'
 
 /** A binary cache as an address names it (spec §3.7). */
@@ -83,11 +84,9 @@ function parseKeys(text: string, list: string): VerifyingKey[] {
 }
 
 function decoded(text: string, encoded: string): string {
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    throw invalid(text, 'a percent sign is followed by two hexadecimal digits')
-  }
+  const plain = percentDecoded(encoded)
+  if (plain !== undefined) return plain
+  throw invalid(text, 'a percent sign is followed by two hexadecimal digits')
 }
 
 /** Names below `http://host/path` are `http://host/path/name`, as people mean it and not as URLs are joined. */

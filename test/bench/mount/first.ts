@@ -1,11 +1,21 @@
 /** What a mount is asked for the first time: a new one for every figure, over a store that is in the page cache. */
 import { join } from 'node:path'
 import { measure } from '../report.ts'
-import type { Fixture } from './fixture.ts'
+import { type Fixture, rawStoreFlags } from './fixture.ts'
 import { inTurns, ROUNDS } from './rounds.ts'
 import { onDisk, ours, type Place, rivals, type Side } from './sides.ts'
 import { type ComparedRow, printCompared } from './table.ts'
-import { dropInodes, find, pack, readSmall, readThrough, startPython, unpack, warm } from './work.ts'
+import {
+  dropInodes,
+  find,
+  pack,
+  readSmall,
+  readThrough,
+  startMake,
+  startPython,
+  unpack,
+  warm,
+} from './work.ts'
 
 interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
   readonly run: (place: Place) => void
@@ -23,7 +33,7 @@ export async function benchFirst(fixture: Fixture): Promise<void> {
   const [own, others] = [ours('ours'), rivals()]
   const disk = onDisk(fixture)
   const rows: ComparedRow[] = []
-  for (const { run, baseline, prepare, fromNothing, side = own, ...rest } of await workOn(fixture)) {
+  for (const { run, baseline, prepare, fromNothing, side = own, ...rest } of workOn(fixture)) {
     const compared = side === own ? others : []
     const work = baseline ?? (() => run(disk))
     const [disks = []] = await inTurns([
@@ -61,18 +71,15 @@ async function measureFirst(
   return (performance.now() - (fromNothing ? start : opened)) / 1000
 }
 
-async function workOn(fixture: Fixture): Promise<Work[]> {
+function workOn(fixture: Fixture): Work[] {
   const { sizes, folder } = fixture
   const [files, small] = [(sizes.smallDirectories + sizes.moreDirectories) * 100, sizes.smallDirectories]
   const smallOf = (place: Place) => join(place.at('tree'), 'small')
   const readLarge = (place: Place) => readThrough(join(place.at('tree'), 'large'))
   const large = `read ${sizes.largeBytes / 2 ** 20} MiB in order`
   const rate = (s: number) => `${(sizes.largeBytes / s / 1e9).toFixed(1)} GB/s`
-  const cache = ['--cache-dir', join(folder, 'cache'), '--cache-size', '8G']
-  // Afterwards the large blob lies there as it is.
-  await measureFirst(ours('filling', ...cache), fixture, readLarge, false)
-  const raw = ours('raw', ...cache)
-  const passthrough = ours('passthrough', ...cache, '--passthrough')
+  const make = Object.keys(fixture.storePaths).find((name) => name.startsWith('make-'))!
+  const raw = rawStoreFlags(fixture)
   const listAndRead = (place: Place) => {
     find(smallOf(place))
     readSmall(smallOf(place), small)
@@ -96,20 +103,31 @@ async function workOn(fixture: Fixture): Promise<Work[]> {
       baseline: () => void unpack(fixture.smallArchive, folder),
     },
     {
-      work: 'Python from a closure, mounting it included, against unpacking it',
+      work: 'first `make --version` in a mounted closure, against unpacking it',
       target: 0.1,
+      run: (place) => startMake(place.at(make)),
+      baseline: () => startMake(join(unpack(fixture.closureArchive, folder), make)),
+    },
+    {
+      work: 'the same with Python, mounting it included',
       run: (place) => startPython(place.at('python')),
       baseline: () => startPython(join(unpack(fixture.closureArchive, folder), 'python')),
       fromNothing: true,
     },
     { work: `${large}, from compressed chunks`, note: rate, run: readLarge },
-    { work: `${large}, from a raw file`, target: 3.33, note: rate, run: readLarge, side: raw },
+    {
+      work: `${large}, from a raw file`,
+      target: 3.33,
+      note: rate,
+      run: readLarge,
+      side: ours('raw', ...raw),
+    },
     {
       work: `${large}, \`--passthrough\``,
       target: 1.05,
       note: rate,
       run: readLarge,
-      side: passthrough,
+      side: ours('passthrough', ...raw, '--passthrough'),
     },
   ]
 }

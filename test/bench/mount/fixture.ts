@@ -76,6 +76,17 @@ export function makeFixture(folder: string, sizes: Sizes): Fixture {
   return { folder, sizes, content, storePaths, storeFlags, smallArchive, closureArchive }
 }
 
+/** In the place of `storeFlags`: the same tree with its blobs as raw files. Made when it is needed. */
+export function rawStoreFlags({ folder, content, storeFlags, storePaths }: Fixture): string[] {
+  const blobs = join(folder, 'raw')
+  const flags = [`--blob-service-addr=files://${blobs}`, ...storeFlags.slice(1)]
+  if (!existsSync(blobs)) {
+    const path = run(builtTvixStore(), ['import', ...flags, join(content, 'tree')])
+    if (basename(path.trim()) !== storePaths['tree']) throw new Error(`${folder} is not what was made there`)
+  }
+  return flags
+}
+
 function makeTree(path: string, { smallDirectories, moreDirectories, largeBytes }: Sizes): void {
   for (const [part, directories] of [
     ['small', smallDirectories],

@@ -57,6 +57,11 @@ export function startPython(prefix: string): void {
   execFileSync(join(prefix, 'bin/python3'), ['-c', 'import json, asyncio'], { env })
 }
 
+/** From the package of Debian. */
+export function startMake(folder: string): void {
+  execFileSync(join(folder, 'usr/bin/make'), ['--version'])
+}
+
 /** Makes the kernel forget names and inodes, and so what it has of files that nobody has open. */
 export function dropInodes(): void {
   writeFileSync('/proc/sys/vm/drop_caches', '2')

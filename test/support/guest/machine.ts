@@ -5,10 +5,10 @@
 import { execFile, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
+import { TEST_CACHE } from '../caches.ts'
 import { until } from '../cli.ts'
 import type { Outcome } from '../mount.ts'
 import { hasProgram, IS_ROOT } from '../requirements.ts'
@@ -21,7 +21,7 @@ import {
   packArchive,
 } from './initramfs.ts'
 
-const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tvix-store-test/guest')
+const CACHE = join(TEST_CACHE, 'guest')
 const VIRTIOFSD = '/usr/lib/qemu/virtiofsd'
 /** What a guest may take all in all; then it is killed, whatever the test does. */
 const LIFETIME_SECONDS = 900

@@ -125,3 +125,19 @@ describe.each([
     }
   })
 })
+
+test('noise is read as it was written, on the spot or in the pool, and refused when it is damaged', async () => {
+  for (const size of [16 * 1024 + 1, 300_000, 1024 * 1024 - 100, 1024 * 1024, 3 * 1024 * 1024]) {
+    const noise = randomBytes(size)
+    const frame = await compress(noise)
+    const [cut, longer] = [frame.subarray(0, -1), Buffer.concat([frame, Buffer.from('x')])]
+    const damaged = Buffer.from(frame)
+    damaged[9]! |= 6 // the type of the first block: none that there is
+    for (const codec of [nativeCodec, NO_CODEC]) {
+      expect(Buffer.compare(await decompress(frame, size, 'a test', codec), noise)).toBe(0)
+      for (const bad of [cut, longer, damaged])
+        await expect(decompress(bad, size, 'a test', codec)).rejects.toMatchObject({ code: 'corrupt' })
+      await expect(decompress(frame, size - 1, 'a test', codec)).rejects.toMatchObject({ code: 'corrupt' })
+    }
+  }
+})

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import {
@@ -131,6 +133,27 @@ describe('small files ahead of being read', () => {
     expect(filler.pushed).toEqual([])
     for (let i = 0; i < 2; i++) ahead.read(0, 2)
     expect(filler.pushed[0]).toBe(2 * files)
+  })
+})
+
+describe('what it keeps', () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+
+  test('does not grow with what is listed behind a directory that was pushed once', () => {
+    const { filler, ahead, list } = listing()
+    list(1, 2)
+    // A window's worth is listed and pushed; nobody reads on, and one directory waits while others come and go.
+    for (let i = 0; i < 2; i++) ahead.read(0, 1)
+    filler.isFull = true
+    list(3)
+    const walk = (times: number) => {
+      for (let i = 0; i < times; i++) list(4, 5)
+      collectGarbage()
+      return process.memoryUsage().heapUsed
+    }
+    const before = walk(1_000)
+    expect(walk(100_000) - before).toBeLessThan(2 * 2 ** 20)
   })
 })
 

@@ -68,6 +68,36 @@ describe('nothing is fetched before it is needed', () => {
     expect(tree.read(inode, 4, 3)).toEqual([new Uint8Array(utf8('ent'))])
   })
 
+  test.each([
+    ['small', 10],
+    ['large', 3 * MiB],
+  ])('10,000 readers of one missing %s blob cause one fetch', async (_, size) => {
+    const fake = new FakeStore()
+    const contents = Buffer.alloc(size, 7)
+    fake.rootNodes.add('1-f', fake.file(contents.toString()))
+    const tree = fake.tree()
+    const { inode } = await walk(tree, '1-f')
+    fake.blobs.hold()
+    const readers = Array.from({ length: 10_000 }, (_, i) => readAll(tree, inode, i % size, 4096))
+    fake.blobs.open()
+    for (const [i, bytes] of (await Promise.all(readers)).entries())
+      expect(bytes.equals(contents.subarray(i % size, (i % size) + 4096))).toBe(true)
+    expect(fake.blobs.readRequests).toBe(1)
+    expect(fake.blobs.chunkRequests).toBeLessThanOrEqual(1)
+  })
+
+  test('10,000 readers of a blob that its store lost cause one fetch, and all are told', async () => {
+    const fake = store()
+    const tree = fake.tree()
+    const { inode } = await walk(tree, '1-a/dir7/file7')
+    fake.blobs.contents.clear()
+    fake.blobs.hold()
+    const readers = Array.from({ length: 10_000 }, () => readAll(tree, inode, 0, 10))
+    fake.blobs.open()
+    for (const { status } of await Promise.allSettled(readers)) expect(status).toBe('rejected')
+    expect(fake.blobs.readRequests).toBe(1)
+  })
+
   test('names that cannot exist and empty files ask nobody', async () => {
     const fake = store()
     fake.rootNodes.add('3-empty', fake.file(''))

@@ -8,9 +8,11 @@ import type { TreeLimits } from '../../../../src/mount/tree/tree-limits.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import {
+  MOUNT_LARGE_READ_BYTES_MIN,
   MOUNT_READ_AHEAD_BYTES,
   MOUNT_READ_AHEAD_BYTES_MIN,
   MOUNT_READ_AHEAD_FILES_MAX,
+  MOUNT_WHOLE_BYTES_MAX,
 } from '../../../../src/support/limits.ts'
 import { FakeStore, readAll, walk } from '../../../support/trees.ts'
 
@@ -245,6 +247,19 @@ describe('read-ahead', () => {
     const start = 500 * MiB + 256 * KiB
     expect(next(500 * MiB + 128 * KiB)).toEqual({ start, end: start + MOUNT_READ_AHEAD_BYTES_MIN })
     expect(ahead.next(7, { start, end: size }, size)).toBeUndefined()
+  })
+
+  test('large reads in order from afar begin with what is fetched whole from there', () => {
+    const read = (bytes: number, isFar: boolean) => {
+      const ahead = new ReadAhead()
+      const next = (start: number) => ahead.next(7, { start, end: start + bytes }, 1024 * MiB, { isFar })
+      expect(next(0)).toBeUndefined()
+      const said = next(bytes)!
+      return said.end - said.start
+    }
+    expect(read(MOUNT_LARGE_READ_BYTES_MIN, true)).toBe(MOUNT_WHOLE_BYTES_MAX)
+    expect(read(MOUNT_LARGE_READ_BYTES_MIN, false)).toBe(MOUNT_READ_AHEAD_BYTES_MIN)
+    expect(read(MOUNT_LARGE_READ_BYTES_MIN - 4_096, true)).toBe(MOUNT_READ_AHEAD_BYTES_MIN)
   })
 
   test('what could not be begun is said again, so that no hole is left', () => {

@@ -1,0 +1,34 @@
+import { FUSE_PATIENCE_US, FUSE_QUICK_MS } from '../../support/limits.ts'
+
+/**
+ * How long to look for the next request before going to sleep. A program that reads file after file asks again within
+ * microseconds, and waking an idle processor takes longer than to answer it. So whoever came soon after we fell asleep is waited
+ * for the next time; and once that was in vain, only another one who comes so soon brings it back. A mount that nobody uses, or that
+ * is asked now and then, never looks twice.
+ */
+export class Patience {
+  readonly #now: () => number
+  #sleptAt: number | undefined
+  #isQuick = false
+
+  /** Milliseconds on a clock that never goes back. */
+  constructor(now = () => performance.now()) {
+    this.#now = now
+  }
+
+  get microseconds(): number {
+    return this.#isQuick ? FUSE_PATIENCE_US : 0
+  }
+
+  received(): void {
+    if (this.#sleptAt === undefined) return
+    this.#isQuick = this.#now() - this.#sleptAt < FUSE_QUICK_MS
+    this.#sleptAt = undefined
+  }
+
+  /** Nothing came in that time: the thread sleeps until something does. */
+  gaveUp(): void {
+    this.#isQuick = false
+    this.#sleptAt = this.#now()
+  }
+}
