@@ -451,7 +451,7 @@ napi_value read_into(napi_env env, napi_callback_info info)
 	return integer(env, is_filled);
 }
 
-/* readChunks(reader, plan): 0 when the kernel has its answer or will get it, or when `failed` will be called; -errno. */
+/* readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; -errno. */
 napi_value read_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
@@ -465,11 +465,12 @@ napi_value read_chunks(napi_env env, napi_callback_info info)
 	struct request *request = request_of(data, length, &error);
 	if (!request)
 		return integer(env, -error);
-	if (answer_at_once(reader, request))
+	if (answer_at_once(reader, request)) {
 		free(request);
-	else
-		enqueue(reader, request);
-	return integer(env, 0);
+		return integer(env, 0);
+	}
+	enqueue(reader, request);
+	return integer(env, 1);
 }
 
 /* readerBytes(reader): what the kernel was given. */

@@ -79,8 +79,8 @@ async function runVirtiofs(
     negativeMs: MOUNT_NEGATIVE_MS,
     callMs: MOUNT_CALL_MS_MAX,
     logger,
+    onListening: () => confineProcess(options, logger),
   })
-  confineProcess(options, logger)
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>
