@@ -221,8 +221,8 @@ export const DIRECTORY_STORES_MAX = 64
 export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 /** Further reads of a stored closure grow up to this. */
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
-/** Directories of which an object store knows whose closure they are in, for closures without an index … */
-export const CLOSURE_MEMBERS_MAX = 100_000
+/** Directories of which an object store knows whose closure they are in, for closures without an index: 25 MB … */
+export const CLOSURE_MEMBERS_MAX = 250_000
 /** … and bytes of such directories that it keeps; a larger closure is read again for each that was dropped. */
 export const CLOSURE_MEMBER_BYTES_MAX = 32 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
