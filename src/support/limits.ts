@@ -24,6 +24,8 @@ export const NAR_DEPTH_MAX = 64
 export const NAR_DIRECTORY_ENTRIES_MAX = 1_000_000
 /** Names, targets and nodes of the directories that are open while a NAR is read; a million small entries fit. */
 export const NAR_OPEN_ENTRIES_BYTES_MAX = 256 * MiB
+/** Of a directory that ended, and of which a large blob is on its way to the disk; with more, the NAR is not read on. */
+export const NAR_PENDING_ENTRIES_BYTES_MAX = 1 * MiB
 /** What an entry of an open directory takes besides its name and target. */
 export const NAR_OPEN_ENTRY_BYTES = 256
 /** The NAR writer gathers framing, names and small contents in buffers of this size. */
@@ -180,6 +182,8 @@ export const NAR_PIECE_BYTES_MAX = 256 * KiB
 export const NAR_TURN_MS_MAX = 4
 /** Blobs of one NAR that are uploaded at the same time. */
 export const NAR_UPLOADS_MAX = 64
+/** Large blobs of one NAR of which one is read and the others are on their way to the disk. */
+export const NAR_LARGE_UPLOADS_MAX = 8
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
