@@ -137,7 +137,10 @@ describe('chunks of this machine', () => {
     expect(fake.blobs.readRequests).toBe(0)
     const all = fake.blobs.lists.values().next().value!
     for (const { digest } of all.slice(0, 5)) localChunks.lost.add(digest.key)
-    await compareReads(fake.tree({ localChunks }), contents)
+    const tree = fake.tree({ localChunks })
+    await compareReads(tree, contents)
+    // Reads at random may have left out a chunk of one byte.
+    await readAll(tree, (await walk(tree, '1-f')).inode, 0, contents.length)
     // Two of these five are the same.
     expect(fake.blobs.readRequests).toBe(new Set(all.slice(0, 5).map(({ digest }) => digest.key)).size)
   })
