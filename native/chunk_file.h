@@ -11,6 +11,9 @@
 /* A zstd frame of noise is this much longer at most (ZSTD_compressBound, and its header and checksum). */
 #define FRAME_MAX(size) ((size) + ((size) >> 7) + 512)
 
+/* Chunks up to here are worth reading on the spot: what is larger takes longer than a trip to a thread. */
+#define AT_ONCE_MAX 65536
+
 /* Memory for the compressed file, kept from one to the next; begin with zeros, and free `bytes` in the end. */
 struct frame_room {
 	uint8_t *bytes;

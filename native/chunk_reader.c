@@ -1,6 +1,8 @@
 /*
- * Answers READ requests of a FUSE mount whose bytes are known to lie in chunks of a folder of the local disk. What is small
- * and in the page cache is answered on the spot; for the rest there are threads, so that JavaScript never waits for a disk.
+ * Answers READ requests whose bytes are known to lie in chunks of a folder of the local disk: those of a FUSE mount by writing
+ * to its device, those of virtual machines by filling memory of JavaScript, which owns their queues. What is small and in the
+ * page cache, or was read just before, is answered on the spot; for the rest there are threads, so that JavaScript never
+ * waits for a disk.
  *
  * JavaScript decides which chunks; here they are read, decompressed, compared with their digests, and sent. A request that
  * cannot be answered for whatever reason goes back to JavaScript, which finds out what is wrong.
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 #include "chunk_file.h"
+#include "kept_chunks.h"
 #include "values.h"
 #include "zstd.h"
 
@@ -25,11 +28,6 @@
 /* As READ_PLAN_SPANS_MAX and READ_PLAN_CHUNK_BYTES_MAX in src/support/limits.ts. */
 #define SPANS_MAX 64
 #define CHUNK_MAX (16 << 20)
-/* Chunks that are kept because only a part of them was read. */
-#define KEPT_MAX 64
-#define KEPT_BYTES_MAX (32 << 20)
-/* What is answered on the spot: below it a trip to a thread costs more. */
-#define AT_ONCE_MAX 65536
 /* As FUSE_READ_BYTES_MAX in src/support/limits.ts. */
 #define READ_MAX (1 << 20)
 
@@ -42,6 +40,10 @@ struct span {
 
 struct request {
 	struct request *next;
+	/* NULL where the answer goes to the device; stays while `keep` does. */
+	uint8_t *into;
+	napi_ref keep;
+	bool is_filled;
 	/* The rest comes from JavaScript. */
 	uint64_t unique, inode, offset;
 	uint32_t size, count;
@@ -49,18 +51,7 @@ struct request {
 };
 #define REQUEST_HEAD offsetof(struct request, unique)
 
-/* A place for a chunk. Its memory stays when the chunk goes: mapping and clearing it anew costs more than filling it. */
-struct kept {
-	uint8_t digest[BLAKE3_BYTES];
-	uint8_t *bytes;
-	/* Bytes of the chunk, 0: there is none; and of the memory */
-	size_t size, room;
-	unsigned users;
-	uint64_t last_used;
-	bool is_loading;
-};
-
-/* Memory of one thread, likewise. */
+/* Memory of one thread: mapping and clearing it anew costs more than filling it. */
 struct scratch {
 	struct frame_room frame;
 	uint8_t contents[READ_MAX];
@@ -69,17 +60,15 @@ struct scratch {
 struct reader {
 	int device, folder;
 	pthread_mutex_t mutex;
-	pthread_cond_t work, loaded;
+	pthread_cond_t work;
 	struct request *first, **last;
 	bool stopping;
-	struct kept kept[KEPT_MAX];
-	size_t kept_bytes;
-	uint64_t clock;
+	struct kept_chunks kept;
 	_Atomic uint64_t bytes;
 	/* For reading on the thread of JavaScript. */
 	struct frame_room room;
 	uint8_t contents[AT_ONCE_MAX];
-	/* Lives as long as a thread does; calls JavaScript with requests that could not be answered. */
+	/* Lives as long as a thread does; calls JavaScript with requests that could not be answered, or that fill memory of it. */
 	napi_threadsafe_function failed;
 	napi_deferred stopped;
 };
@@ -95,78 +84,6 @@ struct reply {
 	size_t count, whole_bytes;
 };
 
-/* The place used longest ago, made large enough; NULL when all are in use. */
-static struct kept *free_place(struct reader *reader, size_t size)
-{
-	struct kept *place = NULL;
-	for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++)
-		if (kept->users == 0 && (!place || kept->last_used < place->last_used))
-			place = kept;
-	if (!place)
-		return NULL;
-	place->size = 0;
-	if (place->room >= size)
-		return place;
-	if (reader->kept_bytes - place->room + size > KEPT_BYTES_MAX)
-		return NULL;
-	free(place->bytes);
-	place->bytes = malloc(size);
-	reader->kept_bytes -= place->room;
-	place->room = place->bytes ? size : 0;
-	reader->kept_bytes += place->room;
-	return place->bytes ? place : NULL;
-}
-
-static struct kept *find_kept(struct reader *reader, const struct span *span)
-{
-	for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++)
-		if (kept->size == span->size && memcmp(kept->digest, span->digest, BLAKE3_BYTES) == 0)
-			return kept;
-	return NULL;
-}
-
-static void release(struct reader *reader, struct kept *kept)
-{
-	pthread_mutex_lock(&reader->mutex);
-	kept->users--;
-	pthread_mutex_unlock(&reader->mutex);
-}
-
-/* The chunk of a span, in use; NULL when it cannot be had, or there is no place for it. */
-static struct kept *keep_chunk(struct reader *reader, const struct span *span, struct frame_room *room)
-{
-	pthread_mutex_lock(&reader->mutex);
-	struct kept *kept = find_kept(reader, span);
-	if (kept) {
-		kept->users++;
-		while (kept->is_loading)
-			pthread_cond_wait(&reader->loaded, &reader->mutex);
-	} else if ((kept = free_place(reader, span->size))) {
-		memcpy(kept->digest, span->digest, BLAKE3_BYTES);
-		kept->size = span->size;
-		kept->users = 1;
-		kept->is_loading = true;
-		pthread_mutex_unlock(&reader->mutex);
-		bool is_right = load_verified_chunk(reader->folder, span->digest, kept->bytes, span->size, room, false) ==
-		                CHUNK_LOADED;
-		pthread_mutex_lock(&reader->mutex);
-		kept->is_loading = false;
-		/* Whoever waits for it finds that there is none. */
-		if (!is_right)
-			kept->size = 0;
-		pthread_cond_broadcast(&reader->loaded);
-	}
-	if (kept) {
-		kept->last_used = ++reader->clock;
-		if (kept->size == 0) {
-			kept->users--;
-			kept = NULL;
-		}
-	}
-	pthread_mutex_unlock(&reader->mutex);
-	return kept;
-}
-
 /*
  * The bytes of one span: of a chunk that is kept if more of it may be wanted, else in `scratch`, in which whole chunks lie
  * one behind the other.
@@ -177,7 +94,7 @@ static bool add_span(struct reader *reader, const struct span *span, struct repl
 	uint8_t *bytes = scratch->contents + reply->whole_bytes;
 	reply->used[at] = NULL;
 	if (span->to - span->from < span->size) {
-		reply->used[at] = keep_chunk(reader, span, &scratch->frame);
+		reply->used[at] = keep_chunk(&reader->kept, reader->folder, span->digest, span->size, &scratch->frame);
 		if (!reply->used[at])
 			return false;
 		bytes = reply->used[at]->bytes;
@@ -216,8 +133,32 @@ static bool answer(struct reader *reader, const struct request *request, struct 
 		send_reply(reader, request, &reply);
 	for (size_t i = 0; i < reply.count; i++)
 		if (reply.used[i])
-			release(reader, reply.used[i]);
+			release_chunk(&reader->kept, reply.used[i]);
 	return is_whole;
+}
+
+/* What a span wants, into memory that has room for it. */
+static bool fill_span(struct reader *reader, const struct span *span, uint8_t *into, struct frame_room *room)
+{
+	if (span->to - span->from == span->size)
+		return load_verified_chunk(reader->folder, span->digest, into, span->size, room, false) == CHUNK_LOADED;
+	struct kept *kept = keep_chunk(&reader->kept, reader->folder, span->digest, span->size, room);
+	if (!kept)
+		return false;
+	memcpy(into, kept->bytes + span->from, span->to - span->from);
+	release_chunk(&reader->kept, kept);
+	return true;
+}
+
+static bool fill(struct reader *reader, const struct request *request, struct frame_room *room)
+{
+	uint8_t *into = request->into;
+	for (const struct span *span = request->spans; span < request->spans + request->count; span++) {
+		if (!fill_span(reader, span, into, room))
+			return false;
+		into += span->to - span->from;
+	}
+	return true;
 }
 
 /* NULL when the threads are to end; what waits then is nobody's concern: the mount is gone. */
@@ -240,10 +181,17 @@ static void *run(void *argument)
 {
 	struct reader *reader = argument;
 	struct scratch *scratch = calloc(1, sizeof *scratch);
-	for (struct request *request; (request = take(reader));)
-		if ((scratch && answer(reader, request, scratch)) ||
-		    napi_call_threadsafe_function(reader->failed, request, napi_tsfn_blocking) != napi_ok)
+	for (struct request *request; (request = take(reader));) {
+		if (request->into)
+			request->is_filled = scratch && fill(reader, request, &scratch->frame);
+		else if (scratch && answer(reader, request, scratch)) {
 			free(request);
+			continue;
+		}
+		/* Only when the environment ends is it not taken, and its references with it. */
+		if (napi_call_threadsafe_function(reader->failed, request, napi_tsfn_blocking) != napi_ok)
+			free(request);
+	}
 	if (scratch)
 		free(scratch->frame.bytes);
 	free(scratch);
@@ -269,6 +217,22 @@ static void call_failed(napi_env env, napi_value callback, void *context, void *
 	free(request);
 }
 
+/* On the thread of JavaScript: filled(ticket, isFilled). */
+static void call_filled(napi_env env, napi_value callback, void *context, void *data)
+{
+	struct request *request = data;
+	napi_value args[2], receiver;
+	(void)context;
+	if (env) {
+		napi_delete_reference(env, request->keep);
+		args[0] = integer(env, request->unique);
+		napi_get_boolean(env, request->is_filled, &args[1]);
+		napi_get_undefined(env, &receiver);
+		napi_call_function(env, receiver, callback, 2, args, NULL);
+	}
+	free(request);
+}
+
 /* On the thread of JavaScript, when the last thread has ended. */
 static void all_stopped(napi_env env, void *data, void *hint)
 {
@@ -279,13 +243,15 @@ static void all_stopped(napi_env env, void *data, void *hint)
 		napi_resolve_deferred(env, reader->stopped, nothing);
 	for (struct request *request = reader->first, *next; request; request = next) {
 		next = request->next;
+		if (request->keep)
+			napi_delete_reference(env, request->keep);
 		free(request);
 	}
-	for (struct kept *kept = reader->kept; kept < reader->kept + KEPT_MAX; kept++)
-		free(kept->bytes);
+	free_kept_chunks(&reader->kept);
 	free(reader->room.bytes);
 	close(reader->folder);
-	close(reader->device);
+	if (reader->device >= 0)
+		close(reader->device);
 	free(reader);
 }
 
@@ -300,37 +266,32 @@ static void start_thread(struct reader *reader)
 		napi_release_threadsafe_function(reader->failed, napi_tsfn_release);
 }
 
-/* startReader(device, folder, failed): threads that read the chunks below `folder`; an object for the others, or -errno. */
-napi_value start_reader(napi_env env, napi_callback_info info)
+/* `device`: less than 0 without one. An object for the others, or -errno. */
+static napi_value start(napi_env env, int device, const char *folder, napi_value callback,
+                        napi_threadsafe_function_call_js call)
 {
-	napi_value args[3], name, external;
-	size_t argc = 3;
-	char folder[STRING_MAX];
-	int device;
+	napi_value name, external;
 	struct reader *reader = calloc(1, sizeof *reader);
 	if (!reader)
 		return integer(env, -ENOMEM);
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	int error = EINVAL;
+	int error = ENOSYS;
 	reader->folder = reader->device = -1;
-	if (napi_get_value_int32(env, args[0], &device) != napi_ok || !string_of(env, args[1], folder))
-		goto failed;
-	error = ENOSYS;
 	if (!zstd_found())
 		goto failed;
 	/* One of its own: a thread may be about to write when the mount ends, and the number be another file's by then. */
-	reader->device = fcntl(device, F_DUPFD_CLOEXEC, 0);
+	if (device >= 0)
+		reader->device = fcntl(device, F_DUPFD_CLOEXEC, 0);
 	reader->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	error = errno;
-	if (reader->device < 0 || reader->folder < 0)
+	if ((device >= 0 && reader->device < 0) || reader->folder < 0)
 		goto failed;
 	pthread_mutex_init(&reader->mutex, NULL);
 	pthread_cond_init(&reader->work, NULL);
-	pthread_cond_init(&reader->loaded, NULL);
+	init_kept_chunks(&reader->kept);
 	reader->last = &reader->first;
 	napi_create_string_utf8(env, "tvix-store:chunk-reader", NAPI_AUTO_LENGTH, &name);
 	error = ENOMEM;
-	if (napi_create_threadsafe_function(env, args[2], NULL, name, 0, 1, reader, all_stopped, reader, call_failed,
+	if (napi_create_threadsafe_function(env, callback, NULL, name, 0, 1, reader, all_stopped, reader, call,
 	                                    &reader->failed) != napi_ok)
 		goto failed;
 	/* It is no reason for the process to stay. */
@@ -346,6 +307,31 @@ failed:
 		close(reader->device);
 	free(reader);
 	return integer(env, -error);
+}
+
+/* startReader(device, folder, failed): threads that read the chunks below `folder`; an object for the others, or -errno. */
+napi_value start_reader(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3;
+	char folder[STRING_MAX];
+	int device;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok || device < 0 || !string_of(env, args[1], folder))
+		return integer(env, -EINVAL);
+	return start(env, device, folder, args[2], call_failed);
+}
+
+/* startMemoryReader(folder, filled): the same without a device, for readInto; `filled(ticket, isFilled)` hears of what was queued. */
+napi_value start_memory_reader(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	char folder[STRING_MAX];
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], folder))
+		return integer(env, -EINVAL);
+	return start(env, -1, folder, args[1], call_filled);
 }
 
 /* False for what would be a mistake of ours. */
@@ -377,33 +363,114 @@ static bool answer_at_once(struct reader *reader, const struct request *request)
 	return true;
 }
 
-/* readChunks(reader, plan): 0 when the kernel has its answer or will get it, or when `failed` will be called; -errno. */
+/* From chunks that are kept, all of them. */
+static bool fill_at_once(struct reader *reader, const struct request *request)
+{
+	struct kept *used[SPANS_MAX];
+	uint32_t count = 0;
+	for (; count < request->count; count++)
+		if (!(used[count] = find_chunk(&reader->kept, request->spans[count].digest, request->spans[count].size)))
+			break;
+	bool is_whole = count == request->count;
+	uint8_t *into = request->into;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct span *span = &request->spans[i];
+		if (is_whole)
+			memcpy(into, used[i]->bytes + span->from, span->to - span->from);
+		into += span->to - span->from;
+		release_chunk(&reader->kept, used[i]);
+	}
+	return is_whole;
+}
+
+static void enqueue(struct reader *reader, struct request *request)
+{
+	pthread_mutex_lock(&reader->mutex);
+	*reader->last = request;
+	reader->last = &request->next;
+	pthread_cond_signal(&reader->work);
+	pthread_mutex_unlock(&reader->mutex);
+}
+
+/* A copy of a plan; NULL with the error for one that is wrong. */
+static struct request *request_of(const uint8_t *plan, size_t length, int *error)
+{
+	*error = EINVAL;
+	if (length < sizeof(struct request) - REQUEST_HEAD)
+		return NULL;
+	struct request *request = calloc(1, REQUEST_HEAD + length);
+	*error = ENOMEM;
+	if (!request)
+		return NULL;
+	memcpy((uint8_t *)request + REQUEST_HEAD, plan, length);
+	if (is_valid(request, length))
+		return request;
+	*error = EINVAL;
+	free(request);
+	return NULL;
+}
+
+static size_t total(const struct request *request)
+{
+	size_t length = 0;
+	for (uint32_t i = 0; i < request->count; i++)
+		length += request->spans[i].to - request->spans[i].from;
+	return length;
+}
+
+/*
+ * readInto(reader, plan, into): 1 when what the plan wants lies there; 0 when it will, or will not, as `filled` is going to
+ * say: `into` must not be touched until then; -errno.
+ */
+napi_value read_into(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3, length, room;
+	uint8_t *plan, *into;
+	struct reader *reader;
+	int error;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &plan, &length) ||
+	    !bytes_of(env, args[2], &into, &room))
+		return integer(env, -EINVAL);
+	struct request *request = request_of(plan, length, &error);
+	if (!request)
+		return integer(env, -error);
+	request->into = into;
+	if (total(request) > room || napi_create_reference(env, args[2], 1, &request->keep) != napi_ok) {
+		free(request);
+		return integer(env, -EINVAL);
+	}
+	bool is_filled = fill_at_once(reader, request);
+	if (is_filled) {
+		napi_delete_reference(env, request->keep);
+		free(request);
+	} else {
+		enqueue(reader, request);
+	}
+	return integer(env, is_filled);
+}
+
+/* readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; -errno. */
 napi_value read_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
 	size_t argc = 2, length;
 	uint8_t *data;
 	struct reader *reader;
+	int error;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &data, &length) ||
-	    length < sizeof(struct request) - REQUEST_HEAD)
+	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &data, &length))
 		return integer(env, -EINVAL);
-	struct request *request = malloc(REQUEST_HEAD + length);
+	struct request *request = request_of(data, length, &error);
 	if (!request)
-		return integer(env, -ENOMEM);
-	request->next = NULL;
-	memcpy((uint8_t *)request + REQUEST_HEAD, data, length);
-	bool valid = is_valid(request, length);
-	if (!valid || answer_at_once(reader, request)) {
+		return integer(env, -error);
+	if (answer_at_once(reader, request)) {
 		free(request);
-		return integer(env, valid ? 0 : -EINVAL);
+		return integer(env, 0);
 	}
-	pthread_mutex_lock(&reader->mutex);
-	*reader->last = request;
-	reader->last = &request->next;
-	pthread_cond_signal(&reader->work);
-	pthread_mutex_unlock(&reader->mutex);
-	return integer(env, 0);
+	enqueue(reader, request);
+	return integer(env, 1);
 }
 
 /* readerBytes(reader): what the kernel was given. */

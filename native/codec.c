@@ -124,6 +124,29 @@ failed:
 	return integer(env, -error);
 }
 
+/* Enough for every frame that is read on the spot, so that it is never replaced. */
+static _Thread_local uint8_t frame_bytes[FRAME_MAX(AT_ONCE_MAX) + 1];
+
+/* loadChunkNow(folder, digest, into): 1 when the chunk with this digest was put into `into`, which it fills. Never waits. */
+static napi_value load_chunk_now(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3, digest_length, size;
+	char path[STRING_MAX];
+	uint8_t *digest, *into;
+	struct frame_room room = {frame_bytes, sizeof frame_bytes};
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!string_of(env, args[0], path) || !bytes_of(env, args[1], &digest, &digest_length) ||
+	    digest_length != BLAKE3_BYTES || !bytes_of(env, args[2], &into, &size) || size > AT_ONCE_MAX || !zstd_found())
+		return integer(env, 0);
+	int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return integer(env, 0);
+	enum load_outcome outcome = load_verified_chunk(folder, digest, into, size, &room, true);
+	close(folder);
+	return integer(env, outcome == CHUNK_LOADED);
+}
+
 /* zstdCompress(bytes, into, level): one frame, with the size of its contents; its bytes, or less than 0. */
 static napi_value zstd_compress_call(napi_env env, napi_callback_info info)
 {
@@ -156,6 +179,7 @@ NAPI_MODULE_INIT()
 	    {"zstdCompress", zstd_compress_call},
 	    {"zstdDecompress", zstd_decompress_call},
 	    {"loadChunks", load_chunks},
+	    {"loadChunkNow", load_chunk_now},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;

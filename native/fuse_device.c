@@ -345,6 +345,8 @@ NAPI_MODULE_INIT()
 	    {"stopFiller", stop_filler},
 	    {"startReader", start_reader},
 	    {"readChunks", read_chunks},
+	    {"startMemoryReader", start_memory_reader},
+	    {"readInto", read_into},
 	    {"readerBytes", reader_bytes},
 	    {"stopReader", stop_reader},
 	};

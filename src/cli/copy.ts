@@ -148,8 +148,8 @@ async function metadataFromNix(
 /** The one argument, or what a builder with structured attributes finds in its environment (spec §4.1). */
 function graphFile(what: readonly string[]): string {
   const [file = process.env['NIX_ATTRS_JSON_FILE'], ...more] = what
-  if (file === undefined)
-    throw usage('nothing to copy: give a reference graph, or --from and store paths (or --all)')
+  // The shell makes an empty argument of a variable that is not set.
+  if (!file) throw usage('nothing to copy: give a reference graph, or --from and store paths (or --all)')
   if (more.length > 0)
     throw usage('one reference graph at a time; for store paths say where from: --from local')
   if (file !== '-' && statSync(file, { throwIfNoEntry: false })?.isDirectory())

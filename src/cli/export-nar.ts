@@ -3,7 +3,9 @@ import type { Command } from 'commander'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { equalBytes, hex } from '../support/bytes.ts'
+import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
+import { onStopSignal } from '../support/lifecycle.ts'
 import { requirePath } from '../transfer/open-path.ts'
 import { type Contents, renderNar } from '../transfer/render-nar.ts'
 import { refuseTerminal, writeFileWhole, writeOutput } from './output.ts'
@@ -37,15 +39,25 @@ async function runExportNar(argument: string, options: ExportNarOptions, command
   const storePath = parseStorePath(argument)
   if (options.output === undefined) refuseTerminal('a NAR')
   await using stores = await openCommandStores(command, storeAddresses(options))
-  const nar = checkedNar(stores, await requirePath(stores, storePath))
-  if (options.output === undefined) await writeOutput(nar)
-  else await writeFileWhole(options.output, nar)
+  const pathInfo = await requirePath(stores, storePath)
+  if (options.output === undefined) await writeOutput(checkedNar(stores, pathInfo))
+  else await writeFile(options.output, (call) => checkedNar(stores, pathInfo, call))
+}
+
+/** On a signal what there is of the file is removed. */
+async function writeFile(path: string, nar: (call: Call) => AsyncIterable<Uint8Array>): Promise<void> {
+  const stop = onStopSignal()
+  try {
+    await writeFileWhole(path, nar(stop))
+  } catch (error) {
+    throw stop.signal.aborted ? new StoreError('cancelled', 'interrupted; no file was written') : error
+  }
 }
 
 /** Throws `corrupt` at the end when it was not the NAR that the path info tells of. */
-async function* checkedNar(services: Contents, pathInfo: PathInfo): AsyncGenerator<Uint8Array> {
+async function* checkedNar(services: Contents, pathInfo: PathInfo, call?: Call): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
-  for await (const piece of renderNar(services, pathInfo.node)) {
+  for await (const piece of renderNar(services, pathInfo.node, call)) {
     hash.update(piece)
     yield piece
   }

@@ -2,12 +2,9 @@ import { type Command, Option } from 'commander'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
-import { type CastoreTree, createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
-import type { ReloadableStores } from '../services/composition/reloadable-stores.ts'
-import { StoreError } from '../support/errors.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
-import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
@@ -15,12 +12,11 @@ import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts
 import {
   addReadinessOptions,
   announceReady,
-  announceReloaded,
-  announceReloading,
   announceStopping,
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
+import { reloadTree } from './reload-tree.ts'
 import { addTreeOptions, openTreeStores, type TreeOptions, type TreeStores } from './tree-options.ts'
 
 interface MountOptions extends TreeOptions, ReadinessOptions {
@@ -81,7 +77,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     profile,
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
-  const stop = onStopOrReload(() => reload(stores, tree, logger))
+  const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   // What is pushed causes no request, and so would be missing in a profile. Nor would a cache folder see what it is for.
   const chunkFolder =
     recorder || options.cacheDir !== undefined ? undefined : localChunkFolder(opened.addresses)
@@ -102,20 +98,6 @@ async function runMount(target: string, options: MountOptions, command: Command)
 /** Of a composition, which can change while it is mounted, nobody knows. */
 function mayHaveLocalFiles({ blobs, cache, composition }: TreeStores['addresses']): boolean {
   return cache !== undefined || composition !== undefined || blobs.startsWith('files:')
-}
-
-/** Turns to what the settings say now, or keeps what there is; what is gone from the root disappears. */
-async function reload(stores: ReloadableStores, tree: CastoreTree, logger: Logger): Promise<void> {
-  announceReloading(logger)
-  try {
-    await stores.reload()
-    logger.info({ store: stores.describe }, 'the stores were opened anew')
-  } catch (error) {
-    const { code, message } = StoreError.from(error)
-    logger.error({ code }, `the stores stay what they were: ${message}`)
-  }
-  await tree.checkRoot()
-  announceReloaded(logger)
 }
 
 async function untilUnmounted(mount: Mount, stopRequested: Promise<unknown>): Promise<void> {

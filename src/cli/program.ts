@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help, type Option } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
 import { addLoggingOptions, withoutOtlp } from './logging.ts'
@@ -32,6 +32,7 @@ async function runProgram(): Promise<void> {
   const program = new Command('tvix-store')
     .description('A content-addressed store for Nix store paths.')
     .version(VERSION)
+    .configureHelp({ optionDescription: describeOption })
     .showHelpAfterError('(--help tells more)')
     // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
     .exitOverride()
@@ -39,6 +40,11 @@ async function runProgram(): Promise<void> {
   const args = withoutOtlp(process.argv.slice(2))
   for (const load of loaders(args)) (await load())(program)
   await program.parseAsync(args, { from: 'user' })
+}
+
+/** That a switch is off when nobody switches it on needs no words. */
+function describeOption(this: Help, option: Option): string {
+  return option.isBoolean() ? option.description : Help.prototype.optionDescription.call(this, option)
 }
 
 /** What commander throws is told to the user already; help and version are no failure. */

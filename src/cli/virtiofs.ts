@@ -1,7 +1,10 @@
 import type { Command } from 'commander'
+import { MemoryReader } from '../mount/fuse/memory-reader.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { serveGuests } from '../mount/virtiofs/guest-server.ts'
-import { onStopSignal } from '../support/lifecycle.ts'
+import { LocalChunks } from '../services/blobs/local-chunks.ts'
+import { localChunkFolder } from '../services/composition/local-chunks.ts'
+import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
@@ -14,6 +17,7 @@ import {
   type ReadinessOptions,
   runInBackground,
 } from './readiness.ts'
+import { reloadTree } from './reload-tree.ts'
 import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
 
 interface VirtiofsOptions extends TreeOptions, ReadinessOptions, SocketOptions, ConfinementOptions {}
@@ -50,17 +54,22 @@ async function runVirtiofs(
   const logger = loggerOf(command)
   await using opened = await openTreeStores(command, options, logger)
   const { stores, rootNodes } = opened
+  // A cache folder would not see what it is for.
+  const chunkFolder = options.cacheDir === undefined ? localChunkFolder(opened.addresses) : undefined
+  await using memoryReader = chunkFolder === undefined ? undefined : new MemoryReader(chunkFolder)
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
+    localChunks: chunkFolder === undefined ? undefined : LocalChunks.in(chunkFolder),
+    plannedReads: memoryReader,
     listRoot: options.listRoot,
     sources: stores.labels,
     logger,
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
-  const stop = onStopSignal()
+  const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const server = await serveGuests({
     tree,
     sockets,
@@ -70,8 +79,8 @@ async function runVirtiofs(
     negativeMs: MOUNT_NEGATIVE_MS,
     callMs: MOUNT_CALL_MS_MAX,
     logger,
+    onListening: () => confineProcess(options, logger),
   })
-  confineProcess(options, logger)
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

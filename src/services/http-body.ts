@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { countBuffers } from '../support/buffer-garbage.ts'
-import { concatBytes } from '../support/bytes.ts'
+import { concatBytes, view } from '../support/bytes.ts'
 import { throwIfAborted } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
 import { brokenConnection, shownUrl } from './http-error.ts'
@@ -59,6 +59,18 @@ export class HttpBody implements AsyncIterable<Uint8Array> {
     }
     countBuffers(2 * length)
     return concatBytes(pieces, length)
+  }
+
+  /** The beginning of a body that says why not, as a text: so much of it at most, however long it is. */
+  async reason(bytesMax: number): Promise<string> {
+    const pieces: Uint8Array[] = []
+    let length = 0
+    for await (const piece of this) {
+      pieces.push(piece)
+      length += piece.length
+      if (length >= bytesMax) break
+    }
+    return view(concatBytes(pieces, length).subarray(0, bytesMax)).toString('utf8')
   }
 
   /** Says that nobody will read it. A short rest is read, so that the connection can be used again. */

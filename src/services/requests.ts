@@ -120,7 +120,8 @@ class OpenRequest implements Request, Disposable {
     promise.catch(() => {}) // most requests end before anybody aborts them
     this.ended = promise
     this.signal.addEventListener('abort', () => reject(StoreError.from(this.signal.reason)), { once: true })
-    outer?.addEventListener('abort', this.#forward, { once: true })
+    if (outer?.aborted) this.#forward()
+    else outer?.addEventListener('abort', this.#forward, { once: true })
     this.#timer = setTimeout(
       () => this.#controller.abort(new StoreError('deadline', `nothing came for ${ms / 1000} s`)),
       ms,

@@ -45,6 +45,9 @@ export const NARINFO_BYTES_MAX = 2 * MiB
 
 /** Average of content-defined chunks; min is half of it, max is twice it. */
 export const CHUNK_BYTES_AVG = 256 * KiB
+/** Other averages that a store may be told to use: what the Rust implementation takes. */
+export const CHUNK_BYTES_AVG_MIN = 512
+export const CHUNK_BYTES_AVG_MAX = 4 * MiB
 /** What one decompressed chunk may be at most: other writers may use a larger average than ours. */
 export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
@@ -65,6 +68,8 @@ export const BLOB_READS_MAX = 32
 export const CHUNK_READS_MAX = 4
 /** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
+/** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
+export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -220,6 +225,10 @@ export const DIRECTORY_STORES_MAX = 64
 export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 /** Further reads of a stored closure grow up to this. */
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
+/** Directories of which an object store knows whose closure they are in, for closures without an index: 25 MB … */
+export const CLOSURE_MEMBERS_MAX = 250_000
+/** … and bytes of such directories that it keeps; a larger closure is read again for each that was dropped. */
+export const CLOSURE_MEMBER_BYTES_MAX = 32 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */
 export const PATH_INFO_LIST_PAGE = 256
 
@@ -250,6 +259,10 @@ export const SYMLINKS_FOLLOWED_MAX = 40
 
 /** A source that has company fails after this long without an answer; the next one is asked. */
 export const SOURCE_MS_MAX = 30_000
+/** What a composition file may say instead: a day. Timers of Node know no more than 24 of them. */
+export const SOURCE_SECONDS_MAX = 86_400
+/** Entries of an `lru` of a composition file: its tables for so many take 200 MB. */
+export const LRU_ENTRIES_MAX = 10_000_000
 /** The same source is reported as failing once in so long. */
 export const SOURCE_FAULT_LOG_MS = 60_000
 /** Answers whose duration is remembered, to tell when a source is slow … */
@@ -540,6 +553,8 @@ export const FILL_AFAR_BYTES_MAX = 8 * MiB
 export const READ_PLAN_SPANS_MAX = 64
 /** Chunks that the addon reads: four of its threads hold one each. */
 export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
+/** Buffers of 1 MiB for what the addon reads into memory; reads beyond go the usual way. */
+export const MEMORY_READS_MAX = 32
 /** Small files that wait to be fetched ahead … */
 export const FILL_AFAR_WAITING_MAX = 1_024
 /** … and those that are being fetched: a quarter of what the mount fetches at once. */
@@ -553,7 +568,7 @@ export const SIBLINGS_BYTES_MAX = 1 * MiB
 /** Directories whose misses are counted. */
 export const SIBLINGS_DIRECTORIES_MAX = 1_024
 /** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
-export const FILL_RECORDS_BYTES_MAX = 16 * MiB
+export const FILL_RECORDS_BYTES_MAX = 8 * MiB
 
 /** Paths whose inodes the libfuse driver keeps; its kernel names everything by path. */
 export const LIBFUSE_PATHS_MAX = 100_000

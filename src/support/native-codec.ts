@@ -9,6 +9,8 @@ export interface NativeCodec {
   zstdDecompress(frames: Uint8Array, into: Uint8Array): number
   /** See src/services/blobs/local-chunks.ts. */
   loadChunks(folder: string, records: Uint8Array, into: Uint8Array): Promise<void> | number
+  /** One chunk of LOCAL_CHUNK_NOW_BYTES_MAX at most, verified, which fills `into`; 1 when that took no waiting for a disk. */
+  loadChunkNow(folder: string, digest: Uint8Array, into: Uint8Array): number
 }
 
 /** From `src/support` and from `dist/support` alike. */

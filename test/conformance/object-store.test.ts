@@ -5,6 +5,7 @@ import { nodeFileOps } from '../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import { ReadPace } from '../../src/support/read-pace.ts'
+import { overriding } from '../support/overriding-objects.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { objectStoreCases, objectStoreSuite } from './object-store.ts'
 import { brokenCases, nothingToClean } from './suite.ts'
@@ -71,13 +72,5 @@ describe('the object store suite catches a store that', () => {
 })
 
 function withOverrides(base: ObjectStore, breakage: Breakage): ObjectStore {
-  return {
-    name: base.name,
-    get: (key, call) => base.get(key, call),
-    head: (key, call) => base.head(key, call),
-    put: (key, body, call) => base.put(key, body, call),
-    list: (prefix, call) => base.list(prefix, call),
-    delete: (key, call) => base.delete(key, call),
-    ...breakage(base),
-  }
+  return overriding(base, breakage(base))
 }

@@ -38,6 +38,7 @@ import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { until } from '../support/cli.ts'
 import { collect } from '../support/collect.ts'
 import { type Effect, FaultyObjectStore, type Plan } from '../support/faulty-object-store.ts'
+import { overriding } from '../support/overriding-objects.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -204,20 +205,9 @@ function copyOf(base: ObjectStore): ObjectStore {
   const objects = memoryObjectStore()
   // What was there before is read through; writes stay here.
   return {
-    ...wrapper(objects),
+    ...overriding(objects),
     get: async (key, call) => (await objects.get(key, call)) ?? (await base.get(key, call)),
     head: async (key, call) => (await objects.head(key, call)) ?? (await base.head(key, call)),
-  }
-}
-
-function wrapper(base: ObjectStore): ObjectStore {
-  return {
-    name: base.name,
-    get: (key, call) => base.get(key, call),
-    head: (key, call) => base.head(key, call),
-    put: (key, body, call) => base.put(key, body, call),
-    list: (prefix, call) => base.list(prefix, call),
-    delete: (key, call) => base.delete(key, call),
   }
 }
 
@@ -296,7 +286,7 @@ const layers: Readonly<
 /** With batches, of which each object is a call by itself. */
 function inBatches(objects: ObjectStore): ObjectStore {
   return {
-    ...wrapper(objects),
+    ...overriding(objects),
     putMany: (all, call) =>
       Promise.all(
         all.map(async ({ key, body }) => {
@@ -387,7 +377,10 @@ const broken: Readonly<Record<string, { readonly effect: Effect; readonly stack:
   'calls a failure absence': {
     effect: 'fail',
     stack: (objects) =>
-      castoreOf({ ...wrapper(objects), get: (key, call) => objects.get(key, call).catch(() => undefined) }),
+      castoreOf({
+        ...overriding(objects),
+        get: (key, call) => objects.get(key, call).catch(() => undefined),
+      }),
   },
   'does not verify': {
     effect: 'flip',
@@ -401,7 +394,7 @@ const broken: Readonly<Record<string, { readonly effect: Effect; readonly stack:
 /** Bytes that are damaged after they were decompressed, as on a disk below a store that does not compress. */
 function withoutZstdErrors(objects: ObjectStore): ObjectStore {
   return {
-    ...wrapper(objects),
+    ...overriding(objects),
     async get(key, call) {
       const found = await objects.get(key, call)
       const right = await whole.get(key)

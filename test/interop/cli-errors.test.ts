@@ -6,7 +6,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { localStoreFlags, remoteStoreFlags, run, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { localStoreFlags, remoteStoreFlags, run, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
 import { IS_ROOT } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -50,6 +50,7 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
     /\/proc\/nothing/,
   ],
   ['nothing to copy', ['copy'], 64, /give a reference graph, or --from and store paths/],
+  ['an empty name of a reference graph', ['copy', ''], 64, /give a reference graph/],
   ['a folder as a reference graph', ['copy', '/tmp'], 64, /is a folder and no reference graph.*--from local/],
   ['a reference graph that is not there', ['copy', '/no/such'], 66, /unable to read \/no\/such/],
   ['two reference graphs', ['copy', 'a', 'b'], 64, /one reference graph at a time/],
@@ -215,6 +216,25 @@ test('a NAR onto a folder leaves nothing behind', async () => {
   ])
   expect({ code, stderr }).toEqual({ code: 73, stderr: expect.stringContaining('unable to write') })
   expect((await readdir(dir.path)).filter((name) => name.startsWith('target'))).toEqual(['target'])
+})
+
+test('an export that is given up leaves no part of its file', async () => {
+  await using dir = await tempDir()
+  const [source, target, socket] = ['source', 'target', 'silent'].map((name) => join(dir.path, name))
+  await writeFile(source!, 'x')
+  const imported = await run(TVIX_STORE, ['import', ...localStoreFlags(dir.path), source!])
+  const connected = Promise.withResolvers<void>()
+  const server = createServer(() => connected.resolve()).listen(socket)
+  const [, ...others] = localStoreFlags(dir.path)
+  const flags = [`--blob-service-addr=grpc+unix:${socket}`, ...others, '-o', target!]
+  const child = spawn(TVIX_STORE, ['export-nar', ...flags, imported.stdout.trim()], { stdio: 'ignore' })
+  const exited = once(child, 'exit')
+  await connected.promise
+  await until(async () => (await readdir(dir.path)).some((name) => name.startsWith('target.')))
+  child.kill('SIGINT')
+  expect((await exited)[0]).toBe(130)
+  expect((await readdir(dir.path)).filter((name) => name.startsWith('target'))).toEqual([])
+  server.close()
 })
 
 test('a NAR that never comes can be given up', async () => {

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Daemon, remoteStoreFlags, runOk, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
 import { DeviceProcess } from '../support/guest/device-process.ts'
 import { Guest, VIRTIOFSD_C, whyNoGuests } from '../support/guest/machine.ts'
+import { ERRNOS, HASH, LIST, READ } from '../support/guest/programs.ts'
 import { loseBlob } from '../support/lost.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { FULL } from '../support/requirements.ts'
@@ -28,41 +29,6 @@ const reasons = {
   ours: noGuests,
   virtiofsd: noGuests ?? (VIRTIOFSD_C ? undefined : 'no virtiofsd of qemu-system-common'),
 }
-
-/** Everything below a folder: names, kinds, sizes and targets; and the hash of all contents, in order. */
-const LIST = `
-import json, os, stat, sys
-root = os.fsencode(sys.argv[1]); out = []
-for folder, folders, files in os.walk(root):
-    for name in folders + files:
-        path = os.path.join(folder, name); st = os.lstat(path); kind = stat.S_IFMT(st.st_mode)
-        what = st.st_size if stat.S_ISREG(kind) else os.readlink(path).hex() if stat.S_ISLNK(kind) else None
-        out.append([os.path.relpath(path, root).hex(), kind, st.st_mode & 0o100 if stat.S_ISREG(kind) else None, what])
-print(json.dumps(sorted(out, key=repr)))`
-const HASH = `
-import hashlib, json, os, sys
-root = os.fsencode(sys.argv[1]); sums = {}
-for folder, _, files in os.walk(root):
-    for name in files:
-        path = os.path.join(folder, name)
-        if os.path.islink(path): continue
-        with open(path, 'rb', buffering=0) as f:
-            h = hashlib.sha256()
-            while data := f.read(1 << 20): h.update(data)
-        sums[os.path.relpath(path, root).hex()] = h.hexdigest()
-print(json.dumps(sums))`
-const ERRNOS = `
-import errno, json, os, sys
-def outcome(path):
-    try:
-        os.lstat(path); return 'ok'
-    except OSError as e: return errno.errorcode[e.errno]
-print(json.dumps([outcome(path) for path in sys.argv[1:]]))`
-const READ = `
-import errno, json, sys
-try:
-    print(json.dumps(open(sys.argv[1]).read()))
-except OSError as e: print(json.dumps(errno.errorcode[e.errno]))`
 
 describe.each(['ours', 'virtiofsd'] as const)('a store in a guest, %s', (way) => {
   const reason = reasons[way]

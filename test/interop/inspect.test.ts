@@ -128,7 +128,7 @@ describe.skipIf(!HAS_NIX)('looking into a store', { timeout: 60_000 }, () => {
       '/no/such/folder/x',
       source.app,
     ])
-    expect({ code, stderr }).toMatchObject({ code: 66, stderr: expect.stringContaining('/no/such/folder/x') })
+    expect({ code, stderr }).toMatchObject({ code: 73, stderr: expect.stringContaining('/no/such/folder/x') })
   })
 
   test.skipIf(!hasProgram('script'))('export-nar refuses a terminal', async () => {

@@ -108,6 +108,19 @@ describe.skipIf(reason)(`tvix-store virtiofs${reason ? ` (skipped: ${reason})` :
     })
   })
 
+  test.skipIf(!IS_ROOT)('whom --run-as names must exist, or nothing is left behind', async () => {
+    const socket = join(folder, 'nobody.socket')
+    const { code, stderr } = await run(TVIX_STORE, [
+      'virtiofs',
+      '--run-as',
+      'no-such-user:no-such-group',
+      ...flags,
+      socket,
+    ])
+    expect({ code, stderr }).toMatchObject({ code: 77, stderr: expect.stringContaining('no-such') })
+    expect(existsSync(socket)).toBe(false)
+  })
+
   test('says what is wrong with --run-as', async () => {
     for (const user of ['nobody', 'a:b:c', ':x'])
       expect(await run(TVIX_STORE, ['virtiofs', '--run-as', user, join(folder, 'x.socket')])).toMatchObject({

@@ -37,15 +37,19 @@ export class ChunkReader {
     this.#reader = reader
   }
 
-  /** Takes a READ whose chunks are known. True: it needs no answer any more, unless `failed` says so. */
-  read(request: Request): boolean {
-    if (!this.#reader) return false
+  /**
+   * Takes a READ whose chunks are known. `answered`: the kernel has the bytes; `taken`: a thread is at it, and nobody else need
+   * be unless `failed` says so.
+   */
+  read(request: Request): 'answered' | 'taken' | undefined {
+    if (!this.#reader) return undefined
     const { nodeid } = request
     const offset = request.u64(READ_IN.offset)
     const size = request.u32(READ_IN.size)
-    if (!this.#tree.planRead?.(nodeid, offset, size, this.#plan)) return false
+    if (!this.#tree.planRead?.(nodeid, offset, size, this.#plan)) return undefined
     const plan = this.#plan.finish(request.uniqueLow, request.uniqueHigh, nodeid, offset, size)
-    return this.#addon.readChunks(this.#reader, plan) === 0
+    const outcome = this.#addon.readChunks(this.#reader, plan)
+    return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'
   }
 
   /** What the kernel was given. */

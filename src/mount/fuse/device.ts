@@ -10,8 +10,11 @@ export interface FuseDevice {
    * ended the connection (unmounted, aborted).
    */
   start(onReadable: () => void, onClosed: () => void): void
-  /** Copies the next request into `buffer`; its length, or 0 when none is waiting (or the device is closed). */
-  receive(buffer: Uint8Array): number
+  /**
+   * Copies the next request into `buffer`; its length, or 0 when none is waiting (or the device is closed). `mayLook`: nothing is
+   * being worked on, so it may look for some microseconds for one that is about to come.
+   */
+  receive(buffer: Uint8Array, mayLook: boolean): number
   /**
    * Writes one reply or notification in one piece: the first `headLength` bytes of `head`, then `pieces`. The
    * memory is the caller's again when this returns. Returns false when the kernel no longer wants it (the

@@ -53,6 +53,10 @@ export interface NativeAddon {
     failed: (uniqueLow: number, uniqueHigh: number, inode: number, offset: number, size: number) => void,
   ): Reader | number
   readChunks(reader: Reader, plan: Uint8Array): number
+  /** See memory-reader.ts. */
+  startMemoryReader(folder: string, filled: (ticket: number, isFilled: boolean) => void): Reader | number
+  /** 1: it is there; 0: `filled` will tell. */
+  readInto(reader: Reader, plan: Uint8Array, into: Uint8Array): number
   readerBytes(reader: Reader): number
   /** The reader must not be used afterwards. */
   stopReader(reader: Reader): Promise<void>

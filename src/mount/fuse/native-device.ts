@@ -33,9 +33,9 @@ export class NativeDevice implements FuseDevice {
     this.#watch = watch
   }
 
-  receive(buffer: Uint8Array): number {
+  receive(buffer: Uint8Array, mayLook: boolean): number {
     while (this.#open) {
-      const length = this.#addon.receive(this.#fd, buffer, this.#patience.microseconds)
+      const length = this.#addon.receive(this.#fd, buffer, mayLook ? this.#patience.microseconds : 0)
       if (length >= 0) {
         this.#patience.received()
         return length

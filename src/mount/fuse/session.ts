@@ -79,6 +79,8 @@ export class FuseSession {
   /** Names in the root that the kernel is to forget, and how many it is being told of. */
   readonly #gone: Uint8Array[] = []
   #telling = 0
+  /** Threads have the last request: they need the processor, and who waits for it will not ask again so soon. */
+  #handedOver = false
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -173,7 +175,10 @@ export class FuseSession {
   #drain(): void {
     try {
       for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
-        const length = this.#device.receive(this.#request.buffer)
+        const length = this.#device.receive(
+          this.#request.buffer,
+          !this.#handedOver && this.#inFlight.size === 0,
+        )
         if (length === 0) return
         this.#serve(length)
       }
@@ -209,7 +214,9 @@ export class FuseSession {
       this.#refuse(request, Errno.ETIMEDOUT)
       return
     }
-    if (request.opcode === Opcode.READ && this.#chunkReader?.read(request)) return
+    const outcome = request.opcode === Opcode.READ ? this.#chunkReader?.read(request) : undefined
+    this.#handedOver = outcome === 'taken'
+    if (outcome) return
     const pending = new PendingRequest(request)
     this.#begin(operation, pending, () => operation.begin(request, this.#context, pending))
   }

@@ -12,7 +12,7 @@ import { DirectoryEntries } from './directory-entries.ts'
 import { DirectoryLoader } from './directory-loader.ts'
 import { type SourceNames, UNNAMED_SOURCES } from './failures.ts'
 import { FetchFiller } from './fetch-filler.ts'
-import { FileReader } from './file-reader.ts'
+import { FileReader, type LocalChunkReads } from './file-reader.ts'
 import { FILL_FROM_AFAR, FILL_FROM_DISK, FillAhead } from './fill-ahead.ts'
 import { InodePaths } from './inode-paths.ts'
 import { InodeReads } from './inode-reads.ts'
@@ -30,6 +30,7 @@ import {
   type TreeEntry,
   TreeFault,
 } from './interface.ts'
+import type { PlannedReads } from './planned-reads.ts'
 import type { ProfileEntry } from './profile.ts'
 import { ProfilePrefetch } from './profile-prefetch.ts'
 import type { ReadPlan } from './read-plan.ts'
@@ -50,6 +51,10 @@ export interface CastoreTreeOptions {
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   /** What a database of this machine has under a digest, on the spot: the encoding of a directory, not verified. */
   readonly localDirectory?: ((digest: Digest) => Uint8Array | undefined) | undefined
+  /** Chunks that lie on this machine, where nothing stands above them. */
+  readonly localChunks?: LocalChunkReads | undefined
+  /** … and a way to read many of them at once. */
+  readonly plannedReads?: PlannedReads | undefined
   /** Blobs that lie on this machine as they are. */
   readonly openLocalFile?:
     | ((
@@ -145,6 +150,7 @@ class LazyTree implements CastoreTree {
     this.#files = new FileReader({
       ...limits,
       blobs,
+      localChunks: options.localChunks,
       source: sources.blobs,
       slots,
       stats,
@@ -188,6 +194,7 @@ class LazyTree implements CastoreTree {
       directories: this.#directories,
       fillAhead: () => this.#fillAhead,
       recorder,
+      plannedReads: options.plannedReads,
     }
     this.#entries = new DirectoryEntries({ ...shared, subtrees: this.#subtrees, now })
     const siblings = new SiblingsAhead(this.#files, logger, background.closing)

@@ -1,4 +1,5 @@
 import type { FileNode } from '../../model/castore/node.ts'
+import { countBuffers } from '../../support/buffer-garbage.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import {
   FILL_AFAR_BYTES_MAX,
@@ -143,6 +144,7 @@ export class FillAhead {
     batch.parts.push(this.#page.slice(0, this.#pageBytes))
     batch.bytes += this.#pageContents
     this.#recordBytes += this.#pageBytes
+    countBuffers(this.#pageBytes)
     this.#pageBytes = 0
     this.#pageContents = 0
     this.#dropOldest()

@@ -1,6 +1,6 @@
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { FILL_FILE_BYTES_MAX, SMALL_FILE_BYTES_MAX } from '../../support/limits.ts'
+import { FILL_FILE_BYTES_MAX, LOCAL_CHUNK_NOW_BYTES_MAX, SMALL_FILE_BYTES_MAX } from '../../support/limits.ts'
 import type { AccessRecorder } from './access-recorder.ts'
 import type { DirectoryLoader } from './directory-loader.ts'
 import type { FileContents, FileReader } from './file-reader.ts'
@@ -8,9 +8,11 @@ import type { FillAhead } from './fill-ahead.ts'
 import type { InodePaths } from './inode-paths.ts'
 import { type InodeTable, ROOT_INODE } from './inode-table.ts'
 import { type InodeNumber, type Soon, TreeFault } from './interface.ts'
+import type { PlannedReads } from './planned-reads.ts'
 import { type Range, ReadAhead } from './read-ahead.ts'
-import type { ReadPlan } from './read-plan.ts'
+import { ReadPlan } from './read-plan.ts'
 import type { SiblingsAhead } from './siblings-ahead.ts'
+import { whenReady } from './soon.ts'
 
 export interface InodeReadsOptions {
   readonly inodes: InodeTable
@@ -21,6 +23,8 @@ export interface InodeReadsOptions {
   /** Hears of the small files that are read. */
   readonly fillAhead: () => FillAhead
   readonly recorder: AccessRecorder | undefined
+  /** A quicker way to files whose chunks are known. */
+  readonly plannedReads: PlannedReads | undefined
 }
 
 const NO_PIECES: readonly Uint8Array[] = []
@@ -31,6 +35,7 @@ export class InodeReads {
   readonly #inodes: InodeTable
   readonly #files: FileReader
   readonly #readAhead = new ReadAhead()
+  readonly #plan = new ReadPlan()
 
   constructor(options: InodeReadsOptions) {
     this.#options = options
@@ -54,12 +59,29 @@ export class InodeReads {
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
     recorder?.read(inode, range, () => paths.pathOf(inode))
-    if (file.size <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
+    const planned = this.#readPlanned(file, range, call)
+    if (planned) return paths.locate(inode, planned)
     const pieces = this.#files.read(file, range, call)
+    // What this machine has in memory is had as quickly when it is asked for.
+    if (file.size <= FILL_FILE_BYTES_MAX && (pieces instanceof Promise || !this.#files.isLocal))
+      fillAhead().read(inode, this.#inodes.parent(inode))
     const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
     return paths.locate(inode, pieces)
+  }
+
+  /** `undefined` where there is no plan: small files are read as quickly without one. */
+  #readPlanned(
+    file: FileContents,
+    range: Range,
+    call: Call | undefined,
+  ): Soon<readonly Uint8Array[]> | undefined {
+    const { plannedReads } = this.#options
+    if (!plannedReads || file.size <= LOCAL_CHUNK_NOW_BYTES_MAX) return undefined
+    if (!this.#files.plan(file, range, this.#plan)) return undefined
+    const bytes = plannedReads.read(this.#plan, range.end - range.start)
+    return bytes && whenReady(bytes, (read) => (read ? [read] : this.#files.read(file, range, call)))
   }
 
   /** As `planRead` of a tree. */

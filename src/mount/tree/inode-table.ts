@@ -17,7 +17,7 @@ export const ROOT_INODE: InodeNumber = 1
 const SLOTS = 2 ** 28
 const GENERATION_MAX = 2 ** 25 - 1
 /** A power of two, as is the number of buckets ever after. */
-const INITIAL_CAPACITY = 65_536
+const INITIAL_CAPACITY = 4096
 /** A table that was just enlarged has room for this many times its inodes. */
 const GROWTH = 1.25
 /** Where in `#counters` what is counted; `targets` are the two of their arena. As native/inode_table.c. */

@@ -1,5 +1,6 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import { Directory } from '../../model/castore/directory.ts'
+import { countBuffers } from '../../support/buffer-garbage.ts'
 import { compact } from '../../support/bytes.ts'
 import { type NativeTree, nativeTree } from './native-tree.ts'
 
@@ -35,6 +36,8 @@ export class KeptDirectory {
   static verify(encoded: Uint8Array, digest: Digest, native: NativeTree): KeptDirectory | undefined {
     const kept = compact(encoded)
     const index = native.openDirectory(kept, digest.bytes)
+    // A walk through a large store makes hundreds of megabytes of them, few of which are kept.
+    countBuffers(kept.length + (index?.byteLength ?? 0))
     return index && new KeptDirectory(digest, kept, undefined, index)
   }
 

@@ -3,12 +3,11 @@ import { GUEST_QUEUES_MAX } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { dataView, LITTLE_ENDIAN } from '../fuse/bytes.ts'
 import { nativeAddon, type Watch } from '../fuse/native-addon.ts'
-import { FuseSession, type SessionOptions } from '../fuse/session.ts'
+import type { SessionOptions } from '../fuse/session.ts'
 import type { Tree } from '../tree/interface.ts'
-import { GuestChannel } from './guest-channel.ts'
 import { GuestFault } from './guest-fault.ts'
 import { GuestQueues } from './guest-queues.ts'
-import { GuestTree } from './guest-tree.ts'
+import { GuestSessions } from './guest-sessions.ts'
 import { type Message, MessageReader, replyBytes } from './message-reader.ts'
 import {
   FEATURES,
@@ -39,23 +38,14 @@ interface VringSettings {
   addresses: BigUint64Array | undefined
 }
 
-/** One FUSE session: from a guest's INIT to its next one. */
-interface Session {
-  readonly fuse: FuseSession
-  readonly channel: GuestChannel
-  readonly tree: GuestTree
-}
-
 /**
  * A virtual machine monitor that connected (the "front-end" of vhost-user): it says where the guest's memory and queues
- * are, and the guest's requests go to a FUSE session. Whatever is wrong with either ends the connection.
+ * are, and the guest's requests go to its FUSE session. Whatever is wrong with either ends the connection.
  */
 export class FrontEnd {
   /** Resolves when nothing of it is left; with what it did wrong, if it did. */
   readonly ended: Promise<GuestFault | undefined>
   readonly #socket: number
-  readonly #tree: Tree
-  readonly #options: SessionOptions
   readonly #logger: Logger
   readonly #reader: MessageReader
   readonly #queues: GuestQueues
@@ -65,23 +55,20 @@ export class FrontEnd {
   #features = 0n
   #protocolFeatures = 0n
   #watch: Watch | undefined
-  #session: Session | undefined
+  readonly #sessions: GuestSessions
   #open = true
-  #wasMounted = false
 
   /** Takes over the socket. */
   constructor(socket: number, tree: Tree, options: SessionOptions) {
     this.#socket = socket
-    this.#tree = tree
-    this.#options = options
     this.#logger = options.logger
     this.#reader = new MessageReader(socket)
     this.#queues = new GuestQueues({
-      onReadable: () => this.#session?.channel.wake(),
+      onReadable: () => this.#sessions.wake(),
       onFault: (fault) => this.end(fault),
     })
     this.ended = this.#ended.promise
-    this.#session = this.#openSession(undefined)
+    this.#sessions = new GuestSessions(this.#queues, tree, options, (error) => this.#failed(error))
     this.#listen()
   }
 
@@ -90,7 +77,7 @@ export class FrontEnd {
     if (!this.#open) return
     this.#open = false
     this.#unlisten()
-    this.#closeSession()
+    this.#sessions.close()
     this.#queues.close()
     this.#reader.close()
     closeSync(this.#socket)
@@ -115,10 +102,14 @@ export class FrontEnd {
     try {
       work()
     } catch (error) {
-      // What is not the guest's fault is ours; it ends this guest and no other.
-      if (!(error instanceof GuestFault)) this.#logger.error({ err: error }, 'serving a guest failed')
-      this.end(error instanceof GuestFault ? error : new GuestFault('it could not be served'))
+      this.#failed(error)
     }
+  }
+
+  /** What is not the guest's fault is ours; it ends this guest and no other. */
+  #failed(error: unknown): void {
+    if (!(error instanceof GuestFault)) this.#logger.error({ err: error }, 'serving a guest failed')
+    this.end(error instanceof GuestFault ? error : new GuestFault('it could not be served'))
   }
 
   /** One message; the next one is told of again. */
@@ -142,10 +133,7 @@ export class FrontEnd {
     this.#unlisten()
     reply.then(
       (late) => this.#open && this.#guarded(() => this.#replyLate(message, late)),
-      (error) =>
-        this.#guarded(() => {
-          throw error
-        }),
+      (error) => this.#failed(error),
     )
   }
 
@@ -302,45 +290,6 @@ export class FrontEnd {
     dataView(reply).setUint32(0, index, LITTLE_ENDIAN)
     dataView(reply).setUint32(4, base, LITTLE_ENDIAN)
     return reply
-  }
-
-  #openSession(first: Uint8Array | undefined): Session {
-    const tree = new GuestTree(this.#tree)
-    const release = () => void tree.release()
-    const restart = (request: Uint8Array) => setImmediate(() => this.#guarded(() => this.#restart(request)))
-    const channel = new GuestChannel(this.#queues, first, restart, release)
-    const fuse = new FuseSession(channel, tree, this.#options)
-    fuse.start()
-    void fuse.ready.then(
-      () => this.#mounted(),
-      () => {},
-    )
-    void fuse.closed.then(() => {
-      if (this.#session?.fuse === fuse) this.end(new GuestFault('its session failed'))
-    })
-    return { fuse, channel, tree }
-  }
-
-  /** Told once: a guest may mount as often as it likes. */
-  #mounted(): void {
-    if (!this.#wasMounted) this.#logger.info({}, 'a guest mounted the store')
-    this.#wasMounted = true
-  }
-
-  #closeSession(): void {
-    const session = this.#session
-    this.#session = undefined
-    session?.fuse.close()
-    void session?.tree.release()
-  }
-
-  /** The guest mounts again, after a reboot for instance. */
-  #restart(request: Uint8Array): void {
-    if (!this.#open) return
-    this.#closeSession()
-    this.#queues.failAllBut(request)
-    this.#session = this.#openSession(request)
-    this.#session.channel.wake()
   }
 }
 

@@ -16,6 +16,8 @@ export interface GuestServerOptions extends Omit<SessionOptions, 'stats' | 'pass
   /** One a guest. */
   readonly sockets: readonly string[]
   readonly permissions: SocketPermissions
+  /** Is called when all sockets are there, and before the first guest is let in. What it throws ends the serving. */
+  readonly onListening?: (() => void) | undefined
 }
 
 /** Shows one tree to several guests, each over a vhost-user socket of its own. */
@@ -38,10 +40,12 @@ export async function serveGuests(options: GuestServerOptions): Promise<GuestSer
       const listener = await listenForFrontEnds(path, options.permissions)
       doors.push(new Door(path, listener, options, stats))
     }
+    options.onListening?.()
   } catch (error) {
     await close()
     throw error
   }
+  for (const door of doors) door.listen()
   return {
     get stats() {
       return stats.snapshot()
@@ -68,7 +72,6 @@ class Door {
     this.#tree = tree
     this.#logger = loggerFor(options.logger, path)
     this.#options = { ...options, logger: this.#logger, stats }
-    this.#listen()
   }
 
   async close(): Promise<void> {
@@ -82,7 +85,8 @@ class Door {
     )
   }
 
-  #listen(): void {
+  /** Until then whoever connects waits. */
+  listen(): void {
     const watch = nativeAddon().watch(this.#listener, () => this.#accept())
     if (typeof watch === 'number') throw new Error(`polling a listening socket failed: ${watch}`)
     this.#watch = watch
@@ -105,7 +109,7 @@ class Door {
       if (!this.#open) return
       if (fault) this.#logger.error({}, `the guest was given up: ${fault.message}`)
       else this.#logger.info({}, 'the virtual machine monitor left')
-      this.#pause = setTimeout(() => this.#listen(), fault ? GUEST_FAULT_MS : 0)
+      this.#pause = setTimeout(() => this.listen(), fault ? GUEST_FAULT_MS : 0)
     })
   }
 }

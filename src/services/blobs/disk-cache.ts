@@ -87,14 +87,12 @@ class DiskBlobCache implements DiskCache {
     throwIfAborted(call?.signal)
     const known = await this.#layout(digest)
     if (known) return known.chunks
-    const whole = await this.#try(() => this.#folder.openWhole(digest))
-    const size = whole && (await whole.stat()).size
-    await whole?.close()
+    const size = await this.#try(() => this.#wholeSize(digest))
     if (size !== undefined && size <= CACHE_HELD_BYTES_MAX) return []
-    const list = await this.#farChunks(digest, whole !== undefined, call)
+    const list = await this.#farChunks(digest, size !== undefined, call)
     if (list && list.length > 1 && list.length <= DISK_CACHE_CHUNKS_MAX && !this.#refused.has(digest.key)) {
       const layout = new Layout(digest, list)
-      if (whole) layout.filled.fill(1)
+      if (size !== undefined) layout.filled.fill(1)
       this.#remember(layout)
     }
     return list
@@ -143,7 +141,9 @@ class DiskBlobCache implements DiskCache {
         }
     } catch (error) {
       await file.close()
-      throw error
+      if (call?.signal?.aborted) throw error
+      this.#faults?.failed(this.#here, error)
+      return undefined
     }
     await file.close()
     await this.#spoilt(digest)
@@ -165,17 +165,23 @@ class DiskBlobCache implements DiskCache {
   async #openHere(digest: Digest, call: Call | undefined): Promise<BlobStream | undefined> {
     const file = await this.#try(() => this.#folder.openWhole(digest))
     if (!file) return undefined
-    const { size } = await file.stat()
-    if (size > CACHE_HELD_BYTES_MAX) return this.#verifiedPieces(file, digest, call)
-    try {
-      const bytes = Buffer.allocUnsafeSlow(size)
-      await file.read(bytes, 0, size, 0)
-      if (Digest.of(bytes).equals(digest)) return pieces([bytes])
-    } finally {
-      await file.close()
-    }
+    const size = await this.#try(async () => (await file.stat()).size)
+    if (size !== undefined && size > CACHE_HELD_BYTES_MAX) return this.#verifiedPieces(file, digest, call)
+    const bytes = size === undefined ? undefined : await this.#try(() => readWhole(file, size))
+    await file.close()
+    if (bytes && Digest.of(bytes).equals(digest)) return pieces([bytes])
     await this.#spoilt(digest)
     return undefined
+  }
+
+  /** `undefined` when it is not here as a whole. */
+  async #wholeSize(digest: Digest): Promise<number | undefined> {
+    const file = await this.#folder.openWhole(digest)
+    try {
+      return file && (await file.stat()).size
+    } finally {
+      await file?.close()
+    }
   }
 
   async *#verifiedPieces(
@@ -191,6 +197,11 @@ class DiskBlobCache implements DiskCache {
         if (last) yield last
         last = piece
       }
+    } catch (error) {
+      if (call?.signal?.aborted) throw error
+      await this.#spoilt(digest)
+      const message = `blob ${digest} in ${this.#folder.path} could not be read to its end; read it again`
+      throw new StoreError('unavailable', message, { cause: error })
     } finally {
       await file.close()
     }
@@ -364,7 +375,10 @@ class DiskBlobCache implements DiskCache {
   // — Both —
 
   async #spoilt(digest: Digest): Promise<void> {
-    this.#faults?.failed(this.#here, new StoreError('corrupt', `blob ${digest} was corrupt and is removed`))
+    this.#faults?.failed(
+      this.#here,
+      new StoreError('corrupt', `blob ${digest} was corrupt or could not be read, and is removed`),
+    )
     this.#layouts.delete(digest.key)
     await this.#try(() => this.#folder.discard(digest))
   }
@@ -385,6 +399,12 @@ class DiskBlobCache implements DiskCache {
       .finally(() => this.#background.delete(running))
     this.#background.add(running)
   }
+}
+
+async function readWhole(file: FileHandle, size: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafeSlow(size)
+  await file.read(bytes, 0, size, 0)
+  return bytes
 }
 
 async function writing(file: NewFile, work: () => Promise<void>): Promise<void> {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import type { Digest } from '../../model/castore/digest.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
-import { CHUNK_BYTES_MAX } from '../../support/limits.ts'
+import { CHUNK_BYTES_MAX, LOCAL_CHUNK_NOW_BYTES_MAX } from '../../support/limits.ts'
 import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import type { SizedBlob } from './interface.ts'
 import { CHUNKS_PREFIX } from './object-keys.ts'
@@ -17,7 +17,12 @@ export class LocalChunks {
 
   /** `root`: of the bucket. `undefined` where the addon is not built. */
   static at(root: string, codec = nativeCodec): LocalChunks | undefined {
-    return codec && new LocalChunks(join(root, CHUNKS_PREFIX), codec)
+    return LocalChunks.in(join(root, CHUNKS_PREFIX), codec)
+  }
+
+  /** As `at`, for the folder of the chunks. */
+  static in(folder: string, codec = nativeCodec): LocalChunks | undefined {
+    return codec && new LocalChunks(folder, codec)
   }
 
   private constructor(folder: string, codec: NativeCodec) {
@@ -29,6 +34,24 @@ export class LocalChunks {
   async run(steps: ChunkSteps, target: Uint8Array): Promise<void> {
     const running = this.#codec.loadChunks(this.#folder, steps.records, target)
     if (typeof running !== 'number') await running
+  }
+
+  /** A chunk, compared with its digest; `undefined` for one that is not to be had, as with `read`. */
+  async readVerified({ digest, size }: SizedBlob): Promise<Uint8Array | undefined> {
+    if (size > CHUNK_BYTES_MAX) return undefined
+    const contents = Buffer.allocUnsafeSlow(size)
+    countBuffers(size)
+    const steps = new ChunkSteps(1)
+    const step = steps.readAndCompare(digest, 0, size)
+    await this.run(steps, contents)
+    return steps.isDone(step) ? contents : undefined
+  }
+
+  /** As `readVerified` for a small chunk that is in memory of the kernel: `undefined` as well for one that is not. */
+  readVerifiedNow({ digest, size }: SizedBlob): Uint8Array | undefined {
+    if (size > LOCAL_CHUNK_NOW_BYTES_MAX) return undefined
+    const contents = Buffer.allocUnsafe(size)
+    return this.#codec.loadChunkNow(this.#folder, digest.bytes, contents) === 1 ? contents : undefined
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Digest } from '../../model/castore/digest.ts'
+import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { Source, SourceSet } from '../source-set.ts'
 import type { BlobService, BlobWriter } from './interface.ts'
@@ -17,10 +18,28 @@ export function writeThroughBlobService(
     has: (digest, call) => cache.has(digest, call),
     chunks: (digest, call) => cache.chunks(digest, call),
     openRead: (digest, call) => cache.openRead(digest, call),
-    openWrite: (call) =>
-      new WriteThrough(far.service.openWrite(call), near.service.openWrite(call), (error) =>
-        faults.failed(near, error),
-      ),
+    openWrite(call) {
+      const nearFailed = (error: unknown) => faults.failed(near, error)
+      return new WriteThrough(
+        far.service.openWrite(call),
+        openNear(near.service, call, nearFailed),
+        nearFailed,
+      )
+    },
+  }
+}
+
+/** `undefined` when it takes no writes, or none now. */
+function openNear(
+  near: BlobService,
+  call: Call | undefined,
+  failed: (error: unknown) => void,
+): BlobWriter | undefined {
+  try {
+    return near.openWrite(call)
+  } catch (error) {
+    failed(error)
+    return undefined
   }
 }
 
@@ -30,7 +49,7 @@ class WriteThrough implements BlobWriter {
   readonly #nearFailed: (error: unknown) => void
   #closed: Promise<Digest> | undefined
 
-  constructor(far: BlobWriter, near: BlobWriter, nearFailed: (error: unknown) => void) {
+  constructor(far: BlobWriter, near: BlobWriter | undefined, nearFailed: (error: unknown) => void) {
     this.#far = far
     this.#near = near
     this.#nearFailed = nearFailed

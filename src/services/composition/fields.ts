@@ -47,12 +47,19 @@ function listOf(rules: Rules): string {
 function checkValue(rule: Field, value: unknown, complain: (expected: string) => Error): unknown {
   if (rule.type === 'text' && typeof value === 'string') return value
   if (rule.type === 'flag' && typeof value === 'boolean') return value
-  if (rule.type === 'count' && Number.isSafeInteger(value) && (value as number) > 0) return value
+  if (rule.type === 'count' && isCount(value) && (rule.only?.has(value) ?? true)) return value
   if (rule.type === 'texts') return readTexts(value, complain)
   if (rule.type === 'options') return readOptions(value, complain)
   throw complain(
-    { text: 'a text in quotes', flag: 'true or false', count: 'a whole number above 0' }[rule.type as 'text'],
+    rule.only?.expected ??
+      { text: 'a text in quotes', flag: 'true or false', count: 'a whole number above 0' }[
+        rule.type as 'text'
+      ],
   )
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0
 }
 
 function readTexts(value: unknown, complain: (expected: string) => Error): string[] {

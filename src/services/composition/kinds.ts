@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { SigningKey, VerifyingKey } from '../../model/nix/signing-key.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
-import { DISK_CACHE_BYTES } from '../../support/limits.ts'
+import {
+  CHUNK_BYTES_AVG_MAX,
+  CHUNK_BYTES_AVG_MIN,
+  DISK_CACHE_BYTES,
+  LRU_ENTRIES_MAX,
+  SOURCE_SECONDS_MAX,
+} from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
 import { cacheBlobService } from '../blobs/cache.ts'
 import { combinedBlobService } from '../blobs/combined.ts'
@@ -41,6 +47,8 @@ export type FieldType = 'text' | 'texts' | 'count' | 'flag' | 'options' | 'refer
 
 export interface Field {
   readonly type: FieldType
+  /** Which counts it takes, when not all. */
+  readonly only?: { readonly has: (count: number) => boolean; readonly expected: string }
   readonly required?: true
   /** The section that a reference leads to, when that is another one. */
   readonly to?: Role
@@ -103,7 +111,16 @@ const TEXT: Field = { type: 'text' }
 const REQUIRED: Field = { type: 'text', required: true }
 const REFERENCE: Field = { type: 'reference', required: true }
 /** Seconds without an answer after which a source counts as failed; ours alone. */
-const TIMEOUT: Readonly<Record<'timeout', Field>> = { timeout: { type: 'count' } }
+const TIMEOUT: Readonly<Record<'timeout', Field>> = {
+  timeout: { type: 'count', only: upTo(SOURCE_SECONDS_MAX) },
+}
+
+/** For others, versions of the Rust library cut in different places (spec §3.3). */
+const CHUNK_SIZES: Field['only'] = {
+  has: (size) =>
+    size >= CHUNK_BYTES_AVG_MIN && size <= CHUNK_BYTES_AVG_MAX && Number.isInteger(Math.log2(size)),
+  expected: `a power of two from ${CHUNK_BYTES_AVG_MIN} to ${CHUNK_BYTES_AVG_MAX}`,
+}
 
 const ALL: readonly Role[] = ['blobs', 'directories', 'pathInfos']
 
@@ -141,7 +158,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     fields: {
       object_store_url: REQUIRED,
       object_store_options: { type: 'options' },
-      avg_chunk_size: { type: 'count' },
+      avg_chunk_size: { type: 'count', only: CHUNK_SIZES },
     },
     address: (fields) =>
       withQuery(prefixed('objectstore+', fields.get('object_store_url')), fields.get('object_store_options')),
@@ -273,7 +290,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     },
   },
   lru: {
-    fields: { capacity: { type: 'count', required: true } },
+    fields: { capacity: { type: 'count', required: true, only: upTo(LRU_ENTRIES_MAX) } },
     directories: ({ count }) => lruDirectoryService(count('capacity')!),
     pathInfos: ({ count }) => lruPathInfoService(count('capacity')!),
   },
@@ -283,6 +300,10 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     pathInfos: async ({ source, text }) =>
       signingPathInfoService(source('inner').service, [await readSigningKey(text('keyfile'))]),
   },
+}
+
+function upTo(max: number): NonNullable<Field['only']> {
+  return { has: (count) => count <= max, expected: `a whole number from 1 to ${max}` }
 }
 
 export function rolesOf(kind: Kind): readonly Role[] {

@@ -12,6 +12,7 @@ import {
 import { compress, decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { decodeClosure, encodeClosure } from './closure-frames.ts'
+import { ClosureMembers } from './closure-members.ts'
 import { type Closure, type CollectedDirectory, closurePutter } from './closure-putter.ts'
 import type { DirectoryPutter, DirectoryService } from './interface.ts'
 import { decodeStored, encodeForStorage } from './stored.ts'
@@ -24,7 +25,8 @@ import { traverse } from './traverse.ts'
  *     dirs/b3/<4 hex>/<hex>          the closure of a root (see closure-frames.ts); shared with other programs
  *     directories/b3/<4 hex>/<hex>   one zstd frame with the canonical encoding of one directory; ours alone
  *
- * The closure is written last: where it is, everything it refers to is.
+ * The closure is written last: where it is, everything it refers to is. Other programs write no index; what is below
+ * their roots is found once the root was asked for (see closure-members.ts).
  */
 export function objectStoreDirectoryService(objects: ObjectStore): DirectoryService {
   return new ObjectStoreDirectoryService(objects)
@@ -32,17 +34,19 @@ export function objectStoreDirectoryService(objects: ObjectStore): DirectoryServ
 
 class ObjectStoreDirectoryService implements DirectoryService {
   readonly #objects: ObjectStore
+  readonly #members = new ClosureMembers((root, call) => this.#closure(root, call))
 
   constructor(objects: ObjectStore) {
     this.#objects = objects
   }
 
-  /** The index first: it has all directories but the roots. */
+  /** The index first: it has all directories but the roots, where we wrote them. */
   async get(digest: Digest, call?: Call): Promise<Directory | undefined> {
-    const indexed = await this.#indexed(digest, call)
-    if (indexed) return indexed
+    throwIfAborted(call?.signal)
+    const known = this.#members.kept(digest) ?? (await this.#indexed(digest, call))
+    if (known) return known
     for await (const root of this.#closure(digest, call)) return root
-    return undefined
+    return await this.#members.find(digest, call)
   }
 
   async *getRecursive(digest: Digest, call?: Call): AsyncGenerator<Directory> {
@@ -102,7 +106,9 @@ class ObjectStoreDirectoryService implements DirectoryService {
     if (!first) return
     for await (const encoded of decodeClosure(this.#parts(key, first, call), source)) {
       throwIfAborted(call?.signal)
-      yield decodeStored(encoded, root, source)
+      const directory = decodeStored(encoded, root, source)
+      this.#members.met(root, directory)
+      yield directory
     }
   }
 

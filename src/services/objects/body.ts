@@ -15,7 +15,8 @@ export async function readBody(
   request: Request,
 ): Promise<Uint8Array> {
   const abort = () => body.destroy(StoreError.from(request.signal.reason))
-  request.signal.addEventListener('abort', abort, { once: true })
+  if (request.signal.aborted) abort()
+  else request.signal.addEventListener('abort', abort, { once: true })
   try {
     const pieces: Uint8Array[] = []
     let got = 0

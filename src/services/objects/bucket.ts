@@ -1,6 +1,6 @@
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent, SingleFlight } from '../../support/concurrency.ts'
-import type { StoreError } from '../../support/errors.ts'
+import { StoreError } from '../../support/errors.ts'
 import { BUCKET_ABANDON_MS_MAX, BUCKET_PARTS_AT_ONCE, BUCKET_PUT_BYTES_MAX } from '../../support/limits.ts'
 import { type Request, type RequestPolicy, Requests } from '../requests.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
@@ -130,6 +130,11 @@ class BucketObjectStore implements ObjectStore, Disposable {
         // What is no key of ours was put there by others, or stands for a folder.
         if (full.startsWith(this.#prefix + prefix) && isKey(key)) yield key
       }
+      if (page.next !== undefined && page.next === cursor)
+        throw new StoreError(
+          'corrupt',
+          `listing ${prefix || 'all'} in ${this.name}: the same page comes again`,
+        )
       cursor = page.next
     } while (cursor !== undefined)
   }

@@ -1,5 +1,6 @@
+import { view } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
-import { GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
+import { BUCKET_REFUSAL_BYTES_MAX, GCS_ANSWER_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
 import { type HttpClient, type HttpResponse, httpClient } from '../http-client.ts'
 import type { Request, RequestPolicy } from '../requests.ts'
@@ -28,7 +29,7 @@ export async function openGcsObjectStore(
 
 interface Listing {
   readonly kind?: string
-  readonly items?: readonly { readonly name: string }[]
+  readonly items?: readonly ({ readonly name?: unknown } | null)[]
   readonly nextPageToken?: string
 }
 
@@ -105,8 +106,9 @@ class GcsBucket implements Bucket {
     )
     const { kind, items = [], nextPageToken } = await json<Listing>(answer)
     // Without objects it has nothing else.
-    if (kind !== 'storage#objects') throw new StoreError('corrupt', 'the answer is no listing')
-    return { keys: items.map(({ name }) => name), next: nextPageToken || undefined }
+    if (kind !== 'storage#objects' || !Array.isArray(items))
+      throw new StoreError('corrupt', 'the answer is no listing')
+    return { keys: items.map((item) => String(item?.name)), next: nextPageToken || undefined }
   }
 
   async delete(key: string, request: Request): Promise<void> {
@@ -168,16 +170,17 @@ function isAbsent(answer: HttpResponse): boolean {
 async function json<T>(answer: HttpResponse): Promise<T> {
   await expect(answer, 200)
   try {
-    return JSON.parse(Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8'))
+    const value: unknown = JSON.parse(view(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8'))
+    if (typeof value === 'object' && value !== null) return value as T
   } catch (error) {
     if (error instanceof StoreError) throw error
-    throw new StoreError('corrupt', 'the answer is no JSON')
   }
+  throw new StoreError('corrupt', 'the answer is no JSON')
 }
 
 async function expect(answer: HttpResponse, ...statuses: readonly number[]): Promise<void> {
   if (statuses.includes(answer.status)) return
-  const text = Buffer.from(await answer.body.bytes(GCS_ANSWER_BYTES_MAX)).toString('utf8')
+  const text = await answer.body.reason(BUCKET_REFUSAL_BYTES_MAX)
   throw refusalError({
     status: answer.status,
     ...reasonOf(text),

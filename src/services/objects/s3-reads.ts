@@ -70,7 +70,7 @@ export class S3Reads {
       const bytes = await readHttpBody(answer.body, request)
       return { answer: { status, contentRange: headers['content-range'], bytes } }
     }
-    const text = Buffer.from(await answer.body.bytes(BUCKET_REFUSAL_BYTES_MAX)).toString('utf8')
+    const text = await answer.body.reason(BUCKET_REFUSAL_BYTES_MAX)
     // By the code: 404 is also the answer for a bucket that does not exist.
     return status === 404 && text.includes('<Code>NoSuchKey</Code>') ? { answer: undefined } : undefined
   }

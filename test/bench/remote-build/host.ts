@@ -140,12 +140,17 @@ export async function connectHosts(
 
 async function shapedByKernel(hosts: readonly Host[], roundTripMs: number, bytesPerSecond: number) {
   const shape = ['delay', `${roundTripMs / 2}ms`, 'rate', `${bytesPerSecond * 8}bit`, 'limit', '100000']
+  const shaped: Host[] = []
   try {
-    for (const host of hosts)
+    for (const host of hosts) {
       await host.run('tc', ['qdisc', 'add', 'dev', 'link0', 'root', 'netem', ...shape])
+      shaped.push(host)
+    }
     return true
   } catch {
-    return false // no netem in this kernel, or no tc
+    // No netem in this kernel, or no tc. One direction must not be made long twice.
+    for (const host of shaped) await host.run('tc', ['qdisc', 'del', 'dev', 'link0', 'root'])
+    return false
   }
 }
 

@@ -23,10 +23,10 @@ export class DeviceProcess implements AsyncDisposable {
   /** `tvix-store virtiofs` as a user runs it. */
   static async ours(sockets: readonly string[], flags: readonly string[]): Promise<DeviceProcess> {
     const args = ['virtiofs', '--stats=json', ...flags, ...sockets]
-    return await DeviceProcess.#started(
-      spawn(TVIX_STORE, args, { stdio: ['ignore', 'pipe', 'pipe'] }),
-      sockets,
-    )
+    const child = spawn(TVIX_STORE, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const device = await DeviceProcess.#started(child, sockets)
+    await until(() => device.log.includes('waiting for guests') || child.exitCode !== null)
+    return device
   }
 
   /** `tvix-store virtiofs` with a tree of test/posix/sample.ts. */

@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
+import type { FileContents, LocalChunkReads } from '../../../../src/mount/tree/file-reader.ts'
 import type { Tree } from '../../../../src/mount/tree/interface.ts'
+import type { PlannedReads } from '../../../../src/mount/tree/planned-reads.ts'
 import { ReadAhead } from '../../../../src/mount/tree/read-ahead.ts'
 import type { TreeLimits } from '../../../../src/mount/tree/tree-limits.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
@@ -14,7 +16,7 @@ import {
   MOUNT_READ_AHEAD_FILES_MAX,
   MOUNT_WHOLE_BYTES_MAX,
 } from '../../../../src/support/limits.ts'
-import { FakeStore, readAll, walk } from '../../../support/trees.ts'
+import { FakeStore, PageSink, readAll, walk } from '../../../support/trees.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -106,6 +108,81 @@ describe('reading', () => {
     for (const name of ['1-a', '2-b'])
       expect((await readAll(tree, (await walk(tree, name)).inode, 199_999, 9)).toString()).toBe(`\0${name}`)
     expect(fake.blobs.readRequests).toBe(3)
+  })
+})
+
+describe('chunks of this machine', () => {
+  const NOW_BYTES_MAX = 40_000
+
+  /** Has the chunks of `irregular`, but not those in `lost`, and the small ones on the spot. */
+  class FakeLocalChunks implements LocalChunkReads {
+    readonly lost = new Set<string>()
+    readonly #fake: FakeStore
+    constructor(fake: FakeStore) {
+      this.#fake = fake
+    }
+    async readVerified({ digest }: FileContents) {
+      return this.lost.has(digest.key) ? undefined : this.#fake.blobs.contents.get(digest.key)?.()
+    }
+    readVerifiedNow({ digest, size }: FileContents) {
+      if (size > NOW_BYTES_MAX || this.lost.has(digest.key)) return undefined
+      return this.#fake.blobs.contents.get(digest.key)?.()
+    }
+  }
+
+  test('are asked no service for, and those that are lost are', async () => {
+    const { fake, contents } = irregular()
+    const localChunks = new FakeLocalChunks(fake)
+    await compareReads(fake.tree({ localChunks }), contents)
+    expect(fake.blobs.readRequests).toBe(0)
+    const all = fake.blobs.lists.values().next().value!
+    for (const { digest } of all.slice(0, 5)) localChunks.lost.add(digest.key)
+    await compareReads(fake.tree({ localChunks }), contents)
+    // Two of these five are the same.
+    expect(fake.blobs.readRequests).toBe(new Set(all.slice(0, 5).map(({ digest }) => digest.key)).size)
+  })
+
+  test('are put together by plan once they are known, and in the usual way where that has no answer', async () => {
+    const { fake, contents } = irregular()
+    const spans: number[] = []
+    const plannedReads: PlannedReads = {
+      read: (plan, size) => {
+        spans.push(new DataView(plan.finish(0, 0, 0, 0, size).buffer).getUint32(28, true))
+        return size === 6 ? Promise.resolve(undefined) : size === 7 ? undefined : new Uint8Array(size).fill(7)
+      },
+    }
+    const tree = fake.tree({ localChunks: new FakeLocalChunks(fake), plannedReads })
+    const { inode } = await walk(tree, '1-f')
+    const at = (offset: number, size: number) => readAll(tree, inode, offset, size)
+    expect((await at(0, 10)).equals(contents.subarray(0, 10))).toBe(true)
+    expect(spans).toEqual([])
+    expect((await at(10, 100)).equals(Buffer.alloc(100, 7))).toBe(true)
+    expect((await at(110, 70_000)).equals(Buffer.alloc(70_000, 7))).toBe(true)
+    for (const size of [6, 7])
+      expect((await at(99, size)).equals(contents.subarray(99, 99 + size))).toBe(true)
+    expect(spans).toEqual([1, 4, 1, 1])
+  })
+
+  test.each([
+    ['when they are asked for, while they are in memory', true],
+    ['ahead, where somebody waits for the disk', false],
+  ])('small files are read %s', async (_, isInMemory) => {
+    const fake = new FakeStore()
+    const files = Array.from({ length: 100 }, (_, i) => [`f${i}`, fake.file(`contents ${i}`)] as const)
+    fake.rootNodes.add('1-d', fake.directory(Object.fromEntries(files)))
+    const localChunks = new FakeLocalChunks(fake)
+    if (!isInMemory) localChunks.readVerifiedNow = () => undefined
+    const tree = fake.tree({ localChunks })
+    const { inode } = await walk(tree, '1-d')
+    const sink = new PageSink(files.length)
+    await tree.readdir(inode, 0, sink, true)
+    for (const { name, entry } of sink.taken.slice(0, 20))
+      expect(Buffer.concat((await tree.read(entry.inode, 0, 99)) as Uint8Array[]).toString()).toBe(
+        `contents ${name.slice(1)}`,
+      )
+    await settle()
+    expect(tree.stats.chunks.fetched).toBe(isInMemory ? 20 : 100)
+    expect(fake.blobs.readRequests).toBe(0)
   })
 })
 

@@ -85,6 +85,26 @@ test('compares no digests when it reads the chunks of a list, which the verifyin
   expect(Buffer.compare((await chunks.read(wanted))[0]!, other)).toBe(0)
 })
 
+test('gives one chunk by itself compared with its digest, a small one on the spot as well', async () => {
+  const [text, noise] = [await put(TEXT), await put(NOISE)]
+  expect(Buffer.compare((await chunks.readVerified(text))!, TEXT)).toBe(0)
+  expect(Buffer.compare((await chunks.readVerified(noise))!, NOISE)).toBe(0)
+  expect(Buffer.compare(chunks.readVerifiedNow(text)!, TEXT)).toBe(0)
+  expect(chunks.readVerifiedNow(noise)).toBeUndefined()
+})
+
+test.each<[string, Uint8Array | undefined]>([
+  ['is not there', undefined],
+  ['is cut', frame.subarray(0, -1)],
+  ['has too few bytes', zstdCompressSync(TEXT.subarray(1))],
+  ['has too many bytes', zstdCompressSync(concatBytes([TEXT, TEXT]))],
+  ['is another one of the same size', zstdCompressSync(new Uint8Array(TEXT).reverse())],
+])('gives nothing in the place of a chunk that %s', async (_, file) => {
+  const wanted = file ? await put(TEXT, file) : { digest: Digest.of(TEXT), size: TEXT.length }
+  expect(await chunks.readVerified(wanted)).toBeUndefined()
+  expect(chunks.readVerifiedNow(wanted)).toBeUndefined()
+})
+
 /** A false byte is in the first half, in the second, and in the one before the last. */
 test.each([0, 1, TEXT.length >> 1, TEXT.length - 1])(
   'compares what it puts into places: byte %d is false',
@@ -184,6 +204,7 @@ test('leaves out what is no file, and never waits for it', async () => {
   await put(TEXT)
   await symlink(pathOf(Digest.of(TEXT)), link!)
   expect(await chunks.read([...wanted, absent])).toEqual([undefined, undefined, undefined, undefined])
+  expect(wanted.map((chunk) => chunks.readVerifiedNow(chunk))).toEqual([undefined, undefined, undefined])
 })
 
 test('takes sizes from strangers', async () => {
@@ -198,4 +219,8 @@ test('takes sizes from strangers', async () => {
     2 ** 53 - 1,
   ]
   expect(await chunks.read(sizes.map((size) => ({ digest, size })))).toEqual(sizes.map(() => undefined))
+  for (const size of sizes) {
+    expect(await chunks.readVerified({ digest, size })).toBeUndefined()
+    expect(chunks.readVerifiedNow({ digest, size })).toBeUndefined()
+  }
 })

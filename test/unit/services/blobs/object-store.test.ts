@@ -11,6 +11,7 @@ import { hex } from '../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import { CHUNK_BYTES_MAX, CHUNK_READS_MAX, CHUNK_UPLOADS_MAX } from '../../../../src/support/limits.ts'
 import { collect } from '../../../support/collect.ts'
+import { overriding } from '../../../support/overriding-objects.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
 import { vectorBlob, vectors } from '../../../support/vectors.ts'
 
@@ -296,7 +297,7 @@ describe('a blob of many portions', () => {
     const base = memoryObjectStore()
     const gate = Promise.withResolvers<void>()
     const objects: ObjectStore = {
-      ...bound(base),
+      ...overriding(base),
       // Like a thread that reads what it was given though nobody waits for it any more.
       put: async (key, body, call) => {
         await gate.promise
@@ -323,14 +324,3 @@ describe('a blob of many portions', () => {
     }
   })
 })
-
-function bound(base: ObjectStore): ObjectStore {
-  return {
-    name: base.name,
-    get: (key, call) => base.get(key, call),
-    head: (key, call) => base.head(key, call),
-    put: (key, body, call) => base.put(key, body, call),
-    list: (prefix, call) => base.list(prefix, call),
-    delete: (key, call) => base.delete(key, call),
-  }
-}

@@ -141,6 +141,16 @@ public_keys = ["cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="]
   })
 
   const REFUSED: readonly [string, string, RegExp][] = [
+    ...[100_000, 256, 8 * 1024 * 1024].map((size): [string, string, RegExp] => [
+      `chunks of ${size} bytes`,
+      `[blobservices.root]\ntype = "objectstore"\nobject_store_url = "memory:///"\navg_chunk_size = ${size}`,
+      /^store\.toml:4: blobservices\.root: avg_chunk_size must be a power of two from 512 to 4194304/,
+    ]),
+    [
+      'more patience than there are timers for',
+      '[blobservices.root]\ntype = "combined"\nlocal = "memory:"\nremote = "memory:"\ntimeout = 3000000',
+      /^store\.toml:5: blobservices\.root: timeout must be a whole number from 1 to 86400/,
+    ],
     ['what is no TOML', '[blobservices.root\ntype = "memory"', /^store\.toml:1: /],
     [
       'an unknown type',

@@ -5,9 +5,20 @@ import { objectStoreDirectoryService } from '../../../../src/services/directorie
 import type { ObjectStore } from '../../../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../../../src/services/objects/memory.ts'
 import { concatBytes } from '../../../../src/support/bytes.ts'
-import { CLOSURE_FIRST_READ_BYTES, DIRECTORY_BYTES_MAX } from '../../../../src/support/limits.ts'
+import {
+  CLOSURE_FIRST_READ_BYTES,
+  CLOSURE_MEMBER_BYTES_MAX,
+  DIRECTORY_BYTES_MAX,
+} from '../../../../src/support/limits.ts'
 import { collect } from '../../../support/collect.ts'
-import { directoryNode, fileNode, makeDirectory, vectorDirectory } from '../../../support/directories.ts'
+import {
+  directoryNode,
+  fileNode,
+  makeDirectory,
+  symlinkNode,
+  vectorDirectory,
+} from '../../../support/directories.ts'
+import { overriding } from '../../../support/overriding-objects.ts'
 import { vectors } from '../../../support/vectors.ts'
 
 const [A, B, D, E] = ['A', 'B', 'D', 'E'].map((name) => vectorDirectory(name)) as [
@@ -21,18 +32,6 @@ async function upload(objects: ObjectStore, closure: readonly Directory[]): Prom
   const putter = objectStoreDirectoryService(objects).startPutter()
   for (const directory of closure) await putter.put(directory)
   await putter.close()
-}
-
-function overriding(base: ObjectStore, changes: Partial<ObjectStore>): ObjectStore {
-  return {
-    name: base.name,
-    get: (key, call) => base.get(key, call),
-    head: (key, call) => base.head(key, call),
-    put: (key, body, call) => base.put(key, body, call),
-    list: (prefix, call) => base.list(prefix, call),
-    delete: (key, call) => base.delete(key, call),
-    ...changes,
-  }
 }
 
 async function keys(objects: ObjectStore): Promise<string[]> {
@@ -124,6 +123,57 @@ describe('directories in an object store', () => {
     const objects = await foreign(E, D, A, B)
     expect((await objectStoreDirectoryService(objects).get(E.digest))?.digest.hex).toBe(E.digest.hex)
     expect(await recursive(objects, E)).toEqual([E, D, A, B].map(({ digest }) => digest.hex))
+  })
+
+  it.each(['get', 'getRecursive'] as const)(
+    'finds what is below the root of a closure that another program wrote, after %s of the root',
+    async (method) => {
+      const objects = await foreign(E, D, A, B)
+      const service = objectStoreDirectoryService(objects)
+      for (const inner of [D, A, B]) expect(await service.get(inner.digest)).toBeUndefined()
+      if (method === 'get') await service.get(E.digest)
+      else await collect(service.getRecursive(E.digest))
+      for (const inner of [D, A, B])
+        expect((await service.get(inner.digest))?.digest.hex).toBe(inner.digest.hex)
+      const found = await collect(service.getRecursive(D.digest))
+      expect(found.map(({ digest }) => digest.hex)).toEqual([D, A, B].map(({ digest }) => digest.hex))
+      expect(await keys(objects)).toEqual([closureKey(E)])
+    },
+  )
+
+  it('says that what a closure lacks is absent', async () => {
+    const service = objectStoreDirectoryService(await foreign(E, A))
+    await service.get(E.digest)
+    expect(await service.get(D.digest)).toBeUndefined()
+  })
+
+  it('reads such a closure once for all that is asked for at the same time, and later not at all', async () => {
+    const base = await foreign(D, A, B)
+    let closures = 0
+    const objects = overriding(base, {
+      get(key, call) {
+        if (key === closureKey(D)) closures++
+        return base.get(key, call)
+      },
+    })
+    const service = objectStoreDirectoryService(objects)
+    await service.get(D.digest)
+    await Promise.all([A, B].map(({ digest }) => service.get(digest)))
+    await Promise.all([A, B].map(({ digest }) => service.get(digest)))
+    expect(closures).toBe(2)
+  })
+
+  it('finds directories of a closure that is larger than what is kept', async () => {
+    const long = symlinkNode('x'.repeat(4000))
+    const many = Object.fromEntries(Array.from({ length: 512 }, (_, i) => [`link${i}`, long]))
+    const leaves = Array.from({ length: 20 }, (_, i) => makeDirectory({ ...many, [`z${i}`]: long }))
+    const root = makeDirectory(Object.fromEntries(leaves.map((leaf, i) => [`d${i}`, directoryNode(leaf)])))
+    const size = leaves.reduce((sum, { encoded }) => sum + encoded.length, 0)
+    expect(size).toBeGreaterThan(CLOSURE_MEMBER_BYTES_MAX)
+    const service = objectStoreDirectoryService(await foreign(root, ...leaves))
+    await service.get(root.digest)
+    for (const leaf of [leaves[0]!, leaves[19]!, leaves[0]!])
+      expect((await service.get(leaf.digest))?.digest.hex).toBe(leaf.digest.hex)
   })
 
   it('reads the root of a large closure without reading all of it', async () => {

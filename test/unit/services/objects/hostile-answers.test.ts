@@ -53,6 +53,9 @@ const whole = answer(200, {}, BODY)
 const LOGIN = '<!DOCTYPE html><html><head><title>Log in</title></head><body><a href="/">x</a></body></html>'
 const loginPage = answer(200, { 'content-type': 'text/html' }, LOGIN)
 
+const S3_PAGE =
+  '<ListBucketResult><Name>bucket</Name><IsTruncated>true</IsTruncated><Contents><Key>p/k</Key></Contents><NextContinuationToken>more</NextContinuationToken></ListBucketResult>'
+
 async function failure(work: Promise<unknown>): Promise<StoreError> {
   const outcome = await work.catch((error: unknown) => error)
   if (!(outcome instanceof StoreError)) throw new Error(`it did not fail, but gave ${String(outcome)}`)
@@ -158,8 +161,47 @@ describe.each(kinds)('a bucket of %s', (kind) => {
     }
   })
 
+  it('does not list the same page again and again', async () => {
+    const pages: Record<Kind, string> = {
+      S3: S3_PAGE,
+      'S3, past its SDK': S3_PAGE,
+      Google: '{"kind":"storage#objects","items":[{"name":"p/k"}],"nextPageToken":"more"}',
+      Azure:
+        '<EnumerationResults><Blobs><Blob><Name>p/k</Name><Properties/></Blob></Blobs><NextMarker>more</NextMarker></EnumerationResults>',
+      HTTP: '<multistatus><response><href>/p/</href><collection/></response><response><href>/p/</href><collection/></response></multistatus>',
+    }
+    const status = kind === 'HTTP' ? 207 : 200
+    await using bucket = await bucketOf(
+      kind,
+      answer(status, { 'content-type': 'application/xml' }, pages[kind]),
+    )
+    const listing = collect(bucket.objects.list(''))
+    if (kind === 'HTTP') expect(await listing).toEqual([])
+    else expect((await failure(listing)).code).toBe('corrupt')
+  })
+
+  it('tells of a refusal whose reason is a long page', async () => {
+    const page = Buffer.alloc(10_000_000, LOGIN)
+    await using bucket = await bucketOf(kind, answer(403, { 'content-type': 'text/html' }, page))
+    expect((await failure(bucket.objects.get('k'))).code).toBe('denied')
+  })
+
   it('says unavailable for what is not HTTP', async () => {
     await using bucket = await bucketOf(kind, (response) => response.socket!.end('SSH-2.0-OpenSSH_9.2p1\r\n'))
     expect((await failure(bucket.objects.get('k'))).code).toMatch(/unavailable|corrupt/)
   })
+})
+
+it.each([
+  'null',
+  '[]',
+  '1',
+  '{"kind":"storage#objects","items":{}}',
+  '{"kind":"storage#objects","items":[null]}',
+])('a listing of Google that is %s has no keys, and is no fault of ours', async (text) => {
+  await using bucket = await bucketOf('Google', answer(200, { 'content-type': 'application/json' }, text))
+  const listing = collect(bucket.objects.list(''))
+  if (text.includes('null]')) expect(await listing).toEqual([])
+  else expect((await failure(listing)).code).toBe('corrupt')
+  expect((await failure(bucket.objects.head('k'))).code).toBe('corrupt')
 })
