@@ -28,7 +28,9 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
     const reader = this.#begun()
     const buffer = reader && size <= FUSE_READ_BYTES_MAX ? this.#takeBuffer() : undefined
     if (!reader || !buffer) return undefined
-    const ticket = this.#tickets++
+    // The addon tells of it as a number of 32 bits, and nothing waits for four billion reads.
+    const ticket = this.#tickets
+    this.#tickets = (ticket + 1) >>> 0
     const outcome = this.#addon.readInto(reader, plan.finish(ticket, 0, 0, 0, size), buffer)
     if (outcome === 0) return this.#later(ticket, buffer, size)
     this.#free.push(buffer)
