@@ -68,7 +68,7 @@ struct reader {
 	/* For reading on the thread of JavaScript. */
 	struct frame_room room;
 	uint8_t contents[AT_ONCE_MAX];
-	/* Lives as long as a thread does; calls JavaScript with requests that could not be answered. */
+	/* Lives as long as a thread does; calls JavaScript with requests that could not be answered, or that fill memory of it. */
 	napi_threadsafe_function failed;
 	napi_deferred stopped;
 };

@@ -6,7 +6,6 @@ import { LocalChunks } from '../services/blobs/local-chunks.ts'
 import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
-import type { Logger } from '../support/log.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
@@ -57,7 +56,7 @@ async function runVirtiofs(
   const { stores, rootNodes } = opened
   // A cache folder would not see what it is for.
   const chunkFolder = options.cacheDir === undefined ? localChunkFolder(opened.addresses) : undefined
-  await using memoryReader = chunkFolder === undefined ? undefined : startReading(chunkFolder, logger)
+  await using memoryReader = chunkFolder === undefined ? undefined : new MemoryReader(chunkFolder)
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
@@ -93,14 +92,4 @@ async function runVirtiofs(
   tree.close()
   if (options.stats) report(options.stats)
   logger.info({}, 'stopped')
-}
-
-/** Does without, where it cannot be done: it makes nothing possible that is not possible without. */
-function startReading(chunkFolder: string, logger: Logger): MemoryReader | undefined {
-  try {
-    return new MemoryReader(chunkFolder)
-  } catch (error) {
-    logger.debug({ err: error }, 'large files are read by JavaScript')
-    return undefined
-  }
 }

@@ -88,10 +88,11 @@ export class MissingError extends StoreError {
   }
 }
 
-/** The same failure, told by the caller: the code stays, the message gains what was being done. */
+/** The same failure, told by the caller: the code stays, the message gains what was being done, unless it says so already. */
 export function withContext(context: string, error: unknown): StoreError {
-  const inner = StoreError.from(error)
-  return new StoreError(inner.code, `${context}: ${inner.message}`, { cause: error })
+  const { code, message } = StoreError.from(error)
+  const told = message.startsWith(`${context}: `) ? message : `${context}: ${message}`
+  return new StoreError(code, told, { cause: error })
 }
 
 export function isRetryable(error: unknown): boolean {

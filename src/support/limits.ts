@@ -24,6 +24,8 @@ export const NAR_DEPTH_MAX = 64
 export const NAR_DIRECTORY_ENTRIES_MAX = 1_000_000
 /** Names, targets and nodes of the directories that are open while a NAR is read; a million small entries fit. */
 export const NAR_OPEN_ENTRIES_BYTES_MAX = 256 * MiB
+/** Of a directory that ended, and of which a large blob is on its way to the disk; with more, the NAR is not read on. */
+export const NAR_PENDING_ENTRIES_BYTES_MAX = 1 * MiB
 /** What an entry of an open directory takes besides its name and target. */
 export const NAR_OPEN_ENTRY_BYTES = 256
 /** The NAR writer gathers framing, names and small contents in buffers of this size. */
@@ -180,6 +182,8 @@ export const NAR_PIECE_BYTES_MAX = 256 * KiB
 export const NAR_TURN_MS_MAX = 4
 /** Blobs of one NAR that are uploaded at the same time. */
 export const NAR_UPLOADS_MAX = 64
+/** Large blobs of one NAR of which one is read and the others are on their way to the disk. */
+export const NAR_LARGE_UPLOADS_MAX = 8
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
@@ -221,8 +225,8 @@ export const DIRECTORY_STORES_MAX = 64
 export const CLOSURE_FIRST_READ_BYTES = 132 * KiB
 /** Further reads of a stored closure grow up to this. */
 export const CLOSURE_READ_BYTES_MAX = 4 * MiB
-/** Directories of which an object store knows whose closure they are in, for closures without an index … */
-export const CLOSURE_MEMBERS_MAX = 100_000
+/** Directories of which an object store knows whose closure they are in, for closures without an index: 25 MB … */
+export const CLOSURE_MEMBERS_MAX = 250_000
 /** … and bytes of such directories that it keeps; a larger closure is read again for each that was dropped. */
 export const CLOSURE_MEMBER_BYTES_MAX = 32 * MiB
 /** Path infos that a listing takes out of the database at once, between which it holds no read transaction. */

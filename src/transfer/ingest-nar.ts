@@ -1,9 +1,11 @@
 /**
  * A NAR becomes blobs and directories in one pass (spec §6.2), hashed as it goes by. Small blobs are uploaded side by
- * side within the budget of the process; large ones are streamed. A digest is known before its contents are stored, so
- * directories are made as they end and need to wait for nothing but, as a whole, for the blobs.
+ * side within the budget of the process; large ones are streamed, and the next begins while the last is on its way to the
+ * disk. What a directory is made of is known when it ends, but for the large blobs in it, so it is made then or soon after;
+ * directories are stored when all blobs are.
  */
 import { createHash, type Hash } from 'node:crypto'
+import type { Digest } from '../model/castore/digest.ts'
 import { Directory, type SizeFormula } from '../model/castore/directory.ts'
 import type { Entry, Node } from '../model/castore/node.ts'
 import type { PathComponent } from '../model/castore/path-component.ts'
@@ -19,8 +21,10 @@ import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import {
+  NAR_LARGE_UPLOADS_MAX,
   NAR_OPEN_ENTRIES_BYTES_MAX,
   NAR_OPEN_ENTRY_BYTES,
+  NAR_PENDING_ENTRIES_BYTES_MAX,
   NAR_PIECE_BYTES_MAX,
   NAR_TURN_MS_MAX,
   NAR_UPLOADS_MAX,
@@ -58,8 +62,11 @@ export async function ingestNar(
   }
 }
 
+/** Of a large blob that is not stored yet, or a directory that has one below it. */
+type Pending = Promise<Node>
+
 interface OpenDirectory {
-  readonly entries: Entry[]
+  readonly entries: { readonly name: PathComponent; readonly node: Node | Pending }[]
   /** Of the entry that is being read. */
   name: PathComponent | undefined
   bytes: number
@@ -81,8 +88,9 @@ class NarIngest {
   /** One of the two takes the contents of the file that is open. */
   #small: { readonly contents: Buffer; filled: number } | undefined
   #large: BlobWriter | undefined
-  #root: Node | undefined
+  #root: Node | Pending | undefined
   #putter: DirectoryPutter | undefined
+  #lastPut: Promise<void> = Promise.resolve()
 
   constructor(
     uploads: Uploads,
@@ -104,11 +112,12 @@ class NarIngest {
         await this.#take(bytes.subarray(start, start + NAR_PIECE_BYTES_MAX))
     this.#located(() => this.#parser.finish())
     await this.#uploads.settle()
+    const node = await this.#root!
     // Only now: a directory must not be there before what it refers to.
     if (this.#putter) await this.#putter.close()
     const contentDigest = this.#content?.digest()
     return {
-      node: this.#root!,
+      node,
       narSize: BigInt(this.#parser.consumed),
       narSha256: this.#sha256.digest(),
       ...(contentDigest && { contentDigest }),
@@ -160,7 +169,8 @@ class NarIngest {
       case 'contents':
         return this.#contents(event.bytes)
       case 'end-file':
-        return this.#endFile()
+        this.#endFile()
+        return undefined
     }
   }
 
@@ -168,7 +178,7 @@ class NarIngest {
     this.#file = { size, executable }
     this.#content?.beginFile(this.#open.length === 0 && !executable)
     if (size > SMALL_BLOB_BYTES_MAX) {
-      this.#large = this.#uploads.openWrite()
+      this.#large = await this.#uploads.openWrite()
     } else {
       await this.#uploads.reserve(size)
       this.#small = { contents: Buffer.allocUnsafeSlow(size), filled: 0 }
@@ -183,31 +193,54 @@ class NarIngest {
     return undefined
   }
 
-  #endFile(): Promise<void> | undefined {
-    if (!this.#small) return this.#endLargeFile()
-    const digest = this.#uploads.start(this.#small.contents)
-    this.#small = undefined
-    this.#place({ kind: 'file', digest, size: BigInt(this.#file!.size), executable: this.#file!.executable })
-    return undefined
+  #endFile(): void {
+    const { size, executable } = this.#file!
+    const nodeOf = (digest: Digest): Node => ({ kind: 'file', digest, size: BigInt(size), executable })
+    if (this.#small) {
+      this.#place(nodeOf(this.#uploads.start(this.#small.contents)))
+      this.#small = undefined
+    } else {
+      this.#place(pending(this.#uploads.finish(this.#large!).then(nodeOf)))
+      this.#large = undefined
+    }
   }
 
-  async #endLargeFile(): Promise<void> {
-    const digest = await this.#large!.close()
-    this.#large = undefined
-    this.#progress?.file()
-    this.#place({ kind: 'file', digest, size: BigInt(this.#file!.size), executable: this.#file!.executable })
+  #endDirectory(): Promise<void> | undefined {
+    const open = this.#open.pop()!
+    if (open.entries.some(({ node }) => node instanceof Promise)) {
+      const node = pending(this.#finishPending(open))
+      this.#place(node)
+      // What waits takes memory: little in most directories.
+      return open.bytes > NAR_PENDING_ENTRIES_BYTES_MAX ? node.then(() => {}) : undefined
+    }
+    const directory = Directory.from(open.entries as Entry[])
+    this.#openBytes -= open.bytes
+    this.#place(this.#nodeOf(directory))
+    return this.#put(directory)
   }
 
-  async #endDirectory(): Promise<void> {
-    const { entries, bytes } = this.#open.pop()!
-    this.#openBytes -= bytes
+  async #finishPending(open: OpenDirectory): Promise<Node> {
+    const entries: Entry[] = []
+    for (const { name, node } of open.entries) entries.push({ name, node: await node })
     const directory = Directory.from(entries)
-    this.#putter ??= this.#directories.startPutter({ signal: this.#signal })
-    await this.#putter.put(directory)
-    this.#place({ kind: 'directory', digest: directory.digest, size: directory.size(this.#sizeFormula) })
+    this.#openBytes -= open.bytes
+    await this.#put(directory)
+    return this.#nodeOf(directory)
   }
 
-  #place(node: Node, targetBytes = 0): void {
+  #nodeOf(directory: Directory): Node {
+    return { kind: 'directory', digest: directory.digest, size: directory.size(this.#sizeFormula) }
+  }
+
+  /** One after the other: a putter is a stream. */
+  #put(directory: Directory): Promise<void> {
+    this.#putter ??= this.#directories.startPutter({ signal: this.#signal })
+    const putter = this.#putter
+    this.#lastPut = this.#lastPut.then(() => putter.put(directory))
+    return this.#lastPut
+  }
+
+  #place(node: Node | Pending, targetBytes = 0): void {
     const parent = this.#open.at(-1)
     if (!parent) {
       this.#root = node
@@ -244,13 +277,20 @@ class NarIngest {
 
 const SLASH = utf8('/')
 
+/** Awaited later, if the ingestion gets there: its failure is told by the uploads. */
+function pending(node: Promise<Node>): Pending {
+  node.catch(() => {})
+  return node
+}
+
 /** The blobs of one NAR on their way, bounded by number and by the budget of bytes. */
 class Uploads {
   readonly #uploader: BlobUploader
   readonly #controller: AbortController
   readonly #progress: IngestProgress | undefined
   readonly #places: Semaphore
-  readonly #running = new Set<Promise<void>>()
+  readonly #largePlaces = new Semaphore(NAR_LARGE_UPLOADS_MAX)
+  readonly #running = new Set<Promise<unknown>>()
   /** Gives back what was reserved for the blob that is being read. */
   #release: (() => void) | undefined
   failure: StoreError | undefined
@@ -266,8 +306,22 @@ class Uploads {
     return { signal: this.#controller.signal }
   }
 
-  openWrite(): BlobWriter {
+  /** Waits while many large ones are on their way to the disk. */
+  async openWrite(): Promise<BlobWriter> {
+    this.#release = await this.#largePlaces.acquire(1, this.#controller.signal)
     return this.#uploader.blobs.openWrite(this.#call)
+  }
+
+  /** Resolves when the blob that was written is stored, which `settle` waits for. */
+  finish(writer: BlobWriter): Promise<Digest> {
+    const release = this.#release
+    this.#release = undefined
+    const stored = writer.close().catch(async (error) => {
+      await writer.abort()
+      throw error
+    })
+    this.#track(stored, release)
+    return stored
   }
 
   async reserve(bytes: number): Promise<void> {
@@ -281,14 +335,18 @@ class Uploads {
   }
 
   /** Begins to store the blob that was reserved for. */
-  start(contents: Uint8Array) {
+  start(contents: Uint8Array): Digest {
     const release = this.#release
     this.#release = undefined
     const { digest, stored } = this.#uploader.start(contents, this.#call)
-    const running = this.#finish(stored, release)
+    this.#track(stored, release)
+    return digest
+  }
+
+  #track(stored: Promise<unknown>, release: (() => void) | undefined): void {
+    const running = this.#finished(stored, release)
     this.#running.add(running)
     void running.finally(() => this.#running.delete(running))
-    return digest
   }
 
   /** Throws the first failure, when nothing runs any more. */
@@ -302,7 +360,7 @@ class Uploads {
     await Promise.all(this.#running)
   }
 
-  async #finish(stored: Promise<void>, release: (() => void) | undefined): Promise<void> {
+  async #finished(stored: Promise<unknown>, release: (() => void) | undefined): Promise<void> {
     try {
       await stored
       this.#progress?.file()

@@ -184,13 +184,19 @@ export class ProtoReader {
     return byte
   }
 
-  /** A tag or a length. More than 32 bits would be cut off, and the message taken for one that it is not. */
+  /** A tag or a length, nearly always of one byte. */
   #varint32(): number {
-    let value = 0
-    for (let i = 0; i < VARINT_BYTES_MAX; i++) {
+    const first = this.#byte()
+    return first < 0x80 ? first : this.#longVarint32(first & 0x7f)
+  }
+
+  /** More than 32 bits would be cut off, and the message taken for one that it is not. */
+  #longVarint32(first: number): number {
+    let value = first
+    for (let i = 1; i < VARINT_BYTES_MAX; i++) {
       const byte = this.#byte()
       value += (byte & 0x7f) * 2 ** (7 * i)
-      if (byte === 0 && i > 0) this.isCanonical = false
+      if (byte === 0) this.isCanonical = false
       if (value > U32_MAX) throw malformed('a tag or length of more than 32 bits')
       if (byte < 0x80) return value
     }

@@ -1,5 +1,3 @@
-import { getSystemErrorName } from 'node:util'
-import { StoreError } from '../../support/errors.ts'
 import { FUSE_READ_BYTES_MAX, MEMORY_READS_MAX } from '../../support/limits.ts'
 import type { Soon } from '../tree/interface.ts'
 import type { PlannedReads } from '../tree/planned-reads.ts'
@@ -15,29 +13,37 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #free: Uint8Array[] = []
   readonly #waiting = new Map<number, (isFilled: boolean) => void>()
+  readonly #folder: string
   #reader: Reader | undefined
+  #isClosed = false
   #buffers = 0
   #tickets = 0
 
-  /** `folder`: as NativePageFiller. */
+  /** `folder`: as NativePageFiller. It need not be there before the first chunk is. */
   constructor(folder: string) {
-    const reader = this.#addon.startMemoryReader(folder, (ticket, isFilled) => {
-      this.#waiting.get(ticket)!(isFilled)
-      this.#waiting.delete(ticket)
-    })
-    if (typeof reader === 'number')
-      throw new StoreError('unavailable', `reading from ${folder}: ${getSystemErrorName(reader)}`)
-    this.#reader = reader
+    this.#folder = folder
   }
 
   read(plan: ReadPlan, size: number): Soon<Uint8Array | undefined> | undefined {
-    const buffer = this.#reader && size <= FUSE_READ_BYTES_MAX ? this.#takeBuffer() : undefined
-    if (!buffer || !this.#reader) return undefined
+    const reader = this.#begun()
+    const buffer = reader && size <= FUSE_READ_BYTES_MAX ? this.#takeBuffer() : undefined
+    if (!reader || !buffer) return undefined
     const ticket = this.#tickets++
-    const outcome = this.#addon.readInto(this.#reader, plan.finish(ticket, 0, 0, 0, size), buffer)
+    const outcome = this.#addon.readInto(reader, plan.finish(ticket, 0, 0, 0, size), buffer)
     if (outcome === 0) return this.#later(ticket, buffer, size)
     this.#free.push(buffer)
     return outcome === 1 ? buffer.subarray(0, size) : undefined
+  }
+
+  #begun(): Reader | undefined {
+    if (this.#reader || this.#isClosed) return this.#reader
+    const reader = this.#addon.startMemoryReader(this.#folder, (ticket, isFilled) => {
+      this.#waiting.get(ticket)!(isFilled)
+      this.#waiting.delete(ticket)
+    })
+    // Where it cannot be done it is done without: reading in the usual way tells what is wrong.
+    if (typeof reader !== 'number') this.#reader = reader
+    return this.#reader
   }
 
   async #later(ticket: number, buffer: Uint8Array, size: number): Promise<Uint8Array | undefined> {
@@ -59,6 +65,7 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
   /** Resolves when no thread is left; what waits gets no answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     const reader = this.#reader
+    this.#isClosed = true
     this.#reader = undefined
     if (reader) await this.#addon.stopReader(reader)
   }

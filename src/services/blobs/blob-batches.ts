@@ -10,13 +10,15 @@ interface Caller {
   readonly reject: (error: StoreError) => void
 }
 
-/** A chunk, or a blob that is one, until it is stored. */
+/** A blob that is one chunk gets a chunk list, an empty one, when its chunk is stored. */
+type Kind = 'chunk' | 'blob' | 'list'
+
+/** A chunk, a blob that is one, or the list of a blob whose chunks are stored; until it is stored itself. */
 interface Item {
   readonly key: string
+  readonly kind: Kind
   readonly digest: Digest
   readonly contents: Uint8Array
-  /** Whether it is a blob by itself: then it gets a chunk list, an empty one. */
-  readonly isBlob: boolean
   readonly callers: Set<Caller>
   /** Since it is on its way. */
   batch: Batch | undefined
@@ -31,7 +33,7 @@ interface Batch {
 const NO_BYTES = new Uint8Array(0)
 
 /**
- * Stores chunks, and blobs of one chunk, in batches: what comes while batches are on their way forms the next one. So
+ * Stores chunks, blobs of one chunk, and the lists of others in batches: what comes while batches are on their way forms the next one. So
  * they grow with what there is to do, and nobody waits for company.
  */
 export class BlobBatches {
@@ -52,17 +54,22 @@ export class BlobBatches {
    * for another writer of the same blob.
    */
   storeBlob(digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
-    return this.#store(digest, contents, true, call)
+    return this.#store('blob', digest, contents, call)
   }
 
   storeChunk(digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
-    return this.#store(digest, contents, false, call)
+    return this.#store('chunk', digest, contents, call)
   }
 
-  async #store(digest: Digest, contents: Uint8Array, isBlob: boolean, call?: Call): Promise<void> {
+  /** Of a blob all of whose chunks are stored. */
+  storeList(digest: Digest, list: Uint8Array, call?: Call): Promise<void> {
+    return this.#store('list', digest, list, call)
+  }
+
+  async #store(kind: Kind, digest: Digest, contents: Uint8Array, call?: Call): Promise<void> {
     throwIfAborted(call?.signal)
-    const key = isBlob ? digest.key : `chunk ${digest.key}`
-    const item = this.#items.get(key) ?? this.#enqueue(key, digest, contents, isBlob)
+    const key = `${kind} ${digest.key}`
+    const item = this.#items.get(key) ?? this.#enqueue(key, kind, digest, contents)
     let stay: (() => void) | undefined
     try {
       await new Promise<void>((resolve, reject) => {
@@ -76,8 +83,8 @@ export class BlobBatches {
     }
   }
 
-  #enqueue(key: string, digest: Digest, contents: Uint8Array, isBlob: boolean): Item {
-    const item = { key, digest, contents, isBlob, callers: new Set<Caller>(), batch: undefined }
+  #enqueue(key: string, kind: Kind, digest: Digest, contents: Uint8Array): Item {
+    const item = { key, kind, digest, contents, callers: new Set<Caller>(), batch: undefined }
     this.#items.set(key, item)
     this.#waiting.push(item)
     this.#waitingBytes += contents.length
@@ -135,27 +142,40 @@ export class BlobBatches {
     this.#running++
     const batch: Batch = { controller: new AbortController(), wanted: items.length }
     for (const item of items) item.batch = batch
-    const { signal } = batch.controller
-    try {
-      const contents = items.filter((item) => item.contents.length > 0)
-      const lost = await this.#put(contents, chunkOf, { signal, zstd: true })
-      const blobs: Item[] = []
-      for (const item of items) {
-        if (item.isBlob && !lost.has(item)) blobs.push(item)
-        else this.#settle(item)
-      }
-      // The list says that the blob is complete, so it comes last.
-      await this.#put(blobs, emptyListOf, { signal })
-      for (const item of blobs) this.#settle(item)
-    } catch (error) {
-      for (const item of items) this.#settle(item, StoreError.from(error))
-    } finally {
-      this.#running--
-      this.#startSoon()
-    }
+    const call = { signal: batch.controller.signal }
+    await Promise.all([
+      this.#storeLists(
+        items.filter(({ kind }) => kind === 'list'),
+        call,
+      ),
+      this.#storeContents(
+        items.filter(({ kind }) => kind !== 'list'),
+        call,
+      ),
+    ])
+    this.#running--
+    this.#startSoon()
   }
 
-  /** Tells the callers of those that could not be stored, and which these are. */
+  async #storeLists(items: readonly Item[], call: Call): Promise<void> {
+    const lost = await this.#put(items, listOf, call)
+    for (const item of items) if (!lost.has(item)) this.#settle(item)
+  }
+
+  async #storeContents(items: readonly Item[], call: Call): Promise<void> {
+    const contents = items.filter((item) => item.contents.length > 0)
+    const lost = await this.#put(contents, chunkOf, { ...call, zstd: true })
+    const blobs: Item[] = []
+    for (const item of items) {
+      if (lost.has(item)) continue
+      if (item.kind === 'blob') blobs.push(item)
+      else this.#settle(item)
+    }
+    // The list says that the blob is complete, so it comes last.
+    await this.#storeLists(blobs, call)
+  }
+
+  /** Never throws: tells the callers of those that could not be stored, and which these are. */
   async #put(
     items: readonly Item[],
     objectOf: (item: Item) => NewObject,
@@ -163,7 +183,9 @@ export class BlobBatches {
   ): Promise<ReadonlySet<Item>> {
     const lost = new Set<Item>()
     if (items.length === 0) return lost
-    const errors = await this.#putMany(items.map(objectOf), call)
+    const errors = await this.#putMany(items.map(objectOf), call).catch((error) =>
+      items.map(() => StoreError.from(error)),
+    )
     for (const [i, item] of items.entries()) {
       if (!errors[i]) continue
       lost.add(item)
@@ -184,6 +206,6 @@ function chunkOf({ digest, contents }: Item): NewObject {
   return { key: chunkKey(digest), body: contents }
 }
 
-function emptyListOf({ digest }: Item): NewObject {
-  return { key: blobKey(digest), body: NO_BYTES }
+function listOf({ kind, digest, contents }: Item): NewObject {
+  return { key: blobKey(digest), body: kind === 'list' ? contents : NO_BYTES }
 }

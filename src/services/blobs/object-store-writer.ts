@@ -91,7 +91,9 @@ export class ObjectStoreBlobWriter implements BlobWriter {
       await Promise.all(this.#underway)
       this.#check()
       const list = encodeChunkList(this.#metas.length > 1 ? this.#metas : [])
-      await this.#store.objects.put(blobKey(digest), list, { ...this.#call, ifAbsent: true })
+      const { batches, objects } = this.#store
+      if (batches) await batches.storeList(digest, list, this.#call)
+      else await objects.put(blobKey(digest), list, { ...this.#call, ifAbsent: true })
       return digest
     } finally {
       this.#outer?.removeEventListener('abort', this.#forward)

@@ -14,7 +14,8 @@ import { decodeStored } from './stored.ts'
  */
 export class ClosureMembers {
   readonly #read: (root: Digest, call: Call) => AsyncIterable<Directory>
-  readonly #roots = new LRUCache<string, Digest>({ max: CLOSURE_MEMBERS_MAX })
+  /** The latest last. A map grows with what is in it, where an LRUCache takes its memory at once. */
+  readonly #roots = new Map<string, Digest>()
   readonly #kept = new LRUCache<string, Uint8Array>({
     maxSize: CLOSURE_MEMBER_BYTES_MAX,
     sizeCalculation: (encoded) => encoded.length + 1,
@@ -28,7 +29,11 @@ export class ClosureMembers {
 
   /** Whoever read `directory`, in the closure of `root`, may ask for its sub-directories next. */
   met(root: Digest, directory: Directory): void {
-    for (const { digest } of directory.children()) this.#roots.set(digest.key, root)
+    for (const { digest } of directory.children()) {
+      this.#roots.delete(digest.key)
+      this.#roots.set(digest.key, root)
+      if (this.#roots.size > CLOSURE_MEMBERS_MAX) this.#roots.delete(this.#roots.keys().next().value!)
+    }
   }
 
   /** One that is in memory already. */

@@ -220,6 +220,8 @@ class AzureBucket implements Bucket {
   explain(error: unknown, hasWorked: boolean): StoreError {
     if (error instanceof StoreError) return error
     const { statusCode, code, message, name, response } = error as RestError
+    // The SDK says so of answers that lack what every blob has: a length, an ETag.
+    if (error instanceof RangeError) return new StoreError('corrupt', `the answer is no blob: ${message}`)
     if (NO_CREDENTIALS.has(name))
       return credentialsError(
         error,

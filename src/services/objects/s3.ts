@@ -155,7 +155,7 @@ class S3Bucket implements Bucket {
       return { status: $metadata.httpStatusCode ?? 0, contentRange, bytes }
     } catch (error) {
       if (statusOf(error) === 416) return BEYOND_THE_END
-      return absent(error)
+      return absent(error, 'NoSuchKey')
     }
   }
 
@@ -165,7 +165,7 @@ class S3Bucket implements Bucket {
       const { ContentLength } = await this.#client.send(command, { abortSignal: signal })
       return ContentLength ?? 0
     } catch (error) {
-      return absent(error)
+      return absent(error, 'NotFound')
     }
   }
 
@@ -247,7 +247,7 @@ class S3Bucket implements Bucket {
     try {
       await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#at(key)), { abortSignal: signal })
     } catch (error) {
-      absent(error)
+      absent(error, 'NoSuchKey')
     }
   }
 
@@ -350,11 +350,13 @@ function checkListing({ Name, IsTruncated, KeyCount }: ListObjectsV2CommandOutpu
     throw new StoreError('corrupt', 'the answer is no listing')
 }
 
-/** `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. */
-function absent(error: unknown): undefined {
-  // By the code where there is one: 404 is also the answer for a bucket that does not exist.
-  const { name } = error as Error
-  if (statusOf(error) === 404 && (name === 'NoSuchKey' || name === 'NotFound')) return undefined
+/**
+ * `undefined` for an answer that says that there is no such object; throws the error again if it says otherwise. `code`:
+ * the SDK makes `NotFound` of a 404 without a word of S3's, which only HEAD may have. For the others that is the page of
+ * somebody in between, and `NoSuchBucket` is a 404, too.
+ */
+function absent(error: unknown, code: 'NoSuchKey' | 'NotFound'): undefined {
+  if (statusOf(error) === 404 && (error as Error).name === code) return undefined
   throw error
 }
 

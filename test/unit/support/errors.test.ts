@@ -21,6 +21,12 @@ describe('any thrown value becomes a StoreError:', () => {
   })
 })
 
+test('context that a message begins with is not told twice', () => {
+  const inner = new StoreError('unavailable', 'grpc+http://h: nobody answers')
+  expect(withContext('grpc+http://h', inner).message).toBe('grpc+http://h: nobody answers')
+  expect(withContext('grpc+http', inner).message).toBe('grpc+http: grpc+http://h: nobody answers')
+})
+
 test('context is added to the message and the code stays', () => {
   const inner = new StoreError('unavailable', 'connection refused')
   expect(withContext('reading blob x', inner)).toMatchObject({

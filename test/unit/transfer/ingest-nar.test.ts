@@ -11,6 +11,7 @@ import { memoryDirectoryService } from '../../../src/services/directories/memory
 import { concatBytes, hex, utf8 } from '../../../src/support/bytes.ts'
 import { StoreError } from '../../../src/support/errors.ts'
 import {
+  NAR_LARGE_UPLOADS_MAX,
   NAR_OPEN_ENTRIES_BYTES_MAX,
   NAR_UPLOADS_MAX,
   SMALL_BLOB_BYTES_MAX,
@@ -166,6 +167,10 @@ describe('order and bounds', () => {
     return { held, seen, open: () => gate.resolve() }
   }
 
+  function zeros(): NarEvent[] {
+    return file(new Uint8Array(SMALL_BLOB_BYTES_MAX + 1))
+  }
+
   const manyFiles = (count: number) =>
     directoryOf(
       Object.fromEntries(
@@ -189,6 +194,33 @@ describe('order and bounds', () => {
     open()
     await ingested
     expect(seen.stored).toBe(count)
+  })
+
+  test('large blobs are read while others are on their way to the disk, but not all of them', async () => {
+    const { held, seen, open } = heldBlobs(memoryBlobService())
+    const count = 2 * NAR_LARGE_UPLOADS_MAX
+    const large = (i: number) => file(pseudoRandom(SMALL_BLOB_BYTES_MAX + 1, i + 1))
+    const nar = narOf(
+      ...directoryOf(
+        Object.fromEntries(
+          Array.from({ length: count }, (_, i) => [
+            `d${String(i).padStart(2, '0')}`,
+            directoryOf({ deep: directoryOf({ large: large(i), small: file(utf8(`${i}`)) }) }),
+          ]),
+        ),
+      ),
+    )
+    const target = { blobs: held, directories: memoryDirectoryService() }
+    const ingested = ingestNar(target, inPieces(nar))
+    const reached = () => seen.writing >= 2 * NAR_LARGE_UPLOADS_MAX
+    while (!reached()) await new Promise(setImmediate)
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate)
+    // As many small ones, which have places of their own.
+    expect(seen.writingMax).toBe(2 * NAR_LARGE_UPLOADS_MAX)
+    open()
+    const { node } = await ingested
+    expect(seen.stored).toBe(2 * count)
+    expect(Buffer.concat(await collect(renderNar(target, node))).equals(nar)).toBe(true)
   })
 
   test('directories become visible only after all blobs', async () => {
@@ -219,37 +251,49 @@ describe('order and bounds', () => {
     expect(closedAfter).toBe(10)
   })
 
-  test('a blob that cannot be stored ends everything with its error, and soon nothing goes on', async () => {
-    const base = memoryBlobService()
-    const full = new StoreError('exhausted', 'the disk is full')
-    let writing = 0
-    const failing: BlobService = {
-      has: async () => false,
-      chunks: (digest, call) => base.chunks(digest, call),
-      openRead: (digest, call) => base.openRead(digest, call),
-      openWrite: () => {
-        const number = ++writing
-        return {
-          write: async () => {},
-          close: async () => {
-            await new Promise(setImmediate)
-            if (number === 3) throw full
-            writing--
-            return undefined as never
-          },
-          abort: async () => {
-            writing--
-          },
-        }
-      },
-    }
-    const directories = memoryDirectoryService()
-    const ingested = ingestNar({ blobs: failing, directories }, inPieces(narOf(...manyFiles(500))))
-    await expect(ingested).rejects.toBe(full)
-    // Uploads are shared among callers, so one that leaves does not wait for them to end.
-    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
-    expect(writing).toBe(0)
-  })
+  test.each([
+    ['small', manyFiles(500)],
+    [
+      'large',
+      directoryOf({
+        a: directoryOf(Object.fromEntries(['1', '2', '3', '4', '5'].map((name) => [name, zeros()]))),
+        b: zeros(),
+      }),
+    ],
+  ])(
+    'a %s blob that cannot be stored ends everything with its error, and soon nothing goes on',
+    async (_, tree) => {
+      const base = memoryBlobService()
+      const full = new StoreError('exhausted', 'the disk is full')
+      let writing = 0
+      const failing: BlobService = {
+        has: async () => false,
+        chunks: (digest, call) => base.chunks(digest, call),
+        openRead: (digest, call) => base.openRead(digest, call),
+        openWrite: () => {
+          const number = ++writing
+          return {
+            write: async () => {},
+            close: async () => {
+              await new Promise(setImmediate)
+              if (number === 3) throw full
+              writing--
+              return undefined as never
+            },
+            abort: async () => {
+              writing--
+            },
+          }
+        },
+      }
+      const directories = memoryDirectoryService()
+      const ingested = ingestNar({ blobs: failing, directories }, inPieces(narOf(...tree)))
+      await expect(ingested).rejects.toBe(full)
+      // Uploads are shared among callers, so one that leaves does not wait for them to end.
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+      expect(writing).toBe(0)
+    },
+  )
 
   test('an aborted ingestion ends with the reason, and gives up what it wrote', async () => {
     const controller = new AbortController()

@@ -4,6 +4,7 @@ import { Digest } from '../../../../src/model/castore/digest.ts'
 import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
 import type { FileContents, LocalChunkReads } from '../../../../src/mount/tree/file-reader.ts'
 import type { Tree } from '../../../../src/mount/tree/interface.ts'
+import type { PlannedReads } from '../../../../src/mount/tree/planned-reads.ts'
 import { ReadAhead } from '../../../../src/mount/tree/read-ahead.ts'
 import type { TreeLimits } from '../../../../src/mount/tree/tree-limits.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
@@ -142,6 +143,27 @@ describe('chunks of this machine', () => {
     await readAll(tree, (await walk(tree, '1-f')).inode, 0, contents.length)
     // Two of these five are the same.
     expect(fake.blobs.readRequests).toBe(new Set(all.slice(0, 5).map(({ digest }) => digest.key)).size)
+  })
+
+  test('are put together by plan once they are known, and in the usual way where that has no answer', async () => {
+    const { fake, contents } = irregular()
+    const spans: number[] = []
+    const plannedReads: PlannedReads = {
+      read: (plan, size) => {
+        spans.push(new DataView(plan.finish(0, 0, 0, 0, size).buffer).getUint32(28, true))
+        return size === 6 ? Promise.resolve(undefined) : size === 7 ? undefined : new Uint8Array(size).fill(7)
+      },
+    }
+    const tree = fake.tree({ localChunks: new FakeLocalChunks(fake), plannedReads })
+    const { inode } = await walk(tree, '1-f')
+    const at = (offset: number, size: number) => readAll(tree, inode, offset, size)
+    expect((await at(0, 10)).equals(contents.subarray(0, 10))).toBe(true)
+    expect(spans).toEqual([])
+    expect((await at(10, 100)).equals(Buffer.alloc(100, 7))).toBe(true)
+    expect((await at(110, 70_000)).equals(Buffer.alloc(70_000, 7))).toBe(true)
+    for (const size of [6, 7])
+      expect((await at(99, size)).equals(contents.subarray(99, 99 + size))).toBe(true)
+    expect(spans).toEqual([1, 4, 1, 1])
   })
 
   test.each([

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import { BlobBatches } from '../../../../src/services/blobs/blob-batches.ts'
+import { blobKey, chunkKey } from '../../../../src/services/blobs/object-keys.ts'
+import { utf8 } from '../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 
 it('ends a batch when the last who waits for it leaves, also after others had their answer', async () => {
@@ -22,4 +24,29 @@ it('ends a batch when the last who waits for it leaves, also after others had th
   const outcomes = await Promise.allSettled(stored)
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
   await ended.promise
+})
+
+it('stores lists beside the chunks of others, as they are, and tells each caller of its own failure', async () => {
+  const failed = new StoreError('unavailable', 'no room')
+  const calls: { keys: readonly string[]; zstd: boolean }[] = []
+  const batches = new BlobBatches(async (objects, call) => {
+    calls.push({ keys: objects.map(({ key }) => key), zstd: call?.zstd === true })
+    return objects.map(({ body }) => (Buffer.from(body).toString() === 'bad list' ? failed : undefined))
+  })
+  const [chunk, good, bad] = ['chunk', 'good list', 'bad list'].map((text) => Buffer.from(text)) as [
+    Buffer,
+    Buffer,
+    Buffer,
+  ]
+  const [first, second] = [Digest.of(utf8('first blob')), Digest.of(utf8('second blob'))]
+  const outcomes = await Promise.allSettled([
+    batches.storeList(first, good),
+    batches.storeList(second, bad),
+    batches.storeChunk(Digest.of(chunk), chunk),
+  ])
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  expect(calls).toEqual([
+    { keys: [blobKey(first), blobKey(second)], zstd: false },
+    { keys: [chunkKey(Digest.of(chunk))], zstd: true },
+  ])
 })
