@@ -25,6 +25,13 @@ const LISTING = {
   Azure: '<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>',
   HTTP: '',
 }
+/** The SDK of Azure takes what has no type for JSON. */
+const TYPE = {
+  S3: { 'content-type': 'application/xml' },
+  Google: { 'content-type': 'application/json' },
+  Azure: { 'content-type': 'application/xml' },
+  HTTP: {},
+}
 const KINDS = {
   S3: {
     url: (url: URL) =>
@@ -60,7 +67,7 @@ it.each(Object.keys(KINDS) as (keyof typeof KINDS)[])(
     const sockets = new Set<Socket>()
     const honest: Answer = (response, request) => {
       const key = /(here|absent)-\d+/.exec(decodeURIComponent(request.url ?? ''))?.[0]
-      if (key === undefined) return response.end(LISTING[kind])
+      if (key === undefined) return response.writeHead(200, TYPE[kind]).end(LISTING[kind])
       if (key.startsWith('absent')) {
         const code = kind === 'Azure' ? { 'x-ms-error-code': 'BlobNotFound' } : {}
         return response.writeHead(404, { 'content-type': 'application/xml', ...code }).end(KINDS[kind].absent)

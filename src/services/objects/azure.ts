@@ -228,6 +228,8 @@ class AzureBucket implements Bucket {
         hasWorked,
         'set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or log in with az login, or add ?azure_skip_signature=true for a public container',
       )
+    if (statusCode !== undefined && statusCode < 300)
+      return new StoreError('corrupt', `the answer makes no sense (HTTP status ${statusCode}, ${code})`)
     if (statusCode !== undefined)
       return refusalError({
         status: statusCode,
