@@ -287,7 +287,7 @@ const documentCases: readonly Case<OpenSubstituter>[] = [
     /no NAR has 9223372036854775808 bytes/,
     withLines(`NarSize: ${2n ** 63n}`),
   ),
-  refusal('a narinfo of 10 MB', 'corrupt', /longer than 1048576 bytes/, () => ({
+  refusal('a narinfo of 10 MB', 'corrupt', /longer than 2097152 bytes/, () => ({
     narInfo: `${'X: y\n'.repeat(2_000_000)}`,
   })),
   refusal(
