@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { type Call, throwIfAborted } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
@@ -8,6 +7,7 @@ import {
   WRITE_BACK_UPLOADS_MAX,
 } from '../support/limits.ts'
 import { type Logger, silentLogger } from '../support/log.ts'
+import { pause } from '../support/pause.ts'
 import { holdExclusively } from './exclusive.ts'
 import { type LmdbEntry, type LmdbTable, openLmdbTable } from './lmdb-table.ts'
 
@@ -144,7 +144,7 @@ class LmdbWriteQueue implements WriteQueue {
       } catch (error) {
         if (this.#closing.signal.aborted) return
         this.#logger.warn({ queue: this.#table.name, length: this.#length, err: error }, 'an upload failed')
-        await pause(wait, undefined, { signal: this.#closing.signal }).catch(() => {})
+        await pause(wait, this.#closing.signal).catch(() => {})
         wait = Math.min(wait * 2, WRITE_BACK_RETRY_MS_MAX)
       }
     }

@@ -2,6 +2,7 @@
  * The one place that knows what of an address nobody should see. Whatever goes into a message, a log or a listing and
  * comes from an address goes through here.
  */
+import { percentDecoded } from './percent.ts'
 
 /** Names of options whose values nobody should see on a terminal or in a log. */
 const SECRET = /key|secret|token|password|passphrase|credential|sas|^sig$|signature|account/i
@@ -29,13 +30,10 @@ export function withoutSecrets(address: string): string {
 /** Layers have addresses in their addresses: `cache:?near=…&far=objectstore%2Bs3%3A…`. */
 function encodedWithoutSecrets(value: string): string {
   if (!value.includes('%')) return value
-  try {
-    const inner = decodeURIComponent(value)
-    const shown = withoutSecrets(inner)
-    return shown === inner ? value : encodeURIComponent(shown)
-  } catch {
-    return value // not encoded
-  }
+  const inner = percentDecoded(value)
+  if (inner === undefined) return value // not encoded
+  const shown = withoutSecrets(inner)
+  return shown === inner ? value : encodeURIComponent(shown)
 }
 
 /** A value of a composition file for people: strings as addresses, tables with their secrets replaced. */

@@ -15,10 +15,10 @@ import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import type { Call } from '../../src/support/call.ts'
-import { type ErrorCode, StoreError } from '../../src/support/errors.ts'
+import { StoreError } from '../../src/support/errors.ts'
 import { until } from '../support/cli.ts'
 import type { FileEffect } from '../support/faulty-files.ts'
-import { type Effect, FaultyObjectStore, type Plan } from '../support/faulty-object-store.ts'
+import { type Effect, FaultyObjectStore, type Plan, TOLD_AS } from '../support/faulty-object-store.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -121,16 +121,6 @@ describe('one call to the folder goes wrong', () => {
     },
   )
 })
-
-/** A failure is told as what it is. */
-const TOLD_AS: Readonly<Record<Effect, readonly ErrorCode[]>> = {
-  fail: ['unavailable'],
-  'fail-late': ['unavailable'],
-  hang: ['deadline'],
-  truncate: ['corrupt'],
-  flip: ['corrupt'],
-  pretend: ['corrupt'],
-}
 
 describe('one call to what is behind it goes wrong', () => {
   async function goesWrong(plan: Plan): Promise<boolean> {

@@ -32,12 +32,12 @@ import { SourceSet } from '../../src/services/source-set.ts'
 import { openWriteQueue } from '../../src/services/write-queue.ts'
 import { concatBytes, hex } from '../../src/support/bytes.ts'
 import type { Call } from '../../src/support/call.ts'
-import { type ErrorCode, StoreError } from '../../src/support/errors.ts'
+import { StoreError } from '../../src/support/errors.ts'
 import { TreeCopier } from '../../src/transfer/copy-tree.ts'
 import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { until } from '../support/cli.ts'
 import { collect } from '../support/collect.ts'
-import { type Effect, FaultyObjectStore, type Plan } from '../support/faulty-object-store.ts'
+import { type Effect, FaultyObjectStore, type Plan, TOLD_AS } from '../support/faulty-object-store.ts'
 import { overriding } from '../support/overriding-objects.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -186,16 +186,6 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     writes: true,
     callsMin: 25,
   },
-}
-
-/** A failure is told as what it is; anything else is a bug of ours. */
-const TOLD_AS: Readonly<Record<Effect, readonly ErrorCode[]>> = {
-  fail: ['unavailable'],
-  'fail-late': ['unavailable'],
-  hang: ['deadline'],
-  truncate: ['corrupt'],
-  flip: ['corrupt'],
-  pretend: ['corrupt'],
 }
 
 /** After these the store itself is damaged: it has what nobody sent, or lacks what it confirmed. */

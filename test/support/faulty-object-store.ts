@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import type { Call } from '../../src/support/call.ts'
-import { StoreError } from '../../src/support/errors.ts'
+import { type ErrorCode, StoreError } from '../../src/support/errors.ts'
 
 /**
  * What goes wrong with one call. `fail`: it is unavailable, and nothing was done. `fail-late`: a put was done, but its
@@ -8,6 +8,16 @@ import { StoreError } from '../../src/support/errors.ts'
  * bit of what is read or stored is another. `pretend`: a put that did nothing, a head that finds what is not there.
  */
 export type Effect = 'fail' | 'fail-late' | 'hang' | 'truncate' | 'flip' | 'pretend'
+
+/** A failure is told as what it is; anything else is a bug of ours. */
+export const TOLD_AS: Readonly<Record<Effect, readonly ErrorCode[]>> = {
+  fail: ['unavailable'],
+  'fail-late': ['unavailable'],
+  hang: ['deadline'],
+  truncate: ['corrupt'],
+  flip: ['corrupt'],
+  pretend: ['corrupt'],
+}
 
 /** The `nth` call (from 1) goes wrong; data, so that it can be printed. */
 export interface Plan {

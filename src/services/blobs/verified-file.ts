@@ -41,7 +41,7 @@ export class FileVerification {
 }
 
 /** Reads all of a file. */
-export async function hasDigest(file: FileHandle, digest: Digest, call: Call | undefined): Promise<boolean> {
+async function hasDigest(file: FileHandle, digest: Digest, call: Call | undefined): Promise<boolean> {
   const digester = new Digester()
   for await (const piece of filePieces(file, call)) digester.update(piece)
   return digester.digest().equals(digest)
