@@ -17,6 +17,7 @@ import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { openPackedObjectStore } from '../../src/services/objects/packs.ts'
 import { throwIfAborted } from '../../src/support/call.ts'
 import { collect } from '../support/collect.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -55,6 +56,7 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
     },
     { chunks: 'content-defined' },
   ],
+  ['packs', packs, { chunks: 'content-defined' }],
   [
     'raw files',
     async () => {
@@ -67,6 +69,18 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
     { chunks: 'content-defined' },
   ],
 ]
+
+async function packs() {
+  const dir = await tempDir()
+  const objects = await openPackedObjectStore(join(dir.path, 'store'))
+  return {
+    subject: objectStoreBlobService(objects),
+    async [Symbol.asyncDispose]() {
+      await objects[Symbol.asyncDispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
 
 for (const [name, make, properties] of backends) {
   blobServiceSuite(`blob service: ${name}`, make, properties)

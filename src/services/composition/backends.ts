@@ -59,6 +59,7 @@ export class Backends implements AsyncDisposable {
       const { grpcBlobService } = await import('../blobs/grpc.ts')
       return grpcBlobService(await this.#channel(address.grpc))
     }
+    if (address.kind === 'packs') return await this.#packs(address.path, averageChunkBytes)
     const local = address.kind === 'object-file' ? LocalChunks.at(address.path) : undefined
     return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
@@ -135,6 +136,12 @@ export class Backends implements AsyncDisposable {
       return this.#opened.use(await openBucket(address.bucket))
     }
     return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
+  }
+
+  async #packs(path: string, averageChunkBytes: number | undefined): Promise<BlobService> {
+    const { openPackedObjectStore } = await import('../objects/packs.ts')
+    const objects = this.#opened.use(await openPackedObjectStore(path))
+    return objectStoreBlobService(objects, averageChunkBytes)
   }
 
   async #table(address: BigtableAddress): Promise<BigtableTable> {
