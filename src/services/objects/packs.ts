@@ -9,6 +9,7 @@ import { OBJECT_PUTS_MAX, PACK_BYTES_MAX } from '../../support/limits.ts'
 import { readPaceOf } from '../../support/read-pace.ts'
 import { ZSTD_LEVEL } from '../../support/zstd.ts'
 import { openFileObjectStore } from './file.ts'
+import { fileError } from './file-error.ts'
 import type { ByteRange, NewObject, ObjectStore, PutManyCall } from './interface.ts'
 import type { NewRecord, RecordRun } from './native-packs.ts'
 import { PackAppender } from './packs-append.ts'
@@ -185,9 +186,12 @@ class PackedObjectStore implements PackedObjects {
     if (bytes > RECORD_BYTES_MAX)
       throw new StoreError('exhausted', `an object of ${bytes} bytes is too large for ${this.name}`)
     const salt = await this.#appender.salt()
-    return this.#ops.addon
-      ? await this.#ops.addon.layOut(records, salt, ZSTD_LEVEL)
-      : await layOutRecords(records, salt)
+    try {
+      const { addon } = this.#ops
+      return addon ? await addon.layOut(records, salt, ZSTD_LEVEL) : await layOutRecords(records, salt)
+    } catch (error) {
+      throw fileError(`storing objects in ${this.name}`, error)
+    }
   }
 
   async #commit(commits: readonly (readonly IndexEntry[])[]): Promise<readonly undefined[]> {
