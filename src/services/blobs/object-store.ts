@@ -49,7 +49,7 @@ class ObjectStoreBlobService implements BlobService {
   constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
     this.#local = local
-    const batches = objects.putMany && new BlobBatches(objects.putMany)
+    const batches = objects.putMany && new BlobBatches(objects.putMany, objects.showsTogether)
     const chunker = new Chunker(averageChunkBytes)
     this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
     this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX

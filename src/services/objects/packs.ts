@@ -72,6 +72,7 @@ async function prepareFolder(folder: string): Promise<void> {
 class PackedObjectStore implements PackedObjects {
   readonly name: string
   readonly packsFolder: string
+  readonly showsTogether = true
   readonly #ops: PacksOps
   readonly #index: PacksIndex
   readonly #appender: PackAppender
@@ -121,7 +122,8 @@ class PackedObjectStore implements PackedObjects {
     const fresh: NewRecord[] = []
     for (const { key, body } of objects) {
       const encoded = encodeKey(key)
-      if (!this.#index.has(encoded)) fresh.push({ key: encoded, body, isZstd: call?.zstd === true })
+      if (!this.#index.has(encoded))
+        fresh.push({ key: encoded, body, isZstd: call?.zstd === true && body.length > 0 })
     }
     try {
       if (fresh.length > 0) await this.#puts.run(() => this.#store(fresh), 1, call?.signal)
@@ -166,9 +168,9 @@ class PackedObjectStore implements PackedObjects {
   }
 
   async #storeRecords(records: readonly NewRecord[]): Promise<void> {
-    const filled = records.filter(({ body, isZstd }) => body.length > 0 || isZstd)
+    const filled = records.filter(({ body }) => body.length > 0)
     const entries: IndexEntry[] = records
-      .filter((record) => record.body.length === 0 && !record.isZstd)
+      .filter(({ body }) => body.length === 0)
       .map(({ key }) => ({ key: key as Buffer, place: undefined }))
     if (filled.length > 0) {
       const { bytes, places } = await this.#layOut(filled)
