@@ -46,3 +46,33 @@ export interface PackPlaces {
    */
   find(digest: Uint8Array, place: MutablePlace): boolean
 }
+
+/** `struct place` of native/chunk_source.h, in the byte order of this machine: offset, pack, stored. */
+export const PLACE_BYTES = 16
+
+/** Records of one kind that tell of a chunk each: how many bytes one has, and where in it the digest and the place are. */
+export interface PlacedRecords {
+  readonly bytes: number
+  readonly digest: number
+  readonly place: number
+}
+
+const DIGEST_BYTES = 32
+
+/** Fills in the places of the chunks that `records` tell of; in the place of one that is in no pack there is nothing then. */
+export function writePlaces(
+  places: PackPlaces,
+  records: Uint8Array,
+  { bytes, digest, place }: PlacedRecords,
+): void {
+  const view = new DataView(records.buffer, records.byteOffset, records.length)
+  const found: MutablePlace = { pack: 0, offset: 0, stored: 0 }
+  for (let at = 0; at < records.length; at += bytes) {
+    const isFound = places.find(records.subarray(at + digest, at + digest + DIGEST_BYTES), found)
+    const { offset, pack } = found
+    view.setUint32(at + place, offset >>> 0, true)
+    view.setUint32(at + place + 4, Math.floor(offset / 2 ** 32), true)
+    view.setUint32(at + place + 8, pack, true)
+    view.setUint32(at + place + 12, isFound ? found.stored : 0, true)
+  }
+}
