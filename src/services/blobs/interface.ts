@@ -1,5 +1,6 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 
 /** One piece of a blob; it is itself readable under its digest. */
 export interface ChunkMeta {
@@ -58,6 +59,9 @@ export interface BlobService {
    * where they were read, off the thread of JavaScript. Nobody may touch the places until this has settled.
    */
   readonly readInto?: ReadInto | undefined
+
+  /** Where its chunks lie on this machine, for who reads and compares them past the services. Layers do not pass it on. */
+  readonly localChunks?: LocalChunkSource | undefined
 
   /** Where small blobs are stored in batches, a way to them that costs a fraction of a writer. */
   readonly smallWrites?: SmallWrites | undefined

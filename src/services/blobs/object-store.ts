@@ -14,6 +14,7 @@ import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 import type {
   BlobService,
   BlobStream,
@@ -51,6 +52,7 @@ class ObjectStoreBlobService implements BlobService {
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly readInto: ReadInto | undefined
+  readonly localChunks: LocalChunkSource | undefined
   readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
 
@@ -60,6 +62,7 @@ class ObjectStoreBlobService implements BlobService {
     const batches = objects.putMany && new BlobBatches(objects.putMany, objects.showsTogether)
     const chunker = new Chunker(averageChunkBytes)
     this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
+    this.localChunks = local?.source
     this.smallWrites = batches && {
       atOnceMax: SMALL_BLOB_WRITES_MAX,
       bytesMax: chunker.min,
