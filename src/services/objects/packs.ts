@@ -7,7 +7,6 @@ import { StoreError } from '../../support/errors.ts'
 import { Grouped } from '../../support/grouped.ts'
 import { OBJECT_PUTS_MAX, PACK_BYTES_MAX } from '../../support/limits.ts'
 import { readPaceOf } from '../../support/read-pace.ts'
-import { ZSTD_LEVEL } from '../../support/zstd.ts'
 import { openFileObjectStore } from './file.ts'
 import { fileError } from './file-error.ts'
 import type { ByteRange, NewObject, ObjectStore, PutManyCall } from './interface.ts'
@@ -20,6 +19,12 @@ import { nodePacksOps, type PacksOps } from './packs-ops.ts'
 import { PackReads } from './packs-reads.ts'
 import { layOutRecords } from './packs-records.ts'
 import { cutRange } from './range.ts'
+
+/**
+ * What is stored here stays on this machine: against level 3, 20 % less of the processor for 2.6 % more bytes (17,000 files of
+ * /usr; below 1 the bytes grow faster than the time shrinks).
+ */
+const ZSTD_LEVEL = 1
 
 /** Objects in a few large files, and an index of them (docs/pack-format.md). */
 export interface PackedObjects extends ObjectStore, AsyncDisposable {
@@ -152,7 +157,7 @@ class PackedObjectStore implements PackedObjects {
     await Promise.allSettled(this.#underway)
     this.#isClosed = true
     await this.#appender[Symbol.asyncDispose]()
-    this.#reads[Symbol.dispose]()
+    await this.#reads[Symbol.asyncDispose]()
     await this.#index[Symbol.asyncDispose]()
   }
 

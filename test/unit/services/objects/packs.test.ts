@@ -389,7 +389,12 @@ class Disk {
     for (const key of KEYS) {
       if (!places.find(Buffer.from(key.slice(-64), 'hex'), place)) continue
       const path = join(store.packsFolder, `${place.pack.toString(16).padStart(8, '0')}.pack`)
-      if (!this.#named.has(path) || (this.#durable.get(path) ?? 0) < place.offset + place.stored) return true
+      if (
+        !this.#named.has(path) ||
+        !this.#named.has(store.packsFolder) ||
+        (this.#durable.get(path) ?? 0) < place.offset + place.stored
+      )
+        return true
     }
     return false
   }
