@@ -291,6 +291,14 @@ export const WRITE_BACK_UPLOADS_MAX = 8
 export const WRITE_BACK_RETRY_MS_MIN = 1_000
 /** … up to this. */
 export const WRITE_BACK_RETRY_MS_MAX = 30_000
+/** Pauses between passes over what a far side refused, as somebody has to change something there first … */
+export const WRITE_BACK_REFUSED_MS_MIN = 30_000
+/** … up to this, while nothing gets across. */
+export const WRITE_BACK_REFUSED_MS_MAX = 10 * 60_000
+/** What is kept of why an upload was refused. */
+export const REFUSAL_CHARACTERS_MAX = 500
+/** Refused uploads that `config show` names. */
+export const REFUSED_SHOWN_MAX = 10
 /** A command that ends waits for its queue until nothing was sent for so long: an attempt and the pauses before three more. */
 export const WRITE_BACK_STALL_MS_MAX = 15_000
 /** What a blob cache on disk may take unless told otherwise. */
