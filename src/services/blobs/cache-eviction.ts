@@ -132,7 +132,9 @@ export class CacheEviction {
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error
       const stats = await lstat(this.#lockPath).catch(absent)
-      if (stats && Date.now() - stats.mtimeMs > DISK_CACHE_LOCK_STALE_MS) await remove(this.#lockPath)
+      // Either way: the clock may have been set back since.
+      if (stats && Math.abs(Date.now() - stats.mtimeMs) > DISK_CACHE_LOCK_STALE_MS)
+        await remove(this.#lockPath)
       return false
     }
   }
