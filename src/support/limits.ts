@@ -522,6 +522,8 @@ export const MOUNT_FETCHES_MAX = 64
 export const MOUNT_FETCH_BYTES_MAX = 256 * MiB
 /** Names in the listing of the root; they are kept, so that a listing can be continued anywhere. */
 export const MOUNT_ROOT_NAMES_MAX = 2_000_000
+/** Places of names that are gone which a listing of the root keeps at least, so that it is rarely put together anew. */
+export const ROOT_HOLES_MAX = 1_024
 /** Who still reads from services that were replaced has this long to finish: twice what a call of a mount may take. */
 export const RELOAD_LINGER_MS_MAX = 2 * MOUNT_CALL_MS_MAX
 /** A store path that was absent is asked for again after this long. */
