@@ -166,6 +166,12 @@ test('the first failure ends an import; what was printed before stays imported',
   expect(`${again.stdout}`).toContain(stdout)
 })
 
+test('a home in which nothing can be created costs nothing but time', async () => {
+  // Where the kernel says that the folder above is not there, though it is.
+  for (const env of [{ HOME: '/proc/none', XDG_CACHE_HOME: '' }, { XDG_CACHE_HOME: '/proc/none' }])
+    expect(await run(TVIX_STORE, ['--version'], env)).toMatchObject({ code: 0 })
+})
+
 test('a port, or a socket, that is taken', async () => {
   await using dir = await tempDir()
   const state = join(dir.path, 'state')
