@@ -63,7 +63,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   await using opened = await openTreeStores(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
   if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
-    logger.warn('--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
+    logger.warn({}, '--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
   // Threads of the native device read and push past the tree; what they do would be missing in a profile.
   const isReadByTree = recorder !== undefined || options.driver === 'libfuse'
   const tree = createCastoreTree({
