@@ -32,15 +32,35 @@ struct load {
 	char folder[STRING_MAX];
 };
 
-static bool do_step(const struct step *step, int folder, uint8_t *into, struct frame_room *room)
+static bool read_step(const struct step *step, int folder, uint8_t *into, struct frame_room *room)
 {
-	uint8_t *place = into + step->offset, digest[BLAKE3_BYTES];
-	if (step->actions & READ && load_chunk(folder, step->digest, place, step->size, room, false) != CHUNK_LOADED)
-		return false;
-	if (!(step->actions & COMPARE))
-		return true;
-	blake3(place, step->size, digest);
-	return memcmp(digest, step->digest, BLAKE3_BYTES) == 0;
+	return !(step->actions & READ) ||
+	       load_chunk(folder, step->digest, into + step->offset, step->size, room, false) == CHUNK_LOADED;
+}
+
+/* Small blobs side by side, of which this many are. */
+#define COMPARED_AT_ONCE 128
+
+/* Of what could be read. */
+static void compare_steps(const struct load *load)
+{
+	struct blake3_message messages[COMPARED_AT_ONCE];
+	struct step *compared[COMPARED_AT_ONCE];
+	uint8_t digests[COMPARED_AT_ONCE][BLAKE3_BYTES];
+	size_t count = 0;
+	for (size_t i = 0; i <= load->count; i++) {
+		if (count == COMPARED_AT_ONCE || i == load->count) {
+			blake3_many(messages, count);
+			while (count-- > 0)
+				compared[count]->is_done = memcmp(digests[count], compared[count]->digest, BLAKE3_BYTES) == 0;
+			count = 0;
+		}
+		struct step *step = load->steps + i;
+		if (i == load->count || !step->is_done || !(step->actions & COMPARE))
+			continue;
+		messages[count] = (struct blake3_message){load->into + step->offset, step->size, digests[count]};
+		compared[count++] = step;
+	}
 }
 
 static void execute(napi_env env, void *data)
@@ -52,7 +72,8 @@ static void execute(napi_env env, void *data)
 	if (folder < 0)
 		return;
 	for (struct step *step = load->steps; step < load->steps + load->count; step++)
-		step->is_done = do_step(step, folder, load->into, &room);
+		step->is_done = read_step(step, folder, load->into, &room);
+	compare_steps(load);
 	free(room.bytes);
 	close(folder);
 }
