@@ -109,6 +109,16 @@ export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
 export const OBJECT_BATCHES_MAX = 3
 /** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
 export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
+/** A pack beyond this takes no more objects: large enough to have few files, small enough to be copied and rewritten. */
+export const PACK_BYTES_MAX = 1024 * MiB
+/** Packs that one store has open to read from. */
+export const PACK_FILES_MAX = 64
+/** Bytes of an object's key in a pack; LMDB takes 1,978. */
+export const PACK_KEY_BYTES_MAX = 1_000
+/** Entries of the index of packs that are listed in one go: half a millisecond. */
+export const OBJECT_LIST_PAGE = 500
+/** LMDB tells no full disk from a broken one; with less than this left it is full. */
+export const INDEX_FREE_BYTES_MIN = 4 * MiB
 /** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
 export const FSYNCS_MAX = 4
 /** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
@@ -176,6 +186,10 @@ export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 export const STREAMED_BLOB_BYTES = 8 * MiB
 /** Files of one import that are open at the same time: until they are stored, and a store syncs many as fast as one. */
 export const INGEST_FILES_MAX = 128
+/** Files of a NAR up to here share buffers with others … */
+export const NAR_SHARED_FILE_BYTES_MAX = 16 * KiB
+/** … of this size, which stay in memory until the last of them is stored. */
+export const NAR_SHARED_BYTES = 64 * KiB
 /** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
 export const NAR_PIECE_BYTES_MAX = 256 * KiB
 /** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
