@@ -42,10 +42,8 @@ static bool read_step(const struct step *step, struct chunk_source *source, uint
 
 static void compare_steps(struct step *const steps[], size_t count, const uint8_t *into)
 {
-	struct blake3_message messages[COMPARED_AT_ONCE];
+	struct blake3_message messages[COMPARED_AT_ONCE] = {{0}};
 	uint8_t digests[COMPARED_AT_ONCE][BLAKE3_BYTES];
-	if (count == 0)
-		return;
 	for (size_t i = 0; i < count; i++)
 		messages[i] = (struct blake3_message){into + steps[i]->offset, steps[i]->size, digests[i]};
 	blake3_many(messages, count);
