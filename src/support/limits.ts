@@ -205,7 +205,7 @@ export const NAR_LARGE_UPLOADS_MAX = 8
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 256
+export const NAR_BATCH_STEPS_MAX = 512
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
@@ -495,8 +495,8 @@ export const HTTP_COMPRESSION_BYTES_MIN = 1 * KiB
 export const HTTP_REFUSAL_MS = 2_000
 /** One uploaded NAR, as it is transferred. */
 export const HTTP_NAR_BYTES_MAX = 1024 * 1024 * MiB
-/** The encoded root node in the URL of a NAR (spec §7.2). */
-export const HTTP_ROOT_NODE_BYTES_MAX = 4 * KiB
+/** The encoded root node in the URL of a NAR: a symlink with the longest target, where spec §7.2 has 4 KiB. */
+export const HTTP_ROOT_NODE_BYTES_MAX = SYMLINK_TARGET_BYTES_MAX + 16
 /** Narinfos that wait for their NARs … */
 export const PENDING_NARINFOS_MAX = 100_000
 /** … their documents … */
