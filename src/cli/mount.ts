@@ -82,8 +82,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const chunkFolder =
     recorder || options.cacheDir !== undefined ? undefined : localChunkFolder(opened.addresses)
   const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
-  logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
+  logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))

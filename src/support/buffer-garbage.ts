@@ -9,9 +9,18 @@ import { BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
  * judge the memory of buffers like that of objects.
  */
 setFlagsFromString('--external-memory-accounted-in-global-limit')
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as (options: { readonly type: 'minor' }) => void
-setFlagsFromString('--no-expose-gc')
+
+type Collect = (options: { readonly type: 'minor' }) => void
+
+/** Fetched when it is needed: that takes a context of its own, and most commands end before. */
+let collect: Collect | undefined
+
+function fetchCollect(): Collect {
+  setFlagsFromString('--expose-gc')
+  const fetched = runInNewContext('gc') as Collect
+  setFlagsFromString('--no-expose-gc')
+  return fetched
+}
 
 let made = 0
 
@@ -20,5 +29,6 @@ export function countBuffers(bytes: number): void {
   made += bytes
   if (made < BUFFER_GARBAGE_BYTES_MAX) return
   made = 0
+  collect ??= fetchCollect()
   collect({ type: 'minor' })
 }
