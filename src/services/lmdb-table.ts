@@ -1,4 +1,4 @@
-import { open as openFile } from 'node:fs/promises'
+import { access, open as openFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
@@ -6,25 +6,33 @@ import { StoreError, systemCode } from '../support/errors.ts'
 import { createFolders } from '../support/folders.ts'
 
 /**
- * One table of an LMDB file: bytes under keys of one length. Writes are durable when they resolve (fsync is part
+ * One table of an LMDB file: bytes under keys that are bytes. Writes are durable when they resolve (fsync is part
  * of the commit). Several processes may have the file open at once; each read sees a whole commit or nothing.
  */
 export interface LmdbTable extends AsyncDisposable {
   /** For messages: the address without parameters. */
   readonly name: string
   get(key: Uint8Array): Uint8Array | undefined
+  /** As `get`, in memory that the next call of it uses again. */
+  find(key: Uint8Array): Buffer | undefined
   /** All in one transaction: a crash leaves all or none. The bytes must not change until it resolves. */
   put(entries: readonly LmdbEntry[]): Promise<void>
   /** All in one transaction; keys that are not there do not matter. */
   remove(keys: readonly Uint8Array[]): Promise<void>
-  /** Up to `limit` entries in key order, after `previous` or from the start. Holds no transaction afterwards. */
-  page(previous: Uint8Array | undefined, limit: number): LmdbEntry[]
+  /**
+   * Up to `limit` entries in key order, after `previous`, or else with `from` or from the start. Holds no transaction
+   * afterwards.
+   */
+  page(previous: Uint8Array | undefined, limit: number, from?: Uint8Array): LmdbEntry[]
+  count(): number
 }
 
 export interface LmdbEntry {
   readonly key: Uint8Array
   readonly value: Uint8Array
 }
+
+const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
 /** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
@@ -39,12 +47,30 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
       // With it the package makes promises of its own that nobody can catch when a commit fails: on a full disk
       // the process would die of an unhandled rejection.
       eventTurnBatching: false,
-      encoding: 'binary',
-      keyEncoding: 'binary',
+      ...BINARY,
     })
-    const database = root.openDB<Buffer, Uint8Array>(table, { encoding: 'binary', keyEncoding: 'binary' })
+    const database = root.openDB<Buffer, Uint8Array>(table, BINARY)
     return new OpenLmdbTable(`lmdb://${path}`, root, database)
   } catch (error) {
+    throw openFailure(path, error)
+  }
+}
+
+/** To look at, also while another process writes to it. `undefined` when the file or the table is not there. */
+export async function readLmdbTable(path: string, table: string): Promise<LmdbTable | undefined> {
+  try {
+    await access(path)
+    await refuseForeignFile(path)
+    const root: RootDatabase<Buffer, Uint8Array> = open({ path, noSubdir: true, readOnly: true, ...BINARY })
+    // What the package says of a table that is not there, against its types.
+    const database = root.openDB<Buffer, Uint8Array>(table, BINARY) as
+      | Database<Buffer, Uint8Array>
+      | undefined
+    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database)
+    await root.close()
+    return undefined
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
     throw openFailure(path, error)
   }
 }
@@ -105,11 +131,21 @@ class OpenLmdbTable implements LmdbTable {
     }
   }
 
-  page(previous: Uint8Array | undefined, limit: number): LmdbEntry[] {
-    const start = previous ? { start: previous as Buffer, exclusiveStart: true } : {}
+  find(key: Uint8Array): Buffer | undefined {
+    return this.#guard('read', () => this.#database.getBinaryFast(key as Buffer))
+  }
+
+  page(previous: Uint8Array | undefined, limit: number, from?: Uint8Array): LmdbEntry[] {
+    const start = previous
+      ? { start: previous as Buffer, exclusiveStart: true }
+      : from && { start: from as Buffer }
     return this.#guard('list', () =>
       Array.from(this.#database.getRange({ ...start, limit }), ({ key, value }) => ({ key, value })),
     )
+  }
+
+  count(): number {
+    return this.#guard('count', () => this.#database.getCount())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -137,6 +137,11 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     fields: { path: REQUIRED },
     address: (fields) => `files://${encodePath(`${fields.get('path')}`)}`,
   },
+  packs: {
+    roles: ['blobs'],
+    fields: { path: REQUIRED },
+    address: (fields) => `packs://${encodePath(`${fields.get('path')}`)}`,
+  },
   redb: {
     roles: ['directories', 'pathInfos'],
     fields: {

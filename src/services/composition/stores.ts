@@ -3,7 +3,9 @@ import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
+import type { StoreError } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
+import type { LocalChunkSource } from '../blobs/chunk-places.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { LocalFile } from '../blobs/verified-file.ts'
 import type { DirectoryService } from '../directories/interface.ts'
@@ -54,7 +56,11 @@ export interface NarTransfer {
 /** What near has and far does not have yet. */
 export interface Uploads {
   readonly waiting: number
-  /** Resolves when there is nothing more; rejects when the call is aborted. */
+  /** What far refused and may take later. */
+  readonly refused: number
+  /** Why far refused the first of what was to be sent since the stores were opened; trying again what was refused does not count. */
+  readonly refusal: StoreError | undefined
+  /** Resolves when nothing waits any more; rejects when the call is aborted. */
   drained(call?: Call): Promise<void>
 }
 
@@ -77,6 +83,8 @@ export interface Stores extends AsyncDisposable {
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** Of the blob cache, or of a store of raw files. */
   readonly openLocalFile?: OpenLocalFile
+  /** Of the blobs, when they are on this machine and nothing stands above them: a cache would not see what is read. */
+  readonly localChunks?: LocalChunkSource
   /** Of the database of directories, when that is on this machine and nothing stands above it. */
   readonly localDirectory?: ReadLocalDirectory
   /** What is written behind, where something is. */
