@@ -84,8 +84,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
+  logger.info({ target, store: stores.describe }, 'mounted')
   loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))

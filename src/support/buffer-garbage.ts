@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
+import { BUFFER_GARBAGE_BYTES_MAX, OLD_BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
 
 /**
  * Left alone, V8 walks the whole heap after every few MiB of buffers, dead or not: when bulk data is moved, that is more
@@ -9,9 +9,18 @@ import { BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
  * judge the memory of buffers like that of objects.
  */
 setFlagsFromString('--external-memory-accounted-in-global-limit')
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as (options: { readonly type: 'minor' }) => void
-setFlagsFromString('--no-expose-gc')
+
+type Collect = (options: { readonly type: 'minor' | 'major'; readonly execution?: 'async' }) => unknown
+
+/** Fetched when it is needed: that takes a context of its own, and most commands end before. */
+let collect: Collect | undefined
+
+function fetchCollect(): Collect {
+  setFlagsFromString('--expose-gc')
+  const fetched = runInNewContext('gc') as Collect
+  setFlagsFromString('--no-expose-gc')
+  return fetched
+}
 
 let made = 0
 
@@ -20,5 +29,20 @@ export function countBuffers(bytes: number): void {
   made += bytes
   if (made < BUFFER_GARBAGE_BYTES_MAX) return
   made = 0
+  collect ??= fetchCollect()
   collect({ type: 'minor' })
+}
+
+let old = 0
+
+/**
+ * Call it with the size of buffers that were kept and are dropped: a walk through a large store drops gigabytes of directories
+ * that have grown old, and V8 would let hundreds of megabytes of them wait. They are collected when nothing else runs.
+ */
+export function countOldBuffers(bytes: number): void {
+  old += bytes
+  if (old < OLD_BUFFER_GARBAGE_BYTES_MAX) return
+  old = 0
+  collect ??= fetchCollect()
+  collect({ type: 'major', execution: 'async' })
 }

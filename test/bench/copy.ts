@@ -50,11 +50,19 @@ async function run(folder: string): Promise<void> {
 
 /** Adds 1 kB of noise to every twentieth file. */
 function change(tree: string): { files: number; changed: number } {
-  const files = readdirSync(tree, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  const files = [...filesBelow(tree)]
   const chosen = files.filter((_, i) => i % CHANGED === 0)
-  for (const [i, { parentPath, name }] of chosen.entries())
-    writeFileSync(join(parentPath, name), pseudoRandom(1_000, i + 1), { flag: 'a' })
+  for (const [i, file] of chosen.entries()) writeFileSync(file, pseudoRandom(1_000, i + 1), { flag: 'a' })
   return { files: files.length, changed: chosen.length }
+}
+
+/** Regular files only, and not by way of symlinks, which Node's recursive listing follows. */
+function* filesBelow(folder: string): Generator<string> {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) yield* filesBelow(path)
+    else if (entry.isFile()) yield path
+  }
 }
 
 function printRow(work: string, { narBytes, movedBytes, seconds }: Summary): void {

@@ -1,28 +1,23 @@
 import { StoreError } from '../../support/errors.ts'
 import { FaultLog } from '../../support/fault-log.ts'
-import {
-  FUSE_REQUESTS_PER_TURN,
-  MOUNT_INTERRUPT_GRACE_MS,
-  MOUNT_ROOT_LISTING_MS,
-} from '../../support/limits.ts'
+import { FUSE_REQUESTS_PER_TURN, MOUNT_INTERRUPT_GRACE_MS } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
-import type { InodeNumber, Soon, Tree } from '../tree/interface.ts'
+import type { Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
 import type { ChunkReader, FailedRead } from './chunk-reader.ts'
 import type { FuseDevice } from './device.ts'
 import { errnoOf } from './errno.ts'
+import { Forgets } from './forgets.ts'
+import { InFlight } from './in-flight.ts'
 import { LateReads } from './late-reads.ts'
 import { ListingPool } from './listing.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
 import { OpenFiles } from './open-files.ts'
 import { OPERATIONS, type Operation, type OperationContext, READ, refusalOf } from './operations.ts'
-import { PendingRequest, uniqueKey } from './pending.ts'
+import { PendingRequest } from './pending.ts'
 import {
-  BATCH_FORGET_IN,
   Errno,
-  FORGET_IN,
-  FORGET_ONE,
   INIT_IN,
   INTERRUPT_IN,
   MAJOR,
@@ -32,8 +27,9 @@ import {
   OUT_HEADER,
   ROOT_NODE,
 } from './protocol.ts'
-import { invalidEntry, Reply } from './reply.ts'
+import { Reply } from './reply.ts'
 import { Request } from './request.ts'
+import { RootNotices } from './root-notices.ts'
 import { SessionStats } from './stats.ts'
 
 export interface SessionOptions {
@@ -69,16 +65,14 @@ export class FuseSession {
   readonly #failures: FaultLog
   readonly #request = new Request()
   readonly #reply = new Reply()
-  readonly #inFlight = new Map<bigint, PendingRequest>()
+  readonly #inFlight = new InFlight()
+  readonly #forgets: Forgets
+  readonly #root: RootNotices
   readonly #lateReads = new LateReads()
   readonly #ready = Promise.withResolvers<void>()
   readonly #closed = Promise.withResolvers<void>()
   #context: OperationContext
-  #rootListed: NodeJS.Timeout | undefined
   #chunkReader: Pick<ChunkReader, 'read'> | undefined
-  /** Names in the root that the kernel is to forget, and how many it is being told of. */
-  readonly #gone: Uint8Array[] = []
-  #telling = 0
   /** Threads have the last request: they need the processor, and who waits for it will not ask again so soon. */
   #handedOver = false
   #open = true
@@ -90,6 +84,9 @@ export class FuseSession {
     this.#logger = options.logger
     this.stats = options.stats ?? new SessionStats()
     this.#failures = new FaultLog(options.logger)
+    this.#forgets = new Forgets(tree, options.logger)
+    this.#root = new RootNotices(device, this.#inFlight, options.logger, () => this.#dropRootListing())
+    const takesNotifications = device.takesNotifications ?? true
     this.#context = {
       tree,
       owner: options.owner,
@@ -99,39 +96,17 @@ export class FuseSession {
       noOpen: false,
       noOpendir: false,
       openFiles: undefined,
-      takesNotifications: device.takesNotifications ?? true,
-      rootListed: () => this.#scheduleRootInvalidation(),
+      takesNotifications,
+      rootListed: () => takesNotifications && this.#root.listed(),
     }
     this.ready = this.#ready.promise
     this.ready.catch(() => {}) // whoever waits sees it
     this.closed = this.#closed.promise
   }
 
-  /**
-   * The kernel asks again for this name in the root. For that it waits until nobody looks for a name there, and who begins to
-   * meanwhile waits behind it: so it is told when nobody is waiting for an answer of ours.
-   */
+  /** The kernel asks again for this name in the root. */
   forgetRootEntry(name: Uint8Array): void {
-    this.#gone.push(name)
-    this.#tellGone()
-  }
-
-  #tellGone(): void {
-    if (this.#gone.length === 0 || !this.#open) return
-    for (const { opcode, nodeid } of this.#inFlight.values())
-      if (opcode === Opcode.LOOKUP && nodeid === ROOT_NODE) return
-    for (const name of this.#gone.splice(0)) void this.#forgetEntry(name)
-  }
-
-  /** Written beside the replies: a lookup that began this moment would wait for us, and we for it. */
-  async #forgetEntry(name: Uint8Array): Promise<void> {
-    this.#telling++
-    try {
-      await this.#device.sendAside?.(invalidEntry(ROOT_NODE, name))
-    } catch (error) {
-      this.#logger.warn({ err: error }, 'the kernel keeps a store path that is gone')
-    }
-    this.#telling--
+    if (this.#open) this.#root.forget(name)
   }
 
   start(): void {
@@ -154,7 +129,7 @@ export class FuseSession {
 
   /** Requests that wait for the tree. */
   get inFlight(): number {
-    return this.#inFlight.size
+    return this.#inFlight.count
   }
 
   /** Ends the connection; calls that wait in the kernel fail. Idempotent. */
@@ -162,11 +137,11 @@ export class FuseSession {
     if (!this.#open) return
     const reason = new StoreError('cancelled', 'the mount is gone')
     // A notification that waits for lookups keeps the device open, and so the lookups from ending with it.
-    if (this.#telling > 0) for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
+    if (this.#root.isTelling) this.#abandonAll(reason)
     this.#open = false
-    clearTimeout(this.#rootListed)
+    this.#root.close()
     this.#device.close()
-    for (const pending of [...this.#inFlight.values()]) this.#abandon(pending, reason)
+    this.#abandonAll(reason)
     this.#ready.reject(new StoreError('unavailable', 'the mount ended before it was ready'))
     this.#closed.resolve()
   }
@@ -177,7 +152,7 @@ export class FuseSession {
       for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
         const length = this.#device.receive(
           this.#request.buffer,
-          !this.#handedOver && this.#inFlight.size === 0,
+          !this.#handedOver && this.#inFlight.count === 0,
         )
         if (length === 0) return
         this.#serve(length)
@@ -198,8 +173,8 @@ export class FuseSession {
     this.stats.countRequest(opcode)
     const operation = OPERATIONS.get(opcode)
     if (operation) this.#perform(operation, request)
-    else if (opcode === Opcode.FORGET) this.#forget(request)
-    else if (opcode === Opcode.BATCH_FORGET) this.#forgetMany(request)
+    else if (opcode === Opcode.FORGET) this.#forgets.one(request)
+    else if (opcode === Opcode.BATCH_FORGET) this.#forgets.many(request)
     else if (opcode === Opcode.INTERRUPT) this.#interrupt(request)
     else if (opcode === Opcode.INIT) this.#init(request)
     else this.#refuse(request, refusalOf(opcode))
@@ -234,8 +209,7 @@ export class FuseSession {
   }
 
   #wait(operation: Operation<unknown>, pending: PendingRequest, soon: Promise<unknown>): void {
-    this.#inFlight.set(pending.key, pending)
-    pending.timer = setTimeout(() => this.#expire(pending), this.#options.callMs)
+    this.#inFlight.add(pending, this.#options.callMs, () => this.#expire(pending))
     soon
       .then(
         (value) => this.#finish(operation, pending, value),
@@ -298,14 +272,15 @@ export class FuseSession {
     pending.abort(reason)
   }
 
+  #abandonAll(reason: StoreError): void {
+    for (const pending of this.#inFlight.all()) this.#abandon(pending, reason)
+  }
+
   #send(pending: PendingRequest, errno: number): boolean {
     pending.answered = true
-    if (pending.timer) {
-      clearTimeout(pending.timer)
-      this.#inFlight.delete(pending.key)
-    }
+    this.#inFlight.remove(pending)
     const taken = this.#sendReply(pending.uniqueLow, pending.uniqueHigh, errno)
-    this.#tellGone()
+    this.#root.tell()
     return taken
   }
 
@@ -336,30 +311,6 @@ export class FuseSession {
     this.#sendReply(request.uniqueLow, request.uniqueHigh, errno)
   }
 
-  #forget(request: Request): void {
-    if (request.bodyLength < FORGET_IN.bytes) return
-    this.#takeBack(request.nodeid, request.u64(FORGET_IN.nlookup))
-  }
-
-  #forgetMany(request: Request): void {
-    if (request.bodyLength < BATCH_FORGET_IN.bytes) return
-    const room = Math.floor((request.bodyLength - BATCH_FORGET_IN.bytes) / FORGET_ONE.bytes)
-    const count = Math.min(request.u32(BATCH_FORGET_IN.count), room)
-    for (let i = 0; i < count; i++) {
-      const at = BATCH_FORGET_IN.bytes + i * FORGET_ONE.bytes
-      this.#takeBack(request.u64(at + FORGET_ONE.nodeid), request.u64(at + FORGET_ONE.nlookup))
-    }
-  }
-
-  /** FORGET has no reply: a failure can only be logged. */
-  #takeBack(inode: InodeNumber, references: number): void {
-    try {
-      this.#tree.forget(inode, references)
-    } catch (error) {
-      this.#logger.error({ inode, error }, 'forgetting an inode failed')
-    }
-  }
-
   /**
    * A signal arrived for a process that waits. Runtimes send themselves signals all the time and few programs expect
    * EINTR of a file, so an answer that comes soon is still given; after that the call ends with EINTR. No reply to
@@ -368,12 +319,11 @@ export class FuseSession {
   #interrupt(request: Request): void {
     if (request.bodyLength < INTERRUPT_IN.bytes) return
     const at = INTERRUPT_IN.unique
-    const pending = this.#inFlight.get(uniqueKey(request.u32(at + LOW), request.u32(at + HIGH)))
+    const pending = this.#inFlight.find(request.u32(at + LOW), request.u32(at + HIGH))
     // Not there: it was answered while the interrupt was on its way.
     if (!pending) return
     const interrupted = new StoreError('cancelled', 'interrupted by a signal')
-    clearTimeout(pending.timer)
-    pending.timer = setTimeout(() => this.#abandon(pending, interrupted), MOUNT_INTERRUPT_GRACE_MS)
+    this.#inFlight.shorten(pending, MOUNT_INTERRUPT_GRACE_MS, () => this.#abandon(pending, interrupted))
   }
 
   #init(request: Request): void {
@@ -403,18 +353,10 @@ export class FuseSession {
     this.#ready.resolve()
   }
 
-  /**
-   * Without OPENDIR the kernel keeps listings for ever. That is right below store paths; in the root new paths
-   * appear, so its listing is dropped again a moment after it was given out.
-   */
-  #scheduleRootInvalidation(): void {
-    if (!this.#context.takesNotifications) return
-    this.#rootListed ??= setTimeout(() => {
-      this.#rootListed = undefined
-      this.#reply.begin()
-      this.#reply.invalidInode(ROOT_NODE)
-      this.#reply.finishNotification(Notify.INVAL_INODE)
-      this.#write()
-    }, MOUNT_ROOT_LISTING_MS)
+  #dropRootListing(): void {
+    this.#reply.begin()
+    this.#reply.invalidInode(ROOT_NODE)
+    this.#reply.finishNotification(Notify.INVAL_INODE)
+    this.#write()
   }
 }

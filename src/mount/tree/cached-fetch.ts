@@ -14,6 +14,8 @@ export interface CachedFetchOptions<V> {
   /** Fetches that run at the same time, perhaps shared with others. */
   readonly slots: Semaphore
   readonly stats: FetchStats
+  /** Hears of what gave way to others. */
+  readonly dropped?: (value: V) => void
 }
 
 /** What to fetch; called at most once, when its turn has come. */
@@ -40,6 +42,7 @@ export class CachedFetch<V extends object> {
       maxSize: weightMax,
       // A value heavier than the whole cache stays nevertheless, alone: else every use of it would be a fetch.
       sizeCalculation: (value) => Math.max(1, Math.min(weigh(value), weightMax)),
+      ...(options.dropped && { dispose: options.dropped }),
     })
   }
 

@@ -1,6 +1,7 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { Directory } from '../../model/castore/directory.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
+import { countOldBuffers } from '../../support/buffer-garbage.ts'
 import type { Call } from '../../support/call.ts'
 import type { Semaphore } from '../../support/concurrency.ts'
 import { CachedFetch } from './cached-fetch.ts'
@@ -38,6 +39,7 @@ export class DirectoryLoader {
       bytes: (directory) => directory.size,
       slots,
       stats,
+      dropped: (directory) => countOldBuffers(directory.size),
     })
   }
 

@@ -1,6 +1,6 @@
 import type { FileNode } from '../../model/castore/node.ts'
 import { type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
-import { countBuffers } from '../../support/buffer-garbage.ts'
+import { countBuffers, countOldBuffers } from '../../support/buffer-garbage.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import {
   FILL_AFAR_BYTES_MAX,
@@ -210,7 +210,10 @@ export class FillAhead {
     if (batch.next) batch.next.previous = batch.previous
     if (this.#last === batch) this.#last = batch.previous
     if (this.#following === batch) this.#following = batch.next
-    for (const part of batch.parts) this.#recordBytes -= part.length
+    for (const part of batch.parts) {
+      this.#recordBytes -= part.length
+      countOldBuffers(part.length)
+    }
     batch.parts.length = 0
     this.#listed.delete(directory)
   }

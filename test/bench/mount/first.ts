@@ -4,7 +4,7 @@ import { measure } from '../report.ts'
 import { type Fixture, otherStoreFlags } from './fixture.ts'
 import { inTurns, ROUNDS } from './rounds.ts'
 import { onDisk, ours, type Place, rivals, type Side } from './sides.ts'
-import { type ComparedRow, printCompared } from './table.ts'
+import { type ComparedRow, comparedTable } from './table.ts'
 import {
   dropInodes,
   find,
@@ -32,30 +32,30 @@ interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
 export async function benchFirst(fixture: Fixture): Promise<void> {
   const [own, others] = [ours('ours'), rivals()]
   const disk = onDisk(fixture)
-  const rows: ComparedRow[] = []
+  const heads = ['ext4', own.name, ...others.map(({ name }) => name)]
+  const print = comparedTable(`For the first time: a new mount for each, medians of ${ROUNDS}`, heads)
   for (const { run, baseline, prepare, fromNothing, side = own, ...rest } of workOn(fixture)) {
     const compared = side === own ? others : []
     const work = baseline ?? (() => run(disk))
-    const [disks = []] = await inTurns([
-      async () => {
-        prepare?.()
-        return await measure(work)
-      },
-    ])
-    warm(fixture.folder)
+    const measureDisk = async () => {
+      prepare?.()
+      return await measure(work)
+    }
+    const [disks = []] = await inTurns([measureDisk], 1)
+    // With the inodes the kernel forgot what it had of their contents.
+    if (prepare) warm(fixture.folder)
     const all = [side, ...compared]
     const times = await inTurns(
       all.map((each) => () => measureFirst(each, fixture, run, fromNothing ?? false)),
+      1,
     )
-    rows.push({
+    print({
       ...rest,
       baseline: disks,
       ours: times[0]!,
       rivals: others.map((_, i) => times[i + 1]),
     })
   }
-  const heads = ['ext4', own.name, ...others.map(({ name }) => name)]
-  printCompared(`For the first time: a new mount for each, medians of ${ROUNDS}`, heads, rows)
 }
 
 async function measureFirst(

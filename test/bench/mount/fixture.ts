@@ -25,7 +25,7 @@ export interface Sizes {
 }
 
 export const SIZES: Readonly<Record<'default' | 'full', Sizes>> = {
-  default: { smallDirectories: 100, moreDirectories: 100, largeBytes: 256 * 2 ** 20 },
+  default: { smallDirectories: 250, moreDirectories: 250, largeBytes: 256 * 2 ** 20 },
   full: { smallDirectories: 500, moreDirectories: 500, largeBytes: 2 ** 30 },
 }
 

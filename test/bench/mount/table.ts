@@ -12,15 +12,18 @@ export interface ComparedRow {
   readonly note?: (seconds: number) => string
 }
 
-/** The ratio of ours stands behind ours, and how many times as fast as a rival ours was stands behind the rival. */
-export function printCompared(title: string, heads: readonly string[], rows: readonly ComparedRow[]): void {
+/**
+ * Begins a table, and answers with what prints a row of it. The ratio of ours stands behind ours, and how many times as fast as a
+ * rival ours was stands behind the rival.
+ */
+export function comparedTable(title: string, heads: readonly string[]): (row: ComparedRow) => void {
   const [baseline, ours, ...rivals] = heads
   console.log(`\n${title}\n`)
   console.log(
     `| work | ${baseline} | ${ours} | ratio | target | ${rivals.map((name) => `${name} | |`).join(' ')}`,
   )
   console.log(`|---|---|---|---|---|${rivals.map(() => '---|---|').join('')}`)
-  for (const row of rows) {
+  return (row) => {
     const [base, own] = [median(row.baseline), median(row.ours)]
     const note = row.note ? ` (${row.note(own)})` : ''
     const others = row.rivals.map((times) =>

@@ -4,8 +4,11 @@ import { measure } from '../report.ts'
 import type { Fixture } from './fixture.ts'
 import { inTurns, ROUNDS } from './rounds.ts'
 import { onDisk, ours, type Place, rivals } from './sides.ts'
-import { type ComparedRow, printCompared } from './table.ts'
+import { type ComparedRow, comparedTable } from './table.ts'
 import { find, RANDOM_READS, readAtRandom, readSmall, readThrough, startPython } from './work.ts'
+
+/** The disk and ours. */
+const OWN = 2
 
 interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
   readonly run: (place: Place) => void
@@ -16,14 +19,16 @@ export async function benchWarm(fixture: Fixture): Promise<void> {
   await using opened = new AsyncDisposableStack()
   const places = [onDisk(fixture)]
   for (const side of sides) places.push(opened.use(await side.open(fixture)))
-  const rows: ComparedRow[] = []
+  const print = comparedTable(`Again: medians of ${ROUNDS}`, ['ext4', ...sides.map(({ name }) => name)])
   for (const { run, ...rest } of workOn(fixture)) {
     for (const place of places) run(place)
-    const times = await inTurns(places.map((place) => () => measure(() => run(place))))
+    const times = await inTurns(
+      places.map((place) => () => measure(() => run(place))),
+      OWN,
+    )
     const [baseline = [], own = [], ...others] = times
-    rows.push({ ...rest, baseline, ours: own, rivals: others })
+    print({ ...rest, baseline, ours: own, rivals: others })
   }
-  printCompared(`Again: medians of ${ROUNDS}`, ['ext4', ...sides.map(({ name }) => name)], rows)
 }
 
 function workOn({ sizes }: Fixture): Work[] {
