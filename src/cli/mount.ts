@@ -4,7 +4,6 @@ import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
-import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
@@ -65,8 +64,6 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const { stores, rootNodes } = opened
   if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
     logger.warn('--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
-  // A cache folder would not see what it is for.
-  const chunkFolder = options.cacheDir === undefined ? localChunkFolder(opened.addresses) : undefined
   // Threads of the native device read and push past the tree; what they do would be missing in a profile.
   const isReadByTree = recorder !== undefined || options.driver === 'libfuse'
   const tree = createCastoreTree({
@@ -74,7 +71,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
-    localChunks: isReadByTree && chunkFolder !== undefined ? LocalChunks.in(chunkFolder) : undefined,
+    localChunks: isReadByTree && opened.localChunks ? LocalChunks.of(opened.localChunks) : undefined,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: stores.labels,
@@ -84,8 +81,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
-  const folderOfThreads = isReadByTree ? undefined : chunkFolder
-  const mount = await mountTree({ ...options, tree, target, logger, chunkFolder: folderOfThreads })
+  const ofThreads = isReadByTree ? undefined : opened.localChunks
+  const mount = await mountTree({ ...options, tree, target, logger, localChunks: ofThreads })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

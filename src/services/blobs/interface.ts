@@ -1,5 +1,6 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 
 /** One piece of a blob; it is itself readable under its digest. */
 export interface ChunkMeta {
@@ -58,6 +59,9 @@ export interface BlobService {
    * where they were read, off the thread of JavaScript. Nobody may touch the places until this has settled.
    */
   readonly readInto?: ReadInto | undefined
+
+  /** Where its chunks lie on this machine, for who reads and compares them past the services. Layers do not pass it on. */
+  readonly localChunks?: LocalChunkSource | undefined
 
   /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
   readonly smallWritesMax?: number | undefined

@@ -14,6 +14,7 @@ import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta, PlacedBlob, ReadInto } from './interface.ts'
 import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
@@ -43,6 +44,7 @@ class ObjectStoreBlobService implements BlobService {
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly readInto: ReadInto | undefined
+  readonly localChunks: LocalChunkSource | undefined
   readonly smallWritesMax: number | undefined
   readonly digestsWrites = true
 
@@ -53,6 +55,7 @@ class ObjectStoreBlobService implements BlobService {
     const chunker = new Chunker(averageChunkBytes)
     this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
     this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX
+    this.localChunks = local?.source
     this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 
