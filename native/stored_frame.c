@@ -1,6 +1,7 @@
 #include "stored_frame.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /* As in src/support/zstd-stored.ts, which gives the reasons. */
@@ -58,19 +59,51 @@ static struct iovec *add_part(struct iovec *at, const uint8_t *bytes, size_t len
 	return at + 1;
 }
 
+static void put_head(uint8_t head[HEAD_BYTES], size_t length)
+{
+	memcpy(head, (uint8_t[]){0x28, 0xb5, 0x2f, 0xfd, 0xa0, length, length >> 8, length >> 16, length >> 24}, HEAD_BYTES);
+}
+
+static void put_block_head(uint8_t head[BLOCK_HEAD_BYTES], size_t size, bool is_last)
+{
+	uint32_t block_head = (uint32_t)size << 3 | is_last;
+	for (int i = 0; i < BLOCK_HEAD_BYTES; i++)
+		head[i] = block_head >> (8 * i);
+}
+
+size_t stored_frame_bytes(size_t length)
+{
+	size_t blocks = length == 0 ? 1 : (length + BLOCK_BYTES_MAX - 1) / BLOCK_BYTES_MAX;
+	return HEAD_BYTES + blocks * BLOCK_HEAD_BYTES + length;
+}
+
+void put_stored_frame(uint8_t *into, const uint8_t *bytes, size_t length)
+{
+	put_head(into, length);
+	into += HEAD_BYTES;
+	bool is_last;
+	do {
+		size_t size = length < BLOCK_BYTES_MAX ? length : BLOCK_BYTES_MAX;
+		is_last = size == length;
+		put_block_head(into, size, is_last);
+		memcpy(into + BLOCK_HEAD_BYTES, bytes, size);
+		into += BLOCK_HEAD_BYTES + size;
+		bytes += size;
+		length -= size;
+	} while (!is_last);
+}
+
 int write_stored_frame(int fd, const uint8_t *bytes, size_t length)
 {
-	const uint8_t head[HEAD_BYTES] = {0x28, 0xb5, 0x2f, 0xfd, 0xa0, length, length >> 8, length >> 16, length >> 24};
-	uint8_t block_heads[BLOCKS][BLOCK_HEAD_BYTES];
+	uint8_t head[HEAD_BYTES], block_heads[BLOCKS][BLOCK_HEAD_BYTES];
+	put_head(head, length);
 	struct iovec parts[1 + 2 * BLOCKS], *end = add_part(parts, head, HEAD_BYTES);
 	bool is_last;
 	do {
 		for (int block = 0; block < BLOCKS; block++) {
 			size_t size = length < BLOCK_BYTES_MAX ? length : BLOCK_BYTES_MAX;
 			is_last = size == length;
-			uint32_t block_head = (uint32_t)size << 3 | is_last;
-			for (int i = 0; i < BLOCK_HEAD_BYTES; i++)
-				block_heads[block][i] = block_head >> (8 * i);
+			put_block_head(block_heads[block], size, is_last);
 			end = add_part(end, block_heads[block], BLOCK_HEAD_BYTES);
 			if (size > 0)
 				end = add_part(end, bytes, size);

@@ -208,7 +208,7 @@ function destinationAddresses(options: CopyOptions, command: Command): StoreAddr
 
 /** Reading a chunk there is then cheaper than reading it at the source. */
 function isNear({ blobs }: StoreAddresses): boolean {
-  return blobs.startsWith('objectstore+file:')
+  return blobs.startsWith('objectstore+file:') || blobs.startsWith('packs:')
 }
 
 function usage(message: string): StoreError {

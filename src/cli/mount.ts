@@ -61,9 +61,9 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (options.record !== undefined) await checkProfileTarget(options.record)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   await using opened = await openTreeStores(command, options, logger)
-  const { stores, rootNodes } = opened
+  const { stores, rootNodes, localChunks } = opened
   if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
-    logger.warn('--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
+    logger.warn({}, '--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
   // Threads of the native device read and push past the tree; what they do would be missing in a profile.
   const isReadByTree = recorder !== undefined || options.driver === 'libfuse'
   const tree = createCastoreTree({
@@ -71,7 +71,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
-    localChunks: isReadByTree && opened.localChunks ? LocalChunks.of(opened.localChunks) : undefined,
+    localChunks: isReadByTree && localChunks ? LocalChunks.of(localChunks) : undefined,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: stores.labels,
@@ -81,8 +81,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
-  const ofThreads = isReadByTree ? undefined : opened.localChunks
-  const mount = await mountTree({ ...options, tree, target, logger, localChunks: ofThreads })
+  const chunksOfThreads = isReadByTree ? undefined : localChunks
+  const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

@@ -109,6 +109,16 @@ export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
 export const OBJECT_BATCHES_MAX = 3
 /** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
 export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
+/** A pack beyond this takes no more objects: large enough to have few files, small enough to be copied and rewritten. */
+export const PACK_BYTES_MAX = 1024 * MiB
+/** Packs that one store has open to read from. */
+export const PACK_FILES_MAX = 64
+/** Bytes of an object's key in a pack; LMDB takes 1,978. */
+export const PACK_KEY_BYTES_MAX = 1_000
+/** Entries of the index of packs that are listed in one go: half a millisecond. */
+export const OBJECT_LIST_PAGE = 500
+/** LMDB tells no full disk from a broken one; with less than this left it is full. */
+export const INDEX_FREE_BYTES_MIN = 4 * MiB
 /** Files and folders that are synced one by one at the same time: four threads are what Node has for it. */
 export const FSYNCS_MAX = 4
 /** So many that wait to be synced are synced together: one syncfs takes about as long as two or three of them. */
@@ -176,7 +186,15 @@ export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 export const STREAMED_BLOB_BYTES = 8 * MiB
 /** Files of one import that are open at the same time: until they are stored, and a store syncs many as fast as one. */
 export const INGEST_FILES_MAX = 128
-/** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
+/** Files of a NAR up to here share buffers with others … */
+export const NAR_SHARED_FILE_BYTES_MAX = 16 * KiB
+/** … of this size, which stay in memory until the last of them is stored. */
+export const NAR_SHARED_BYTES = 64 * KiB
+/** What is hashed of a NAR in one trip to the thread pool, at least: 0.1 ms … */
+export const NAR_HASH_BYTES = 256 * KiB
+/** … and how many such trips the hash may be behind the parser. */
+export const NAR_HASH_BEHIND_MAX = 4
+/** One step of parsing a NAR that is ingested: about 0.1 ms of the event loop. */
 export const NAR_PIECE_BYTES_MAX = 256 * KiB
 /** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
 export const NAR_TURN_MS_MAX = 4
@@ -187,7 +205,7 @@ export const NAR_LARGE_UPLOADS_MAX = 8
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 256
+export const NAR_BATCH_STEPS_MAX = 512
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
@@ -477,8 +495,8 @@ export const HTTP_COMPRESSION_BYTES_MIN = 1 * KiB
 export const HTTP_REFUSAL_MS = 2_000
 /** One uploaded NAR, as it is transferred. */
 export const HTTP_NAR_BYTES_MAX = 1024 * 1024 * MiB
-/** The encoded root node in the URL of a NAR (spec §7.2). */
-export const HTTP_ROOT_NODE_BYTES_MAX = 4 * KiB
+/** The encoded root node in the URL of a NAR: a symlink with the longest target, where spec §7.2 has 4 KiB. */
+export const HTTP_ROOT_NODE_BYTES_MAX = SYMLINK_TARGET_BYTES_MAX + 16
 /** Narinfos that wait for their NARs … */
 export const PENDING_NARINFOS_MAX = 100_000
 /** … their documents … */

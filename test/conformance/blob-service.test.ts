@@ -12,11 +12,13 @@ import type {
 } from '../../src/services/blobs/interface.ts'
 import { LocalChunks } from '../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
+import { CHUNKS_PREFIX } from '../../src/services/blobs/object-keys.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
 import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { openPackedObjectStore } from '../../src/services/objects/packs.ts'
 import { throwIfAborted } from '../../src/support/call.ts'
 import { collect } from '../support/collect.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -55,6 +57,8 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
     },
     { chunks: 'content-defined' },
   ],
+  ['packs', () => packs(false), { chunks: 'content-defined' }],
+  ['packs, read by the addon', () => packs(true), { chunks: 'content-defined' }],
   [
     'raw files',
     async () => {
@@ -67,6 +71,23 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
     { chunks: 'content-defined' },
   ],
 ]
+
+async function packs(isReadByAddon: boolean) {
+  const dir = await tempDir()
+  const objects = await openPackedObjectStore(join(dir.path, 'store'))
+  const places = objects.placesBelow(CHUNKS_PREFIX)
+  const local = isReadByAddon
+    ? LocalChunks.of({ kind: 'packs', folder: objects.packsFolder, places })
+    : undefined
+  if (isReadByAddon) assert(local, 'the addon is not built: npm run build:native')
+  return {
+    subject: objectStoreBlobService(objects, undefined, local),
+    async [Symbol.asyncDispose]() {
+      await objects[Symbol.asyncDispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
 
 for (const [name, make, properties] of backends) {
   blobServiceSuite(`blob service: ${name}`, make, properties)

@@ -4,6 +4,8 @@ import { openFileObjectStore } from '../../src/services/objects/file.ts'
 import { nodeFileOps } from '../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { openPackedObjectStore } from '../../src/services/objects/packs.ts'
+import { nodePacksOps } from '../../src/services/objects/packs-ops.ts'
 import { ReadPace } from '../../src/support/read-pace.ts'
 import { overriding } from '../support/overriding-objects.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -17,6 +19,22 @@ for (const [how, isLocal] of Object.entries({ 'on the spot': true, 'in the threa
     return {
       subject: await openFileObjectStore(join(dir.path, 'store'), nodeFileOps, new ReadPace(isLocal)),
       [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    }
+  })
+
+for (const [how, ops] of Object.entries({
+  '': nodePacksOps,
+  ', without the addon': { ...nodePacksOps, addon: undefined },
+}))
+  objectStoreSuite(`object store: packs${how}`, async () => {
+    const dir = await tempDir()
+    const subject = await openPackedObjectStore(join(dir.path, 'store'), { ops })
+    return {
+      subject,
+      async [Symbol.asyncDispose]() {
+        await subject[Symbol.asyncDispose]()
+        await dir[Symbol.asyncDispose]()
+      },
     }
   })
 

@@ -15,6 +15,7 @@ export type StoreAddress =
   | { readonly kind: 'memory' }
   | { readonly kind: 'lmdb'; readonly path: string }
   | { readonly kind: 'files'; readonly path: string }
+  | { readonly kind: 'packs'; readonly path: string }
   | { readonly kind: 'object-memory' }
   | { readonly kind: 'object-file'; readonly path: string }
   | { readonly kind: 'bucket'; readonly bucket: BucketAddress }
@@ -34,6 +35,7 @@ const FORMS = {
   memory: 'memory:',
   lmdb: 'lmdb:///path',
   files: 'files:///path',
+  packs: 'packs:///path',
   objectstore:
     'objectstore+file:///path, objectstore+s3://bucket/prefix (or gs, az, abfs, http, https), objectstore+memory:',
   bigtable: 'bigtable://instance?project_id=…&table_name=…&family_name=…',
@@ -42,7 +44,7 @@ const FORMS = {
 } as const
 
 const SCHEMES: Readonly<Record<Role, readonly (keyof typeof FORMS)[]>> = {
-  blobs: ['memory', 'files', 'objectstore', 'grpc'],
+  blobs: ['memory', 'packs', 'files', 'objectstore', 'grpc'],
   directories: ['memory', 'lmdb', 'objectstore', 'bigtable', 'grpc'],
   pathInfos: ['memory', 'lmdb', 'bigtable', 'nix', 'grpc'],
 }
@@ -96,7 +98,8 @@ export function parseAddress(role: Role, text: string): StoreAddress {
   if (scheme !== backend) throw invalid(role, text, `unknown scheme ${scheme}`)
   if (scheme === 'bigtable')
     return { kind: 'bigtable', bigtable: understood(role, text, () => parseBigtableUrl(`${scheme}:${rest}`)) }
-  if (scheme === 'lmdb' || scheme === 'files') return { kind: scheme, path: absolutePath(role, text, rest) }
+  if (scheme === 'lmdb' || scheme === 'files' || scheme === 'packs')
+    return { kind: scheme, path: absolutePath(role, text, rest) }
   if (rest !== '' && rest !== '//') throw invalid(role, text, 'memory has no host and no path')
   return { kind: 'memory' }
 }

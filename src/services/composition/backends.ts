@@ -6,6 +6,7 @@ import type { FileBlobService } from '../blobs/file-blobs.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
+import { CHUNKS_PREFIX } from '../blobs/object-keys.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import type { DirectoryService, LocalDirectoryService } from '../directories/interface.ts'
 import { memoryDirectoryService } from '../directories/memory.ts'
@@ -59,6 +60,7 @@ export class Backends implements AsyncDisposable {
       const { grpcBlobService } = await import('../blobs/grpc.ts')
       return grpcBlobService(await this.#channel(address.grpc))
     }
+    if (address.kind === 'packs') return await this.#packs(address.path, averageChunkBytes)
     const local = address.kind === 'object-file' ? LocalChunks.at(address.path) : undefined
     return objectStoreBlobService(await this.#objects(address), averageChunkBytes, local)
   }
@@ -135,6 +137,14 @@ export class Backends implements AsyncDisposable {
       return this.#opened.use(await openBucket(address.bucket))
     }
     return address.kind === 'object-file' ? openFileObjectStore(address.path) : memoryObjectStore()
+  }
+
+  async #packs(path: string, averageChunkBytes: number | undefined): Promise<BlobService> {
+    const { openPackedObjectStore } = await import('../objects/packs.ts')
+    const objects = this.#opened.use(await openPackedObjectStore(path))
+    const places = objects.placesBelow(CHUNKS_PREFIX)
+    const local = LocalChunks.of({ kind: 'packs', folder: objects.packsFolder, places })
+    return objectStoreBlobService(objects, averageChunkBytes, local)
   }
 
   async #table(address: BigtableAddress): Promise<BigtableTable> {

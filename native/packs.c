@@ -1,0 +1,223 @@
+/*
+ * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, and flock(2), which Node
+ * does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "stored_frame.h"
+#include "values.h"
+#include "zstd.h"
+
+#define HEAD_BYTES 16
+#define ALIGNMENT 8
+/* "tvpr" */
+#define MAGIC 0x72707674u
+
+/* zlib of the node executable; its header is not there. */
+static unsigned long (*crc32)(unsigned long, const uint8_t *, unsigned);
+
+struct body {
+	const uint8_t *bytes;
+	size_t length;
+};
+
+struct job {
+	napi_async_work work;
+	napi_deferred deferred;
+	/* These stay while they are worked on. */
+	napi_ref keep_into, keep_keys, keep_bodies, keep_records;
+	uint8_t *into;
+	size_t room;
+	/* One behind the other. */
+	const uint8_t *keys;
+	struct body *bodies;
+	/* For each: the length of its key and whether to compress it; then where its body begins, and its length. */
+	uint32_t *records;
+	size_t count;
+	uint32_t salt;
+	int32_t zstd_level;
+	int64_t result;
+};
+
+static void put32(uint8_t *into, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		into[i] = value >> (8 * i);
+}
+
+/* The body as it is stored: its bytes, or less than 0. */
+static int64_t store_body(const struct job *job, const struct body *body, bool is_zstd, uint8_t *into, size_t room)
+{
+	if (is_zstd && !looks_like_noise(body->bytes, body->length)) {
+		int64_t length = zstd_compress(into, room, body->bytes, body->length, job->zstd_level);
+		/* Nothing can be wrong with the bytes, and there is room for any frame of them: it is out of memory. */
+		return length < 0 ? -ENOMEM : length;
+	}
+	size_t needed = is_zstd ? stored_frame_bytes(body->length) : body->length;
+	if (room < needed)
+		return -ENOBUFS;
+	if (is_zstd)
+		put_stored_frame(into, body->bytes, body->length);
+	else if (needed > 0)
+		memcpy(into, body->bytes, needed);
+	return needed;
+}
+
+/* One record at `at`: where the next one begins, or less than 0. */
+static int64_t lay_out(const struct job *job, size_t i, const uint8_t *key, size_t at)
+{
+	uint32_t *record = job->records + 2 * i;
+	size_t key_length = record[0] >> 1, body_at = at + HEAD_BYTES + key_length;
+	uint8_t *head = job->into + at;
+	if (job->room < body_at + ALIGNMENT)
+		return -ENOBUFS;
+	memcpy(head + HEAD_BYTES, key, key_length);
+	int64_t stored = store_body(job, job->bodies + i, record[0] & 1, job->into + body_at,
+	                            job->room - body_at - ALIGNMENT);
+	if (stored < 0)
+		return stored;
+	size_t end = body_at + stored;
+	put32(head, MAGIC);
+	put32(head + 8, stored);
+	put32(head + 12, key_length);
+	put32(head + 4, crc32(job->salt, head + 8, end - at - 8));
+	record[0] = body_at;
+	record[1] = stored;
+	size_t padding = -end % ALIGNMENT;
+	memset(job->into + end, 0, padding);
+	return end + padding;
+}
+
+static void execute(napi_env env, void *data)
+{
+	struct job *job = data;
+	const uint8_t *key = job->keys;
+	int64_t at = 0;
+	(void)env;
+	for (size_t i = 0; i < job->count && at >= 0; i++) {
+		size_t key_length = job->records[2 * i] >> 1;
+		at = lay_out(job, i, key, at);
+		key += key_length;
+	}
+	job->result = at;
+}
+
+static void forget(napi_env env, struct job *job)
+{
+	napi_ref kept[] = {job->keep_into, job->keep_keys, job->keep_bodies, job->keep_records};
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (kept[i])
+			napi_delete_reference(env, kept[i]);
+	if (job->work)
+		napi_delete_async_work(env, job->work);
+	free(job->bodies);
+	free(job);
+}
+
+static void complete(napi_env env, napi_status status, void *data)
+{
+	struct job *job = data;
+	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? job->result : -ECANCELED));
+	forget(env, job);
+}
+
+static bool take_bodies(napi_env env, napi_value value, struct job *job)
+{
+	uint32_t length;
+	if (napi_get_array_length(env, value, &length) != napi_ok || length != job->count)
+		return false;
+	job->bodies = calloc(length, sizeof *job->bodies);
+	for (uint32_t i = 0; job->bodies && i < length; i++) {
+		napi_value body;
+		uint8_t *bytes;
+		if (napi_get_element(env, value, i, &body) != napi_ok ||
+		    !bytes_of(env, body, &bytes, &job->bodies[i].length))
+			return false;
+		job->bodies[i].bytes = bytes;
+	}
+	return job->bodies && napi_create_reference(env, value, 1, &job->keep_bodies) == napi_ok;
+}
+
+static bool take_records(napi_env env, napi_value value, struct job *job)
+{
+	napi_typedarray_type type;
+	size_t words;
+	void *records;
+	if (napi_get_typedarray_info(env, value, &type, &words, &records, NULL, NULL) != napi_ok ||
+	    type != napi_uint32_array || words == 0 || words % 2 != 0)
+		return false;
+	job->records = records;
+	job->count = words / 2;
+	return napi_create_reference(env, value, 1, &job->keep_records) == napi_ok;
+}
+
+/* Together the keys are as long as the records say. */
+static bool take_keys(napi_env env, napi_value value, struct job *job)
+{
+	size_t length, expected = 0;
+	uint8_t *keys;
+	if (!bytes_of(env, value, &keys, &length))
+		return false;
+	for (size_t i = 0; i < job->count; i++)
+		expected += job->records[2 * i] >> 1;
+	job->keys = keys;
+	return length == expected && napi_create_reference(env, value, 1, &job->keep_keys) == napi_ok;
+}
+
+/*
+ * layOut(into, keys, bodies, records, salt, zstdLevel): a promise of how many bytes of `into` are records then, or of
+ * -errno; or -errno at once. `records`: two numbers for each, as in src/services/objects/native-packs.ts.
+ */
+static napi_value lay_out_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[6], promise;
+	size_t argc = 6;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct job *job = calloc(1, sizeof *job);
+	if (!job)
+		return integer(env, -ENOMEM);
+	int error = EINVAL;
+	if (!bytes_of(env, args[0], &job->into, &job->room) ||
+	    napi_create_reference(env, args[0], 1, &job->keep_into) != napi_ok ||
+	    !take_records(env, args[3], job) || !take_keys(env, args[1], job) || !take_bodies(env, args[2], job) ||
+	    napi_get_value_uint32(env, args[4], &job->salt) != napi_ok ||
+	    napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok)
+		goto failed;
+	error = ENOSYS;
+	if (!zstd_found() || !crc32)
+		goto failed;
+	error = ENOMEM;
+	if (!start_work(env, "tvix-store:packs", execute, complete, job, &job->work, &job->deferred, &promise))
+		goto failed;
+	return promise;
+failed:
+	forget(env, job);
+	return integer(env, -error);
+}
+
+/* lock(fd): 0 when nobody else has the file locked, until all descriptors that were made of this one are closed; or -errno. */
+static napi_value lock_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	int fd;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(flock(fd, LOCK_EX | LOCK_NB)));
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct exported functions[] = {
+	    {"layOut", lay_out_call},
+	    {"lock", lock_call},
+	};
+	*(void **)&crc32 = dlsym(RTLD_DEFAULT, "crc32");
+	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
+	return exports;
+}

@@ -1,0 +1,101 @@
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { getSystemErrorName } from 'node:util'
+import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
+
+/** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
+interface NativePacks {
+  layOut(
+    into: Uint8Array,
+    keys: Uint8Array,
+    bodies: readonly Uint8Array[],
+    records: Uint32Array,
+    salt: number,
+    zstdLevel: number,
+  ): Promise<number> | number
+  lock(fd: number): number
+}
+
+/** An object that is to be stored, by its encoded key. */
+export interface NewRecord {
+  readonly key: Uint8Array
+  readonly body: Uint8Array
+  /** What is stored is a zstd frame of it. */
+  readonly isZstd: boolean
+}
+
+/** Records one behind the other, as they are to be in a pack. */
+export interface RecordRun {
+  readonly bytes: Uint8Array
+  /** For each record where its contents begin in `bytes`, and how many bytes they are: two numbers. */
+  readonly places: Uint32Array
+}
+
+export interface PacksAddon {
+  /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
+  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number): Promise<RecordRun>
+  /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
+  lock(fd: number): boolean
+}
+
+/** From `src/services/objects` and from `dist/services/objects` alike. */
+const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
+
+/** `undefined` where the addon was not built: everything works without it, only slower. */
+export const packsAddon: PacksAddon | undefined = await load()
+
+async function load(): Promise<PacksAddon | undefined> {
+  try {
+    const addon = addonOf(createRequire(import.meta.url)(ADDON) as NativePacks)
+    return (await isWorking(addon)) ? addon : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** A Node.js that was built with the libraries of the system may not export them. */
+async function isWorking(addon: PacksAddon): Promise<boolean> {
+  const [key, body] = [Buffer.from('key'), Buffer.from('body')]
+  const expected = Buffer.concat([Buffer.alloc(RECORD_HEAD_BYTES), key, body])
+  sealRecord(expected, key.length, 7)
+  const { bytes } = await addon.layOut([{ key, body, isZstd: false }], 7, 1)
+  return expected.equals(bytes.subarray(0, expected.length))
+}
+
+/** What zstd makes of noise is this much longer (ZSTD_compressBound). */
+function frameBytesMax(bytes: number): number {
+  return bytes + (bytes >>> 8) + 512
+}
+
+function addonOf(native: NativePacks): PacksAddon {
+  return {
+    async layOut(records, salt, zstdLevel) {
+      const places = new Uint32Array(2 * records.length)
+      let room = 0
+      for (const [i, { key, body, isZstd }] of records.entries()) {
+        places[2 * i] = key.length * 2 + (isZstd ? 1 : 0)
+        room += RECORD_HEAD_BYTES + key.length + 2 * RECORD_ALIGNMENT
+        room += isZstd ? frameBytesMax(body.length) : body.length
+      }
+      // Not its own bytes are what costs: most of it is never touched.
+      const into = Buffer.allocUnsafeSlow(room)
+      const keys = Buffer.concat(records.map(({ key }) => key))
+      const bodies = records.map(({ body }) => body)
+      const length = await native.layOut(into, keys, bodies, places, salt, zstdLevel)
+      if (length < 0) throw systemError(length, 'compressing')
+      return { bytes: into.subarray(0, length), places }
+    },
+    lock(fd) {
+      const result = native.lock(fd)
+      if (result === 0) return true
+      const error = systemError(result, 'locking')
+      if (error.code === 'EAGAIN') return false
+      throw error
+    },
+  }
+}
+
+function systemError(negativeErrno: number, doing: string): Error & { readonly code: string } {
+  const code = getSystemErrorName(negativeErrno)
+  return Object.assign(new Error(`${code}: ${doing}`), { code, errno: negativeErrno })
+}

@@ -1,0 +1,199 @@
+import { randomInt } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import { systemCode } from '../../support/errors.ts'
+import { Grouped } from '../../support/grouped.ts'
+import { PACK_BYTES_MAX } from '../../support/limits.ts'
+import { fileError } from './file-error.ts'
+import {
+  aligned,
+  decodePackHead,
+  encodePackHead,
+  PACK_HEAD_BYTES,
+  packName,
+  packOfName,
+} from './packs-format.ts'
+import type { PacksOps } from './packs-ops.ts'
+
+/** Where a run of records lies. */
+export interface RunPlace {
+  readonly pack: number
+  /** Of its first byte. */
+  readonly offset: number
+}
+
+/** A pack that this process has for itself. */
+interface OwnPack {
+  readonly number: number
+  readonly fd: number
+  readonly salt: number
+  /** Behind all that was written to it. */
+  end: number
+}
+
+/**
+ * Appends to packs. Each process holds one of its own, by flock(2), which ends with it; whoever comes next takes it up where
+ * it ends. What another left behind there, killed in the middle, is never referred to, and stays: nothing is ever
+ * overwritten or cut off.
+ */
+export class PackAppender {
+  readonly #folder: string
+  readonly #ops: PacksOps
+  readonly #packBytesMax: number
+  readonly #runs = new Grouped<Uint8Array, RunPlace>((runs) => this.#append(runs))
+  #pack: OwnPack | undefined
+  #taking: Promise<OwnPack> | undefined
+
+  /** `folder`: of the packs. */
+  constructor(folder: string, ops: PacksOps, packBytesMax = PACK_BYTES_MAX) {
+    this.#folder = folder
+    this.#ops = ops
+    this.#packBytesMax = packBytesMax
+  }
+
+  /** What the records need for their checksums; all packs that this process writes to have the same. */
+  async salt(): Promise<number> {
+    return (await this.#own()).salt
+  }
+
+  /** Resolves when the run is durable. Several that wait are synced together. */
+  append(run: Uint8Array): Promise<RunPlace> {
+    return this.#runs.add(run)
+  }
+
+  /** Lets others have the pack. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#runs.idle()
+    await this.#taking?.catch(() => {}) // whoever waits for it hears of a failure
+    this.#leave()
+  }
+
+  async #append(runs: readonly Uint8Array[]): Promise<RunPlace[]> {
+    const length = runs.reduce((sum, run) => sum + run.length, 0)
+    const pack = await this.#withRoom(length)
+    const path = join(this.#folder, packName(pack.number))
+    try {
+      const places: RunPlace[] = []
+      for (const run of runs) places.push(await this.#write(pack, run))
+      await this.#ops.sync(pack.fd)
+      return places
+    } catch (error) {
+      throw fileError(`writing ${path}`, error)
+    }
+  }
+
+  async #write(pack: OwnPack, run: Uint8Array): Promise<RunPlace> {
+    // Behind what a failure left there.
+    pack.end = aligned(pack.end)
+    const place = { pack: pack.number, offset: pack.end }
+    for (let rest = run; rest.length > 0; ) {
+      const written = await this.#ops.write(pack.fd, rest, pack.end)
+      pack.end += written
+      rest = rest.subarray(written)
+    }
+    return place
+  }
+
+  async #withRoom(length: number): Promise<OwnPack> {
+    const pack = await this.#own()
+    if (pack.end === PACK_HEAD_BYTES || pack.end + length <= this.#packBytesMax) return pack
+    const next = await this.#explained(() => this.#create(pack.salt))
+    this.#leave()
+    this.#pack = next
+    return next
+  }
+
+  #leave(): void {
+    if (this.#pack) this.#ops.close(this.#pack.fd)
+    this.#pack = undefined
+  }
+
+  #own(): Promise<OwnPack> {
+    if (this.#pack) return Promise.resolve(this.#pack)
+    this.#taking ??= this.#explained(() => this.#take())
+      .then((pack) => {
+        this.#pack = pack
+        return pack
+      })
+      .finally(() => {
+        this.#taking = undefined
+      })
+    return this.#taking
+  }
+
+  async #explained(work: () => Promise<OwnPack>): Promise<OwnPack> {
+    try {
+      return await work()
+    } catch (error) {
+      throw fileError(`making room in ${this.#folder}`, error)
+    }
+  }
+
+  /** One that nobody has and that has room, else a new one. The newest have the most. */
+  async #take(): Promise<OwnPack> {
+    if (this.#ops.addon)
+      for (const number of this.#numbers().reverse()) {
+        const pack = await this.#takeUp(number)
+        if (pack) return pack
+      }
+    return await this.#create(randomInt(2 ** 32))
+  }
+
+  #numbers(): number[] {
+    const numbers = this.#ops.list(this.#folder).flatMap((name) => packOfName(name) ?? [])
+    return numbers.sort((a, b) => a - b)
+  }
+
+  async #takeUp(number: number): Promise<OwnPack | undefined> {
+    const fd = this.#ops.open(join(this.#folder, packName(number)), 'r+')
+    try {
+      const pack = this.#ops.size(fd) < this.#packBytesMax ? await this.#held(fd, number) : undefined
+      if (!pack) this.#ops.close(fd)
+      return pack
+    } catch (error) {
+      this.#ops.close(fd)
+      throw error
+    }
+  }
+
+  async #held(fd: number, number: number): Promise<OwnPack | undefined> {
+    if (!this.#ops.addon!.lock(fd)) return undefined
+    const size = this.#ops.size(fd)
+    // Whoever made it was killed before it had a head, so nothing can be in it.
+    if (size < PACK_HEAD_BYTES) return await this.#begin(fd, number, randomInt(2 ** 32))
+    const head = decodePackHead(this.#ops.read(fd, PACK_HEAD_BYTES))
+    if (!head || head.hasSoleWriter) return undefined
+    return { number, fd, salt: head.salt, end: aligned(size) }
+  }
+
+  async #create(salt: number): Promise<OwnPack> {
+    for (let number = 1 + (this.#numbers().at(-1) ?? -1); ; number++) {
+      let fd: number
+      try {
+        fd = this.#ops.open(join(this.#folder, packName(number)), 'wx+')
+      } catch (error) {
+        // Another process was faster.
+        if (systemCode(error) === 'EEXIST') continue
+        throw error
+      }
+      try {
+        // So is who found it before it was locked.
+        if (this.#ops.addon?.lock(fd) !== false) return await this.#begin(fd, number, salt)
+        this.#ops.close(fd)
+      } catch (error) {
+        this.#ops.close(fd)
+        throw error
+      }
+    }
+  }
+
+  /** Its name is durable when it resolves, and its head when that of the first record is. */
+  async #begin(fd: number, number: number, salt: number): Promise<OwnPack> {
+    const head = encodePackHead({ salt, hasSoleWriter: !this.#ops.addon })
+    for (let written = 0; written < head.length; )
+      written += await this.#ops.write(fd, head.subarray(written), written)
+    await this.#ops.syncFolder(this.#folder)
+    // Where this folder and the index are.
+    await this.#ops.syncFolder(dirname(this.#folder))
+    return { number, fd, salt, end: PACK_HEAD_BYTES }
+  }
+}
