@@ -1,8 +1,9 @@
-import { access, open as openFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { access, link, open as openFile, unlink, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { StoreError, systemCode } from '../support/errors.ts'
+import { type ErrorCode, StoreError, systemCode } from '../support/errors.ts'
 import { createFolders } from '../support/folders.ts'
 
 /**
@@ -39,6 +40,7 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
   try {
     await createFolders(dirname(path))
     await refuseForeignFile(path)
+    await reserveLocks(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({
       path,
       noSubdir: true,
@@ -92,6 +94,36 @@ async function refuseForeignFile(path: string): Promise<void> {
   }
   if (length === 0 || (length === head.length && head.readUInt32LE(MAGIC_OFFSET) === MAGIC)) return
   throw new StoreError('precondition', `${path} is no LMDB file; name another file, or move this one away`)
+}
+
+/** Room for 126 readers, as LMDB makes it by itself, in whole pages. */
+const LOCKS_BYTES = 3 * 4096
+
+/**
+ * LMDB maps a file of locks that it makes as a hole: on a full disk, touching it kills the process. Written before, it is an error
+ * like any other.
+ */
+async function reserveLocks(path: string): Promise<void> {
+  const locks = `${path}-lock`
+  if (await isThere(locks)) return
+  // Whole under its name: another process may be using it by the time it is written.
+  const temp = `${locks}.${randomUUID()}`
+  try {
+    await writeFile(temp, new Uint8Array(LOCKS_BYTES), { flag: 'wx', mode: 0o664 })
+    await link(temp, locks)
+  } catch (error) {
+    // Some file systems have no links; LMDB then does what it does.
+    if (!['EEXIST', 'EPERM', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
+  } finally {
+    await unlink(temp).catch(() => {})
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 class OpenLmdbTable implements LmdbTable {
@@ -182,15 +214,20 @@ const DENIED = [
   constants.errno.EROFS,
 ]
 
+const FULL = ['ENOSPC', 'EDQUOT', constants.errno.ENOSPC, constants.errno.EDQUOT]
+
 function openFailure(path: string, error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const code = systemCode(error) ?? (error as { code?: unknown }).code
-  const denied = DENIED.some((each) => each === code)
-  const next = denied
-    ? 'choose a folder that you may write to, or run this as a user who may'
-    : 'check that it is the path of an LMDB file, or of none yet in a folder that can be created'
-  const kind = denied ? 'denied' : 'unavailable'
-  return new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
+  const told = (kind: ErrorCode, next: string) =>
+    new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
+  if (DENIED.some((each) => each === code))
+    return told('denied', 'choose a folder that you may write to, or run this as a user who may')
+  if (FULL.some((each) => each === code)) return told('exhausted', 'free some space and try again')
+  return told(
+    'unavailable',
+    'check that it is the path of an LMDB file, or of none yet in a folder that can be created',
+  )
 }
 
 function reason(error: unknown): string {

@@ -10,6 +10,7 @@ import { utf8 } from '../../../src/support/bytes.ts'
 import { collect } from '../../support/collect.ts'
 import { vectorDirectory } from '../../support/directories.ts'
 import { makePathInfo } from '../../support/path-infos.ts'
+import { CAN_MOUNT } from '../../support/requirements.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const run = promisify(execFile)
@@ -17,12 +18,13 @@ const KEY = Buffer.alloc(32, 1)
 const TABLE_MODULE = join(import.meta.dirname, '../../../src/services/lmdb-table.ts')
 
 /** Runs a module in a process of its own, with the table module as `table` and the file's path as `path`. */
-async function elsewhere(path: string, body: string, shell = ''): Promise<string> {
+async function elsewhere(path: string, body: string, shell = '', within: string[] = []): Promise<string> {
   const code = `import { openLmdbTable } from ${JSON.stringify(TABLE_MODULE)}
     const path = ${JSON.stringify(path)}
     ${body}`
   const script = `${shell} exec "$0" --input-type=module-typescript -e "$1"`
-  const { stdout } = await run('/bin/sh', ['-c', script, process.execPath, code])
+  const [program = '', ...args] = [...within, '/bin/sh', '-c', script, process.execPath, code]
+  const { stdout } = await run(program, args)
   return stdout
 }
 
@@ -32,6 +34,23 @@ describe('an LMDB table', () => {
     await using table = await openLmdbTable(join(dir.path, 'a/b/c.lmdb'), 'test')
     expect(table.get(KEY)).toBeUndefined()
   })
+
+  it.skipIf(!CAN_MOUNT)(
+    'is an error on a full disk, where LMDB by itself would kill the process',
+    async () => {
+      await using dir = await tempDir()
+      const path = join(dir.path, 'full/x.lmdb')
+      const full = `mkdir ${dir.path}/full; mount -t tmpfs -o size=64k none ${dir.path}/full; head -c 65536 /dev/zero > ${dir.path}/full/fill;`
+      const body = `
+      import { unlinkSync, readdirSync } from 'node:fs'
+      const error = await openLmdbTable(path, 'test').catch((error) => error)
+      console.log(error.code, error.message.includes('free some space'), readdirSync(${JSON.stringify(`${dir.path}/full`)}).join())
+      unlinkSync(${JSON.stringify(`${dir.path}/full/fill`)})
+      await using table = await openLmdbTable(path, 'test')
+      console.log('opened')`
+      expect(await elsewhere(path, body, full, ['unshare', '-m'])).toBe('exhausted true fill\nopened\n')
+    },
+  )
 
   it('has after reopening what was put before', async () => {
     await using dir = await tempDir()
