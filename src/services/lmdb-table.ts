@@ -35,7 +35,10 @@ export interface LmdbEntry {
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
-/** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
+/**
+ * Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. What is there of a
+ * file system that is mounted read-only can be read, and writing to it is `precondition`.
+ */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
   try {
     await createFolders(dirname(path))
@@ -54,6 +57,8 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
     const database = root.openDB<Buffer, Uint8Array>(table, BINARY)
     return new OpenLmdbTable(`lmdb://${path}`, root, database)
   } catch (error) {
+    const readable = isReadOnlyFault(error) ? await readLmdbTable(path, table) : undefined
+    if (readable) return readable
     throw openFailure(path, error)
   }
 }
@@ -68,7 +73,7 @@ export async function readLmdbTable(path: string, table: string): Promise<LmdbTa
     const database = root.openDB<Buffer, Uint8Array>(table, BINARY) as
       | Database<Buffer, Uint8Array>
       | undefined
-    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database)
+    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database, true)
     await root.close()
     return undefined
   } catch (error) {
@@ -130,11 +135,18 @@ class OpenLmdbTable implements LmdbTable {
   readonly name: string
   readonly #root: RootDatabase<Buffer, Uint8Array>
   readonly #database: Database<Buffer, Uint8Array>
+  readonly #isReadOnly: boolean
 
-  constructor(name: string, root: RootDatabase<Buffer, Uint8Array>, database: Database<Buffer, Uint8Array>) {
+  constructor(
+    name: string,
+    root: RootDatabase<Buffer, Uint8Array>,
+    database: Database<Buffer, Uint8Array>,
+    isReadOnly = false,
+  ) {
     this.name = name
     this.#root = root
     this.#database = database
+    this.#isReadOnly = isReadOnly
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -142,6 +154,7 @@ class OpenLmdbTable implements LmdbTable {
   }
 
   async put(entries: readonly LmdbEntry[]): Promise<void> {
+    this.#checkWritable()
     try {
       // One batch is one conditional block of one transaction. (`transaction` would call back into JavaScript
       // from the writer thread, which never happens on some systems.)
@@ -154,6 +167,7 @@ class OpenLmdbTable implements LmdbTable {
   }
 
   async remove(keys: readonly Uint8Array[]): Promise<void> {
+    this.#checkWritable()
     try {
       await this.#database.batch(() => {
         for (const key of keys) this.#database.remove(key as Buffer)
@@ -182,6 +196,11 @@ class OpenLmdbTable implements LmdbTable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#root.close()
+  }
+
+  #checkWritable(): void {
+    if (this.#isReadOnly)
+      throw new StoreError('precondition', `${this.name}: the file system is mounted read-only (EROFS)`)
   }
 
   #guard<T>(doing: string, work: () => T): T {
@@ -213,6 +232,11 @@ const DENIED = [
   constants.errno.EPERM,
   constants.errno.EROFS,
 ]
+
+function isReadOnlyFault(error: unknown): boolean {
+  const { code } = error as { code?: unknown }
+  return code === 'EROFS' || code === constants.errno.EROFS
+}
 
 const FULL = ['ENOSPC', 'EDQUOT', constants.errno.ENOSPC, constants.errno.EDQUOT]
 

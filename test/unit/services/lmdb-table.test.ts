@@ -52,6 +52,23 @@ describe('an LMDB table', () => {
     },
   )
 
+  it.skipIf(!CAN_MOUNT)('is read where it lies on a read-only file system, and not written to', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'ro/x.lmdb')
+    const shell = `mkdir ${dir.path}/ro; mount -t tmpfs none ${dir.path}/ro;`
+    const body = `
+      import { execFileSync } from 'node:child_process'
+      const key = Buffer.alloc(32)
+      { await using table = await openLmdbTable(path, 'test'); await table.put([{ key, value: Buffer.from('kept') }]) }
+      execFileSync('mount', ['-o', 'remount,ro', ${JSON.stringify(`${dir.path}/ro`)}])
+      await using table = await openLmdbTable(path, 'test')
+      console.log(Buffer.from(table.get(key)).toString(), table.page(undefined, 9).length)
+      const refused = await table.put([{ key, value: key }]).catch((error) => error)
+      console.log(refused.code, refused.message.includes('mounted read-only'))
+      console.log((await openLmdbTable(path, 'another').catch((error) => error)).code)`
+    expect(await elsewhere(path, body, shell, ['unshare', '-m'])).toBe('kept 1\nprecondition true\ndenied\n')
+  })
+
   it('has after reopening what was put before', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'x.lmdb')
