@@ -608,6 +608,8 @@ export const LIBFUSE_WATCH_MS = 1_000
 /** Text for standard output is gathered up to this before it is written. */
 export const TEXT_OUTPUT_CHARACTERS = 16 * KiB
 
+/** A process that ends at once waits so long for fusermount3 to take its mount away. */
+export const FUSERMOUNT_EXIT_MS_MAX = 2_000
 /** What was begun may take this long to finish after a stop signal; then it is cut. */
 export const SHUTDOWN_MS_MAX = 10_000
 
