@@ -694,3 +694,5 @@ export const PAGES_CLOSURE_GETS_MAX = 32
 export const PAGES_TEXT_BYTES_MAX = 256 * KiB
 /** Every other wait of a page for the store. */
 export const PAGES_CALL_MS_MAX = 30_000
+/** What V8 adds to what is kept of the heap, in percent of that, before it collects what is old. */
+export const HEAP_GROWTH_PERCENT = 100
