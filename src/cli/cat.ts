@@ -3,7 +3,7 @@ import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { StoreError } from '../support/errors.ts'
 import { openPath } from '../transfer/open-path.ts'
 import { writeOutput } from './output.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseInnerPath } from './store-path-argument.ts'
 
 export function addCatCommand(program: Command): void {
@@ -18,7 +18,7 @@ export function addCatCommand(program: Command): void {
 
 async function runCat(argument: string, options: StoreOptions, command: Command): Promise<void> {
   const { storePath, inner } = parseInnerPath(argument)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  await using stores = await openStoresToRead(command, storeAddresses(options))
   const { path, node } = await openPath(stores, storePath, inner)
   if (node.kind !== 'file')
     throw new StoreError('invalid-argument', `${path} is a directory; \`tvix-store ls ${path}\` lists it`)

@@ -16,7 +16,13 @@ import { isSwitchedOn } from './environment.ts'
 import { inputName, readInput } from './input.ts'
 import { localStorePath, queryLocalNix } from './local-nix.ts'
 import { readGraph } from './read-graph.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import {
+  addStoreOptions,
+  openCommandStores,
+  openStoresToRead,
+  type StoreOptions,
+  storeAddresses,
+} from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 import { finishUploads } from './uploads.ts'
 
@@ -71,7 +77,7 @@ async function runCopy(what: string[], options: CopyOptions, command: Command): 
   const destination = destinationAddresses(options, command)
   const source = sourceOf(what, options, destination)
   await using to = await openCommandStores(command, destination)
-  await using from = 'addresses' in source ? await openCommandStores(command, source.addresses) : undefined
+  await using from = 'addresses' in source ? await openStoresToRead(command, source.addresses) : undefined
   const stop = onStopSignal()
   try {
     const copy = { to, options, stop, isNear: isNear(destination) }

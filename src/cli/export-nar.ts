@@ -9,7 +9,7 @@ import { onStopSignal } from '../support/lifecycle.ts'
 import { requirePath } from '../transfer/open-path.ts'
 import { type Contents, renderNar } from '../transfer/render-nar.ts'
 import { refuseTerminal, writeFileWhole, writeOutput } from './output.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
 interface ExportNarOptions extends StoreOptions {
@@ -38,7 +38,7 @@ export function addExportNarCommand(program: Command): void {
 async function runExportNar(argument: string, options: ExportNarOptions, command: Command): Promise<void> {
   const storePath = parseStorePath(argument)
   if (options.output === undefined) refuseTerminal('a NAR')
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  await using stores = await openStoresToRead(command, storeAddresses(options))
   const pathInfo = await requirePath(stores, storePath)
   if (options.output === undefined) await writeOutput(checkedNar(stores, pathInfo))
   else await writeFile(options.output, (call) => checkedNar(stores, pathInfo, call))

@@ -8,7 +8,7 @@ import { MissingError, StoreError } from '../support/errors.ts'
 import { TREE_DEPTH_MAX } from '../support/limits.ts'
 import { openPath } from '../transfer/open-path.ts'
 import { writeText } from './output.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseInnerPath } from './store-path-argument.ts'
 
 interface LsOptions extends StoreOptions {
@@ -41,7 +41,7 @@ export function addLsCommand(program: Command): void {
 
 async function runLs(argument: string, options: LsOptions, command: Command): Promise<void> {
   const { storePath, inner } = parseInnerPath(argument)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  await using stores = await openStoresToRead(command, storeAddresses(options))
   const { path, node } = await openPath(stores, storePath, inner, { keepLast: true })
   const listing = new Listing(stores.directories, options)
   await writeText(options.json ? listing.json(node) : listing.text(path, node))

@@ -4,6 +4,7 @@ import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
+import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loadAhead } from './load-ahead.ts'
@@ -57,6 +58,7 @@ export function addMountCommand(program: Command): void {
 
 async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
   if (options.daemonize) await runInBackground()
+  limitHeapGrowth()
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   if (options.record !== undefined) await checkProfileTarget(options.record)

@@ -13,7 +13,7 @@ import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import { exactNumber, jsonOfNode } from './node-json.ts'
 import { writeText } from './output.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
 interface PathInfoOptions extends StoreOptions {
@@ -50,7 +50,7 @@ async function runPathInfo(what: string[], options: PathInfoOptions, command: Co
       options.all ? 'either store paths or --all' : 'name store paths, or say --all',
     )
   const paths = what.map(parseStorePath)
-  await using stores = await openCommandStores(command, storeAddresses(options))
+  await using stores = await openStoresToRead(command, storeAddresses(options))
   await writeText(render(select(stores, paths, options), options))
 }
 

@@ -80,13 +80,23 @@ export function storeOrigins(command: Command): Origins {
   }
 }
 
-/** Opens stores for a command: the one way in which commands do. */
+/** Opens stores for a command that writes to them. */
 export function openCommandStores(
   command: Command,
   addresses: StoreAddresses,
   metrics?: LayerMetrics,
 ): Promise<Stores> {
   return openStores(addresses, { nars: NAR_TRANSFER, logger: loggerOf(command), metrics })
+}
+
+/** … and for one that only reads, as far as what is read need not be fetched first. */
+export function openStoresToRead(
+  command: Command,
+  addresses: StoreAddresses,
+  metrics?: LayerMetrics,
+): Promise<Stores> {
+  const logger = loggerOf(command)
+  return openStores(addresses, { nars: NAR_TRANSFER, logger, metrics, isForReading: true })
 }
 
 /** Loaded when the first path is substituted. */

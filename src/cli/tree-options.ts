@@ -14,7 +14,7 @@ import { requirePath } from '../transfer/open-path.ts'
 import { walkClosure } from '../transfer/walk-closure.ts'
 import type { StatsFormat } from './mount-stats.ts'
 import { addSignatureOptions, requiredSignatures, type SignatureOptions } from './signature-options.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
 /** What commands take that show store paths as a filesystem. */
@@ -89,7 +89,7 @@ export async function openTreeStores(
   }
   await using closing = new AsyncDisposableStack()
   const stores = closing.use(
-    await openReloadableStores(() => openCommandStores(command, addresses, layerMetrics)),
+    await openReloadableStores(() => openStoresToRead(command, addresses, layerMetrics)),
   )
   const rootNodes = options.closureOf
     ? await closureOf(stores, options.closureOf)

@@ -19,7 +19,7 @@ export async function finishUploads(stores: Pick<Stores, 'uploads'>, stop: StopR
   if (uploads.waiting > 0) await drain(uploads, stop)
   const { refused, refusal } = uploads
   if (refused === 0) return
-  const kept = `${refused} uploads are kept that the far side refuses; each command over this store tries them again, and a daemon now and then`
+  const kept = `${refused} uploads are kept that the far side refuses; each command that writes to this store tries them again, and a daemon now and then`
   if (refusal) throw new StoreError(refusal.code, `${refusal.message}; ${kept}`, { cause: refusal })
   process.stderr.write(`${kept} (tvix-store config show names them)\n`)
 }
@@ -35,7 +35,7 @@ async function drain(uploads: Uploads, stop: StopRequest): Promise<void> {
   progress.finish(
     isDone
       ? `uploaded ${uploads.refused > 0 ? 'what the far side takes' : `${total} objects`}`
-      : `${uploads.waiting} uploads are left in the queue; they go on with the next command over this store`,
+      : `${uploads.waiting} uploads are left in the queue; they go on with the next command that writes to this store`,
   )
 }
 

@@ -1,8 +1,9 @@
-import { access, open as openFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { access, link, open as openFile, unlink, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { StoreError, systemCode } from '../support/errors.ts'
+import { type ErrorCode, StoreError, systemCode } from '../support/errors.ts'
 import { createFolders } from '../support/folders.ts'
 
 /**
@@ -34,11 +35,15 @@ export interface LmdbEntry {
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
-/** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
+/**
+ * Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. What is there of a
+ * file system that is mounted read-only can be read, and writing to it is `precondition`.
+ */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
   try {
     await createFolders(dirname(path))
     await refuseForeignFile(path)
+    await reserveLocks(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({
       path,
       noSubdir: true,
@@ -52,6 +57,8 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
     const database = root.openDB<Buffer, Uint8Array>(table, BINARY)
     return new OpenLmdbTable(`lmdb://${path}`, root, database)
   } catch (error) {
+    const readable = isReadOnlyFault(error) ? await readLmdbTable(path, table) : undefined
+    if (readable) return readable
     throw openFailure(path, error)
   }
 }
@@ -66,7 +73,7 @@ export async function readLmdbTable(path: string, table: string): Promise<LmdbTa
     const database = root.openDB<Buffer, Uint8Array>(table, BINARY) as
       | Database<Buffer, Uint8Array>
       | undefined
-    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database)
+    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database, true)
     await root.close()
     return undefined
   } catch (error) {
@@ -94,15 +101,52 @@ async function refuseForeignFile(path: string): Promise<void> {
   throw new StoreError('precondition', `${path} is no LMDB file; name another file, or move this one away`)
 }
 
+/** Room for 126 readers, as LMDB makes it by itself, in whole pages. */
+const LOCKS_BYTES = 3 * 4096
+
+/**
+ * LMDB maps a file of locks that it makes as a hole: on a full disk, touching it kills the process. Written before, it is an error
+ * like any other.
+ */
+async function reserveLocks(path: string): Promise<void> {
+  const locks = `${path}-lock`
+  if (await isThere(locks)) return
+  // Whole under its name: another process may be using it by the time it is written.
+  const temp = `${locks}.${randomUUID()}`
+  try {
+    await writeFile(temp, new Uint8Array(LOCKS_BYTES), { flag: 'wx', mode: 0o664 })
+    await link(temp, locks)
+  } catch (error) {
+    // Some file systems have no links; LMDB then does what it does.
+    if (!['EEXIST', 'EPERM', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
+  } finally {
+    await unlink(temp).catch(() => {})
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
 class OpenLmdbTable implements LmdbTable {
   readonly name: string
   readonly #root: RootDatabase<Buffer, Uint8Array>
   readonly #database: Database<Buffer, Uint8Array>
+  readonly #isReadOnly: boolean
 
-  constructor(name: string, root: RootDatabase<Buffer, Uint8Array>, database: Database<Buffer, Uint8Array>) {
+  constructor(
+    name: string,
+    root: RootDatabase<Buffer, Uint8Array>,
+    database: Database<Buffer, Uint8Array>,
+    isReadOnly = false,
+  ) {
     this.name = name
     this.#root = root
     this.#database = database
+    this.#isReadOnly = isReadOnly
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -110,6 +154,7 @@ class OpenLmdbTable implements LmdbTable {
   }
 
   async put(entries: readonly LmdbEntry[]): Promise<void> {
+    this.#checkWritable()
     try {
       // One batch is one conditional block of one transaction. (`transaction` would call back into JavaScript
       // from the writer thread, which never happens on some systems.)
@@ -122,6 +167,7 @@ class OpenLmdbTable implements LmdbTable {
   }
 
   async remove(keys: readonly Uint8Array[]): Promise<void> {
+    this.#checkWritable()
     try {
       await this.#database.batch(() => {
         for (const key of keys) this.#database.remove(key as Buffer)
@@ -150,6 +196,11 @@ class OpenLmdbTable implements LmdbTable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#root.close()
+  }
+
+  #checkWritable(): void {
+    if (this.#isReadOnly)
+      throw new StoreError('precondition', `${this.name}: the file system is mounted read-only (EROFS)`)
   }
 
   #guard<T>(doing: string, work: () => T): T {
@@ -182,15 +233,25 @@ const DENIED = [
   constants.errno.EROFS,
 ]
 
+function isReadOnlyFault(error: unknown): boolean {
+  const { code } = error as { code?: unknown }
+  return code === 'EROFS' || code === constants.errno.EROFS
+}
+
+const FULL = ['ENOSPC', 'EDQUOT', constants.errno.ENOSPC, constants.errno.EDQUOT]
+
 function openFailure(path: string, error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const code = systemCode(error) ?? (error as { code?: unknown }).code
-  const denied = DENIED.some((each) => each === code)
-  const next = denied
-    ? 'choose a folder that you may write to, or run this as a user who may'
-    : 'check that it is the path of an LMDB file, or of none yet in a folder that can be created'
-  const kind = denied ? 'denied' : 'unavailable'
-  return new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
+  const told = (kind: ErrorCode, next: string) =>
+    new StoreError(kind, `cannot open the database ${path}: ${reason(error)}; ${next}`, { cause: error })
+  if (DENIED.some((each) => each === code))
+    return told('denied', 'choose a folder that you may write to, or run this as a user who may')
+  if (FULL.some((each) => each === code)) return told('exhausted', 'free some space and try again')
+  return told(
+    'unavailable',
+    'check that it is the path of an LMDB file, or of none yet in a folder that can be created',
+  )
 }
 
 function reason(error: unknown): string {

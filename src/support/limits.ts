@@ -610,6 +610,8 @@ export const LIBFUSE_WATCH_MS = 1_000
 /** Text for standard output is gathered up to this before it is written. */
 export const TEXT_OUTPUT_CHARACTERS = 16 * KiB
 
+/** A process that ends at once waits so long for fusermount3 to take its mount away. */
+export const FUSERMOUNT_EXIT_MS_MAX = 2_000
 /** What was begun may take this long to finish after a stop signal; then it is cut. */
 export const SHUTDOWN_MS_MAX = 10_000
 
@@ -694,3 +696,5 @@ export const PAGES_CLOSURE_GETS_MAX = 32
 export const PAGES_TEXT_BYTES_MAX = 256 * KiB
 /** Every other wait of a page for the store. */
 export const PAGES_CALL_MS_MAX = 30_000
+/** What V8 adds to what is kept of the heap, in percent of that, before it collects what is old. */
+export const HEAP_GROWTH_PERCENT = 100

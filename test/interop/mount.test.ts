@@ -304,6 +304,22 @@ print(json.dumps(os.pread(f, 4096, 33_333_248).hex()))`
   }, 150_000)
 })
 
+describe.skipIf(reason)('a mount that is ended at once, by a second signal', () => {
+  test('is not left behind to answer nobody', async () => {
+    await using namespace = await MountNamespace.create()
+    const target = await namespace.directory('twice')
+    const memory = ['blob', 'directory', 'path-info'].map((each) => `--${each}-service-addr=memory:`)
+    await using mount = await StoreMount.start(namespace, target, memory)
+    const isThere = async () =>
+      (await namespace.run('grep', '-c', ` ${target} `, '/proc/self/mountinfo')).stdout
+    expect((await isThere()).trim()).toBe('1')
+    // Both before it can do anything about the first.
+    for (const signal of ['SIGSTOP', 'SIGTERM', 'SIGINT', 'SIGCONT'] as const) mount.kill(signal)
+    expect(await mount.ended).toBe(130)
+    expect((await isThere()).trim()).toBe('0')
+  })
+})
+
 describe.skipIf(reason)('a store that lost something', () => {
   test('fails exactly the calls that need it, with one line in the log (spec §5.6)', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tvix-store-e2e-'))

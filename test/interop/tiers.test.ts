@@ -6,7 +6,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, remoteStoreFlags, run, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { openWriteQueue } from '../../src/services/write-queue.ts'
+import { type Daemon, remoteStoreFlags, run, runOk, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -159,6 +160,34 @@ describe.skipIf(reason)(title, () => {
     await writeTo('daemon.socket')
     await runOk(TVIX_STORE, ['import', '--store-composition', file, source])
     expect(await show()).toMatchObject([{ waiting: 0, refused: 0 }])
+  })
+
+  test('who only reads a store that is written behind is not kept out by who writes', async () => {
+    const state = join(folder, 'shared')
+    await mkdir(state)
+    const file = join(folder, 'shared.toml')
+    const layer = (role: string, near: string, far: string) =>
+      `[${role}.root]\ntype = "write-back"\nnear = "${near}"\nfar = "${far}"\nqueue = "${state}/queue.lmdb"\n`
+    await writeFile(
+      file,
+      layer('blobservices', `objectstore+file://${state}/near`, 'memory:') +
+        layer('directoryservices', `lmdb://${state}/near.lmdb`, 'memory:') +
+        layer('pathinfoservices', `lmdb://${state}/near.lmdb`, 'memory:'),
+    )
+    const flags = ['--store-composition', file]
+    const path = (await runOk(TVIX_STORE, ['import', ...flags, source])).trim()
+    // Has the queue, as a daemon over this file would.
+    await using _ = await openWriteQueue(join(state, 'queue.lmdb'))
+    await runOk(TVIX_STORE, ['ls', ...flags, path])
+    await using mount = await startMount('shared', '--list-root', ...flags)
+    mount.kill('SIGHUP')
+    await until(
+      () => mount.log.includes('the stores were opened anew') || mount.log.includes('stay what they were'),
+    )
+    expect(mount.log).not.toContain('stay what they were')
+    await expectSame(mount)
+    const { code, stderr } = await run(TVIX_STORE, ['import', ...flags, source])
+    expect([code, stderr]).toEqual([73, expect.stringContaining('queue.lmdb is in use by another process')])
   })
 
   test('a mistake in the file is told with its line, and the exit code of bad input', async () => {

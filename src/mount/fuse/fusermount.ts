@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
+import { FUSERMOUNT_EXIT_MS_MAX } from '../../support/limits.ts'
 import { nativeAddon } from './native-addon.ts'
 
 /** The setuid helper of the FUSE project, which mounts for users (fusermount3(1)). */
@@ -31,6 +32,11 @@ export async function fusermountMount(target: string, options: readonly string[]
 /** Unmounts a mount of this user, as soon as its last user leaves. */
 export async function fusermountUnmount(target: string): Promise<void> {
   await run(['-u', '-z', '--', target])
+}
+
+/** The same in one go, for a process that is about to end; whether it worked is of no use to anybody by then. */
+export function fusermountDetach(target: string): void {
+  spawnSync(PROGRAM, ['-u', '-z', '--', target], { stdio: 'ignore', timeout: FUSERMOUNT_EXIT_MS_MAX })
 }
 
 async function run(args: readonly string[], socket?: number): Promise<void> {

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { FUSE_READ_BYTES_MAX } from '../../support/limits.ts'
-import { fusermountMount, fusermountUnmount } from './fusermount.ts'
+import { fusermountDetach, fusermountMount, fusermountUnmount } from './fusermount.ts'
 import { nativeAddon } from './native-addon.ts'
 import { Errno } from './protocol.ts'
 
@@ -74,6 +74,11 @@ export async function unmountDevice(target: string): Promise<void> {
 /** Takes away a mount whose process is gone, whoever still stands in it. */
 export async function unmountStale(target: string): Promise<void> {
   await settle(target, detach(target))
+}
+
+/** The same from a process that is about to end, which waits for nothing. */
+export function detachNow(target: string): void {
+  if (detach(target) === -Errno.EPERM) fusermountDetach(target)
 }
 
 function detach(target: string): number {

@@ -9,6 +9,7 @@ import {
 import type { Logger } from '../../support/log.ts'
 import type { Tree } from '../tree/interface.ts'
 import { ChunkReader } from './chunk-reader.ts'
+import { unmountAtExit } from './exit-unmount.ts'
 import type { Mount, MountDriver, MountEnd, MountTreeOptions } from './interface.ts'
 import { FILESYSTEM_NAME, mountDevice, unmountDevice } from './kernel-mount.ts'
 import { mountWithLibfuse } from './libfuse.ts'
@@ -107,6 +108,8 @@ class KernelMount implements Mount {
   readonly #threads: Threads
   readonly #logger: Logger
   #entry: MountEntry | undefined
+  /** It is gone: nothing is left to be done when the process ends. */
+  #gone: () => void = () => {}
   #unmounting: Promise<void> | undefined
 
   constructor(target: string, tree: Tree, session: FuseSession, threads: Threads, logger: Logger) {
@@ -128,6 +131,7 @@ class KernelMount implements Mount {
     this.#entry = topMount(await readMountTable(), this.target)
     if (this.#entry?.source !== FILESYSTEM_NAME)
       throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
+    this.#gone = unmountAtExit(this.#entry)
     this.#session.start()
     this.#tree.onRootChange?.((name) => this.#session.forgetRootEntry(name))
     await ready(this.#session, this.target)
@@ -169,6 +173,7 @@ class KernelMount implements Mount {
   async #unmountOwn(): Promise<void> {
     const top = topMount(await readMountTable(), this.target)
     if (top && top.device === this.#entry?.device) await unmountDevice(this.target)
+    this.#gone()
   }
 }
 

@@ -1,7 +1,8 @@
 import { HTTP_RANGES_MAX } from '../../support/limits.ts'
 import type { ByteRange } from './exchange.ts'
 
-const SPEC = /^([0-9]{0,15})-([0-9]{0,15})$/
+/** However many digits: an end behind the last byte means that byte. */
+const SPEC = /^([0-9]*)-([0-9]*)$/
 
 /**
  * The first range of a `Range` header (RFC 9110 §14.2) over a representation of `size` bytes: the others are left

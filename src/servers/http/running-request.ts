@@ -87,6 +87,8 @@ export class RunningRequest {
       throw new Refusal(503, 'too many requests at once; try again later', { 'retry-after': '1' })
     if ((request.url ?? '').length > HTTP_URL_CHARACTERS_MAX)
       throw new Refusal(414, `the URL has more than ${HTTP_URL_CHARACTERS_MAX} characters`)
+    // Two readers could take it for two places (RFC 9112 §3.2); Node shows the first.
+    if (hostsOf(request.rawHeaders) > 1) throw new Refusal(400, 'there is more than one Host header')
     if (headerBytes(request.headers) > HTTP_HEADER_BYTES_MAX)
       throw new Refusal(431, `the headers have more than ${HTTP_HEADER_BYTES_MAX} bytes`)
     const method = request.method ?? 'GET'
@@ -206,6 +208,10 @@ function headerBytes(headers: IncomingHttpHeaders): number {
   for (const [name, value] of Object.entries(headers))
     for (const each of [value].flat()) bytes += name.length + String(each ?? '').length
   return bytes
+}
+
+function hostsOf(rawHeaders: readonly string[]): number {
+  return rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length
 }
 
 function hasUnreadBody(request: RequestStream, wanted: boolean): boolean {

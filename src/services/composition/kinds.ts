@@ -74,7 +74,7 @@ export interface Parts<S> {
   readonly proveContentAddress: ProveContentAddress
   count(field: string): number | undefined
   /** The queue at the path in the field `queue`; all layers that name the same share it. */
-  queue(): Promise<WriteQueue>
+  queue(): WriteQueue
   /** To be closed with the stores. */
   use<T extends AsyncDisposable>(opened: T): T
   /** Of the service at the root only: whole blobs as files, for who can make use of them. */
@@ -243,17 +243,17 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     fields: { near: REFERENCE, far: REFERENCE, queue: REQUIRED, ...TIMEOUT },
     writesTo: 'far',
     durable: 'near',
-    blobs: async ({ source, set, queue }) => {
+    blobs: ({ source, set, queue }) => {
       const [near, far] = [source('near'), source('far')]
-      return writeBackBlobService(priorityBlobService(set([near, far])), near, far, await queue())
+      return writeBackBlobService(priorityBlobService(set([near, far])), near, far, queue())
     },
-    directories: async ({ source, set, queue }) => {
+    directories: ({ source, set, queue }) => {
       const [near, far] = [source('near'), source('far')]
-      return writeBackDirectoryService(priorityDirectoryService(set([near, far])), near, far, await queue())
+      return writeBackDirectoryService(priorityDirectoryService(set([near, far])), near, far, queue())
     },
-    pathInfos: async ({ source, set, queue }) => {
+    pathInfos: ({ source, set, queue }) => {
       const [near, far] = [source('near'), source('far')]
-      return writeBackPathInfoService(priorityPathInfoService(set([near, far])), near, far, await queue())
+      return writeBackPathInfoService(priorityPathInfoService(set([near, far])), near, far, queue())
     },
   },
   priority: {

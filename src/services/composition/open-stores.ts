@@ -3,6 +3,7 @@ import { type Logger, silentLogger } from '../../support/log.ts'
 import type { LocalChunkSource } from '../blobs/chunk-places.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
+import { LazyWriteQueue } from '../lazy-write-queue.ts'
 import type { NarCalculation } from '../pathinfos/interface.ts'
 import { verifyingPathInfoService } from '../pathinfos/verifying.ts'
 import { type Source, SourceSet, type SourceStats } from '../source-set.ts'
@@ -42,7 +43,8 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const askSizeFormula = await opening.sizeFormula(graph.directories)
   const pathInfos = await opening.service('pathInfos', graph.pathInfos)
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
-  const queues = await opening.queues()
+  const { queues } = opening
+  if (!settings.isForReading) await Promise.all(queues.map((queue) => queue.open()))
   const openLocalFile = opening.localFiles.get(graph.blobs)
   const localChunks = opening.localChunks.get(graph.blobs)
   const localDirectory = opening.localDirectories.get(graph.directories)
@@ -120,7 +122,7 @@ class GraphOpening {
   readonly localDirectories = new Map<GraphNode, ReadLocalDirectory>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
-  readonly #queues = new Map<string, Promise<WriteQueue>>()
+  readonly #queues = new Map<string, LazyWriteQueue>()
   readonly #opened = new Map<GraphNode, Promise<unknown>>()
   readonly #sets: SourceSet<unknown>[] = []
 
@@ -142,8 +144,8 @@ class GraphOpening {
   }
 
   /** Of the layers that write behind. */
-  queues(): Promise<WriteQueue[]> {
-    return Promise.all(this.#queues.values())
+  get queues(): readonly LazyWriteQueue[] {
+    return [...this.#queues.values()]
   }
 
   service<R extends Role>(role: R, node: GraphNode): Promise<ServiceOf[R]> {
@@ -258,12 +260,12 @@ class GraphOpening {
     }
   }
 
-  #queue(path: string, logger: Logger): Promise<WriteQueue> {
-    const open = this.#queues.get(path)
-    if (open) return open
-    const opening = openWriteQueue(path, logger).then((queue) => this.#backends.use(queue))
-    this.#queues.set(path, opening)
-    return opening
+  #queue(path: string, logger: Logger): WriteQueue {
+    const known = this.#queues.get(path)
+    if (known) return known
+    const queue = this.#backends.use(new LazyWriteQueue(() => openWriteQueue(path, logger)))
+    this.#queues.set(path, queue)
+    return queue
   }
 }
 

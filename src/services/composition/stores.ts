@@ -103,6 +103,8 @@ export interface StoreSettings {
   readonly nars?: NarTransfer
   /** Where services tell of what takes long, and of what they survive; says nothing unless given. */
   readonly logger?: Logger
+  /** What is left to be written behind by an earlier process stays where it is until something is written. */
+  readonly isForReading?: boolean
   /** Counts the calls of each layer. */
   readonly metrics?: LayerMetrics | undefined
 }

@@ -10,6 +10,7 @@ import { utf8 } from '../../../src/support/bytes.ts'
 import { collect } from '../../support/collect.ts'
 import { vectorDirectory } from '../../support/directories.ts'
 import { makePathInfo } from '../../support/path-infos.ts'
+import { CAN_MOUNT } from '../../support/requirements.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const run = promisify(execFile)
@@ -17,12 +18,13 @@ const KEY = Buffer.alloc(32, 1)
 const TABLE_MODULE = join(import.meta.dirname, '../../../src/services/lmdb-table.ts')
 
 /** Runs a module in a process of its own, with the table module as `table` and the file's path as `path`. */
-async function elsewhere(path: string, body: string, shell = ''): Promise<string> {
+async function elsewhere(path: string, body: string, shell = '', within: string[] = []): Promise<string> {
   const code = `import { openLmdbTable } from ${JSON.stringify(TABLE_MODULE)}
     const path = ${JSON.stringify(path)}
     ${body}`
   const script = `${shell} exec "$0" --input-type=module-typescript -e "$1"`
-  const { stdout } = await run('/bin/sh', ['-c', script, process.execPath, code])
+  const [program = '', ...args] = [...within, '/bin/sh', '-c', script, process.execPath, code]
+  const { stdout } = await run(program, args)
   return stdout
 }
 
@@ -31,6 +33,40 @@ describe('an LMDB table', () => {
     await using dir = await tempDir()
     await using table = await openLmdbTable(join(dir.path, 'a/b/c.lmdb'), 'test')
     expect(table.get(KEY)).toBeUndefined()
+  })
+
+  it.skipIf(!CAN_MOUNT)(
+    'is an error on a full disk, where LMDB by itself would kill the process',
+    async () => {
+      await using dir = await tempDir()
+      const path = join(dir.path, 'full/x.lmdb')
+      const full = `mkdir ${dir.path}/full; mount -t tmpfs -o size=64k none ${dir.path}/full; head -c 65536 /dev/zero > ${dir.path}/full/fill;`
+      const body = `
+      import { unlinkSync, readdirSync } from 'node:fs'
+      const error = await openLmdbTable(path, 'test').catch((error) => error)
+      console.log(error.code, error.message.includes('free some space'), readdirSync(${JSON.stringify(`${dir.path}/full`)}).join())
+      unlinkSync(${JSON.stringify(`${dir.path}/full/fill`)})
+      await using table = await openLmdbTable(path, 'test')
+      console.log('opened')`
+      expect(await elsewhere(path, body, full, ['unshare', '-m'])).toBe('exhausted true fill\nopened\n')
+    },
+  )
+
+  it.skipIf(!CAN_MOUNT)('is read where it lies on a read-only file system, and not written to', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'ro/x.lmdb')
+    const shell = `mkdir ${dir.path}/ro; mount -t tmpfs none ${dir.path}/ro;`
+    const body = `
+      import { execFileSync } from 'node:child_process'
+      const key = Buffer.alloc(32)
+      { await using table = await openLmdbTable(path, 'test'); await table.put([{ key, value: Buffer.from('kept') }]) }
+      execFileSync('mount', ['-o', 'remount,ro', ${JSON.stringify(`${dir.path}/ro`)}])
+      await using table = await openLmdbTable(path, 'test')
+      console.log(Buffer.from(table.get(key)).toString(), table.page(undefined, 9).length)
+      const refused = await table.put([{ key, value: key }]).catch((error) => error)
+      console.log(refused.code, refused.message.includes('mounted read-only'))
+      console.log((await openLmdbTable(path, 'another').catch((error) => error)).code)`
+    expect(await elsewhere(path, body, shell, ['unshare', '-m'])).toBe('kept 1\nprecondition true\ndenied\n')
   })
 
   it('has after reopening what was put before', async () => {

@@ -23,7 +23,9 @@ test.each<[string, ReturnType<typeof parseRange>]>([
   ['bytes=a-b', undefined],
   ['bytes=1-2,', undefined],
   ['bytes=0x1-2', undefined],
-  ['bytes=9999999999999999-', undefined],
+  ['bytes=99999999999999999999-', 'unsatisfiable'],
+  ['bytes=10-99999999999999999999', { start: 10, end: 100 }],
+  ['bytes=-99999999999999999999', { start: 0, end: 100 }],
   ['items=0-1', undefined],
   ['0-1', undefined],
 ])('%s', (header, expected) => {

@@ -72,6 +72,14 @@ function open(address: string): Socket {
   return connect({ host: host!, port: Number(port) })
 }
 
+test('two Host headers are refused: whoever stands in front may read the other one', async () => {
+  const { address } = await started()
+  const get = (...lines: string[]) =>
+    raw(address, ['GET /nix-cache-info HTTP/1.1', ...lines, 'Connection: close', '', ''].join('\r\n'))
+  expect(await get('Host: a')).toMatch(/^HTTP\/1.1 200 /)
+  expect(await get('Host: a', 'HOST: b')).toMatch(/^HTTP\/1.1 400 [\s\S]*more than one Host/)
+})
+
 describe.each(VERSIONS)('%s', (_, ask) => {
   test('GET, HEAD and a body', async () => {
     const bridge = await started()
