@@ -176,6 +176,21 @@ test('hashes messages of every length right, as the other implementation', async
   expect(wrong!.filter((step) => steps.isDone(step))).toEqual([])
 })
 
+test('hashes small messages side by side, each as if it were alone', async () => {
+  const lengths = Array.from({ length: 700 }, (_, i) => (i * 7_919) % (i % 5 === 0 ? 20_000 : 1_100))
+  const messages = lengths.map((length, i) => pseudoRandom(length, i))
+  const steps = new ChunkSteps(messages.length)
+  let offset = 0
+  for (const [i, message] of messages.entries()) {
+    const isWrong = i % 10 === 3
+    steps.compare(Digest.of(isWrong ? TEXT : message), offset, message.length)
+    offset += message.length
+  }
+  await mkdir(join(dir.path, CHUNKS_PREFIX), { recursive: true })
+  await chunks.run(steps, concatBytes(messages))
+  for (const i of messages.keys()) expect(steps.isDone(i)).toBe(i % 10 !== 3)
+})
+
 test('does nothing at places outside the buffer', async () => {
   const { digest } = await put(TEXT)
   for (const [offset, size] of [
