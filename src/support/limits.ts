@@ -190,7 +190,11 @@ export const INGEST_FILES_MAX = 128
 export const NAR_SHARED_FILE_BYTES_MAX = 16 * KiB
 /** … of this size, which stay in memory until the last of them is stored. */
 export const NAR_SHARED_BYTES = 64 * KiB
-/** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
+/** What is hashed of a NAR in one trip to the thread pool, at least: 0.1 ms … */
+export const NAR_HASH_BYTES = 256 * KiB
+/** … and how many such trips the hash may be behind the parser. */
+export const NAR_HASH_BEHIND_MAX = 4
+/** One step of parsing a NAR that is ingested: about 0.1 ms of the event loop. */
 export const NAR_PIECE_BYTES_MAX = 256 * KiB
 /** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
 export const NAR_TURN_MS_MAX = 4
@@ -305,6 +309,14 @@ export const WRITE_BACK_UPLOADS_MAX = 8
 export const WRITE_BACK_RETRY_MS_MIN = 1_000
 /** … up to this. */
 export const WRITE_BACK_RETRY_MS_MAX = 30_000
+/** Pauses between passes over what a far side refused, as somebody has to change something there first … */
+export const WRITE_BACK_REFUSED_MS_MIN = 30_000
+/** … up to this, while nothing gets across. */
+export const WRITE_BACK_REFUSED_MS_MAX = 10 * 60_000
+/** What is kept of why an upload was refused. */
+export const REFUSAL_CHARACTERS_MAX = 500
+/** Refused uploads that `config show` names. */
+export const REFUSED_SHOWN_MAX = 10
 /** A command that ends waits for its queue until nothing was sent for so long: an attempt and the pauses before three more. */
 export const WRITE_BACK_STALL_MS_MAX = 15_000
 /** What a blob cache on disk may take unless told otherwise. */
@@ -528,6 +540,8 @@ export const MOUNT_FETCHES_MAX = 64
 export const MOUNT_FETCH_BYTES_MAX = 256 * MiB
 /** Names in the listing of the root; they are kept, so that a listing can be continued anywhere. */
 export const MOUNT_ROOT_NAMES_MAX = 2_000_000
+/** Places of names that are gone which a listing of the root keeps at least, so that it is rarely put together anew. */
+export const ROOT_HOLES_MAX = 1_024
 /** Who still reads from services that were replaced has this long to finish: twice what a call of a mount may take. */
 export const RELOAD_LINGER_MS_MAX = 2 * MOUNT_CALL_MS_MAX
 /** A store path that was absent is asked for again after this long. */

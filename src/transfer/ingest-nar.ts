@@ -34,6 +34,7 @@ import {
 } from '../support/limits.ts'
 import { Turn } from '../support/turn.ts'
 import { BlobUploader } from './blob-uploader.ts'
+import { PassingHash } from './passing-hash.ts'
 
 /**
  * Stores what the NAR contains and tells its root node, size and SHA-256. The pieces must stay as they are once they
@@ -76,7 +77,7 @@ interface OpenDirectory {
 
 class NarIngest {
   readonly #parser = new NarParser()
-  readonly #sha256 = createHash('sha256')
+  readonly #sha256 = new PassingHash()
   readonly #content: ContentHash | undefined
   readonly #uploads: Uploads
   readonly #directories: DirectoryService
@@ -112,9 +113,12 @@ class NarIngest {
   }
 
   async run(nar: AsyncIterable<Uint8Array>): Promise<IngestedNar> {
-    for await (const bytes of nar)
+    for await (const bytes of nar) {
+      const behind = this.#sha256.update(bytes)
       for (let start = 0; start < bytes.length; start += NAR_PIECE_BYTES_MAX)
         await this.#take(bytes.subarray(start, start + NAR_PIECE_BYTES_MAX))
+      if (behind) await behind
+    }
     this.#located(() => this.#parser.finish())
     await this.#uploads.settle()
     const node = await this.#root!
@@ -124,7 +128,7 @@ class NarIngest {
     return {
       node,
       narSize: BigInt(this.#parser.consumed),
-      narSha256: this.#sha256.digest(),
+      narSha256: await this.#sha256.digest(),
       ...(contentDigest && { contentDigest }),
     }
   }
@@ -138,7 +142,6 @@ class NarIngest {
   async #take(piece: Uint8Array): Promise<void> {
     throwIfAborted(this.#signal)
     if (this.#turn.isLong) await new Promise(setImmediate)
-    this.#sha256.update(piece)
     this.#content?.nar(piece)
     const events = this.#parser.push(piece)
     for (;;) {
