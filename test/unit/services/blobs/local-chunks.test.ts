@@ -105,6 +105,23 @@ test.each<[string, Uint8Array | undefined]>([
   expect(chunks.readVerifiedNow(wanted)).toBeUndefined()
 })
 
+test('leaves a large chunk in the page cache, but for those who keep its contents above', async ({
+  skip,
+}) => {
+  const wanted = await put(NOISE)
+  const file = pathOf(wanted.digest)
+  const cached = () => Number(execFileSync('fincore', ['-b', '-n', '-o', 'RES', file], { encoding: 'utf8' }))
+  const drop = () => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
+  execFileSync('sync', [file])
+  drop()
+  if (cached() > 0) skip('this file system keeps its files in memory')
+  await chunks.readVerified(wanted)
+  // The kernel keeps a page of which only a part was named.
+  expect(cached()).toBeLessThanOrEqual(4_096)
+  await chunks.read([wanted])
+  expect(cached()).toBeGreaterThan(NOISE.length)
+})
+
 /** A false byte is in the first half, in the second, and in the one before the last. */
 test.each([0, 1, TEXT.length >> 1, TEXT.length - 1])(
   'compares what it puts into places: byte %d is false',
