@@ -216,8 +216,8 @@ export const NAR_BATCHES_MAX = 6
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */
 export const NAR_HASH_STEPS_MAX = 65_536
-/** Entries of a directory whose states are asked for ahead of their turn. */
-export const INGEST_STATES_AHEAD = 1_024
+/** Entries of a directory whose states are asked for ahead of their turn: about a millisecond on the spot, many more than the pool has threads. */
+export const INGEST_STATES_AHEAD = 64
 /** A file that changed this shortly before it was read may change again without a trace in its times. */
 export const IMPORT_CACHE_RACY_MS = 1_000
 /** Files of one tree that are remembered, 80 bytes each. */

@@ -47,6 +47,11 @@ export class ReadPace {
     return this.#isLocal && this.#now() >= this.#restUntil && !this.#turn.isLong
   }
 
+  /** Waits for the next turn of the event loop when this one was long, so that what comes can be read on the spot again. */
+  async breathe(): Promise<void> {
+    if (this.#isLocal && this.#turn.isLong) await new Promise(setImmediate)
+  }
+
   /** Reads, and takes the time. */
   run<T>(read: () => T): T {
     const began = this.#now()

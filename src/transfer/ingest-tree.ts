@@ -133,12 +133,14 @@ class TreeIngest {
     nar?.event({ type: 'directory' })
     const children: { name: Uint8Array; pending: Pending }[] = []
     const found = await this.#listed(path)
-    for (let start = 0; start < found.length; start += INGEST_STATES_AHEAD)
+    for (let start = 0; start < found.length; start += INGEST_STATES_AHEAD) {
+      await this.#pace.breathe()
       for (const child of await this.#look(path, found.slice(start, start + INGEST_STATES_AHEAD))) {
         await nar?.room()
         nar?.event({ type: 'entry', name: pathComponent(child.name) })
         children.push({ name: child.name, pending: await this.#visit(child.path, child, depth + 1) })
       }
+    }
     nar?.event({ type: 'end-directory' })
     return { node: this.#guard(this.#finishDirectory(children)) }
   }

@@ -56,19 +56,28 @@ async function run(folder: string): Promise<void> {
   const nar = join(folder, 'tree.nar')
   shell(`nix-store --dump '${tree}' > '${nar}'`)
   const narBytes = (await stat(nar)).size
-  const files = Number(execFileSync('sh', ['-c', `find '${tree}' -type f | wc -l`], { encoding: 'utf8' }))
-  console.log(`a tree of ${files} files, NAR of ${mb(narBytes)}`)
+  const count = Number(execFileSync('sh', ['-c', `find '${tree}' -type f | wc -l`], { encoding: 'utf8' }))
+  console.log(`a tree of ${count} files, NAR of ${mb(narBytes)}`)
   const rows: Row[] = []
-  const { row, stored: first } = await ingesting(nar, narBytes, folder, 'objectstore+file')
-  rows.push(row, (await ingesting(nar, narBytes, folder, 'packs')).row)
-  await using stores = await open(first)
-  const node = await ingestTree(stores, tree, { sizeFormula: 'rust' })
-  rows.push(await rendering(stores, node, tree, narBytes))
+  const [files, packs] = [
+    await ingesting(nar, narBytes, folder, 'files'),
+    await ingesting(nar, narBytes, folder, 'packs'),
+  ]
+  const kept = [
+    { blobs: 'files', store: files.stored },
+    { blobs: 'packs', store: packs.stored },
+  ] as const
+  rows.push(files.row, packs.row)
+  for (const { blobs, store } of kept) {
+    await using stores = await open(store, blobs)
+    const node = await ingestTree(stores, tree, { sizeFormula: 'rust' })
+    rows.push(await rendering(stores, node, tree, narBytes, blobs))
+    await storePath(stores, node, nar, narBytes)
+  }
   printTable('NAR', 'Nix 2.8', rows)
   await costs(nar)
-  await storePath(stores, node, nar, narBytes)
-  await download(folder, first, stores, narBytes)
-  await secondVersion(folder, first, tree)
+  for (const { blobs, store } of kept) await download(folder, store, narBytes, blobs)
+  await secondVersion(folder, files.stored, tree)
 }
 
 async function makeTree(tree: string): Promise<void> {
@@ -89,14 +98,13 @@ async function makeTree(tree: string): Promise<void> {
 }
 
 /** Where blobs are kept: a file for each chunk, or many in a file. */
-type Objects = 'objectstore+file' | 'packs'
+type Kept = 'files' | 'packs'
 
-function open(folder: string, objects: Objects = 'objectstore+file'): Promise<Stores> {
-  return openStores({
-    blobs: `${objects}://${folder}/blobs.object_store`,
-    directories: `lmdb://${folder}/directories.lmdb`,
-    pathInfos: `lmdb://${folder}/pathinfo.lmdb`,
-  })
+function open(folder: string, kept: Kept): Promise<Stores> {
+  const [blobs = '', directories = '', pathInfos = ''] = localStoreFlags(folder, kept).map((flag) =>
+    flag.slice(flag.indexOf('=') + 1),
+  )
+  return openStores({ blobs, directories, pathInfos })
 }
 
 async function rendering(
@@ -104,6 +112,7 @@ async function rendering(
   node: Parameters<typeof renderNar>[1],
   tree: string,
   narBytes: number,
+  kept: Kept,
 ): Promise<Row> {
   const render = async () => {
     let bytes = 0
@@ -111,7 +120,7 @@ async function rendering(
     if (bytes !== narBytes) throw new Error(`rendered ${bytes} bytes of ${narBytes}`)
   }
   const best = await turns(() => shell(`nix-store --dump '${tree}' > /dev/null`), render, WARM_ROUNDS)
-  return { work: `render a NAR of ${mb(narBytes)}`, ...best, note: rates(narBytes, best) }
+  return { work: `render a NAR of ${mb(narBytes)} from ${kept}`, ...best, note: rates(narBytes, best) }
 }
 
 /**
@@ -122,12 +131,12 @@ async function ingesting(
   nar: string,
   narBytes: number,
   folder: string,
-  objects: Objects,
+  kept: Kept,
 ): Promise<{ row: Row; stored: string }> {
   let round = 0
   let stored = ''
   const nix = () => {
-    const home = join(folder, `nix-${objects}-${round++}`)
+    const home = join(folder, `nix-${kept}-${round++}`)
     const env = [
       `NIX_STORE_DIR=${home}/store`,
       `NIX_STATE_DIR=${home}/var`,
@@ -139,13 +148,13 @@ async function ingesting(
     )
   }
   const ours = async () => {
-    stored = join(folder, `ours-${objects}-${round++}`)
-    await using stores = await open(stored, objects)
+    stored = join(folder, `ours-${kept}-${round++}`)
+    await using stores = await open(stored, kept)
     await ingestNar(stores, createReadStream(nar, { highWaterMark: READ_BUFFER_BYTES }))
   }
   const best = await turns(nix, ours, 2)
   const row = {
-    work: `ingest it into \`${objects}\` (Nix: --restore and --add)`,
+    work: `ingest it into ${kept} (Nix: --restore and --add)`,
     ...best,
     note: rates(narBytes, best),
   }
@@ -232,12 +241,19 @@ async function storePath(
   })
 }
 
-async function download(folder: string, store: string, stores: Stores, narBytes: number): Promise<void> {
+async function download(folder: string, store: string, narBytes: number, kept: Kept): Promise<void> {
+  await using stores = await open(store, kept)
   const [pathInfo] = await collect(stores.pathInfos.list())
   const port = await freePort()
-  const flags = ['nar-bridge', '-l', `127.0.0.1:${port}`, '--nar-index', `lmdb://${folder}/index.lmdb`]
+  const flags = [
+    'nar-bridge',
+    '-l',
+    `127.0.0.1:${port}`,
+    '--nar-index',
+    `lmdb://${folder}/index-${kept}.lmdb`,
+  ]
   const [program = '', ...args] = builtTvixStore()
-  const bridge = spawn(program, [...args, ...flags, ...localStoreFlags(store)], {
+  const bridge = spawn(program, [...args, ...flags, ...localStoreFlags(store, kept)], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   bridge.stderr.resume()
@@ -246,7 +262,9 @@ async function download(folder: string, store: string, stores: Stores, narBytes:
     while (!(await reaches(`http://127.0.0.1:${port}/nix-cache-info`))) await wait(100)
     let best = 0
     for (let i = 0; i < WARM_ROUNDS; i++) best = Math.max(best, get(url, narBytes))
-    console.log(`\nwarm NAR download through nar-bridge by curl, one stream: ${mb(best)}/s (goal: 700 MB/s)`)
+    console.log(
+      `\nwarm NAR download from ${kept} through nar-bridge by curl, one stream: ${mb(best)}/s (goal: 700 MB/s)`,
+    )
   } finally {
     bridge.kill()
     await new Promise((resolve) => bridge.once('exit', resolve))

@@ -105,6 +105,23 @@ test.each<[string, Uint8Array | undefined]>([
   expect(chunks.readVerifiedNow(wanted)).toBeUndefined()
 })
 
+test('leaves a large chunk in the page cache, but for those who keep its contents above', async ({
+  skip,
+}) => {
+  const wanted = await put(NOISE)
+  const file = pathOf(wanted.digest)
+  const cached = () => Number(execFileSync('fincore', ['-b', '-n', '-o', 'RES', file], { encoding: 'utf8' }))
+  const drop = () => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
+  execFileSync('sync', [file])
+  drop()
+  if (cached() > 0) skip('this file system keeps its files in memory')
+  await chunks.readVerified(wanted)
+  // The kernel keeps a page of which only a part was named.
+  expect(cached()).toBeLessThanOrEqual(4_096)
+  await chunks.read([wanted])
+  expect(cached()).toBeGreaterThan(NOISE.length)
+})
+
 /** A false byte is in the first half, in the second, and in the one before the last. */
 test.each([0, 1, TEXT.length >> 1, TEXT.length - 1])(
   'compares what it puts into places: byte %d is false',
@@ -174,6 +191,21 @@ test('hashes messages of every length right, as the other implementation', async
   await chunks.run(steps, target)
   expect(right!.filter((step) => !steps.isDone(step))).toEqual([])
   expect(wrong!.filter((step) => steps.isDone(step))).toEqual([])
+})
+
+test('hashes small messages side by side, each as if it were alone', async () => {
+  const lengths = Array.from({ length: 700 }, (_, i) => (i * 7_919) % (i % 5 === 0 ? 20_000 : 1_100))
+  const messages = lengths.map((length, i) => pseudoRandom(length, i))
+  const steps = new ChunkSteps(messages.length)
+  let offset = 0
+  for (const [i, message] of messages.entries()) {
+    const isWrong = i % 10 === 3
+    steps.compare(Digest.of(isWrong ? TEXT : message), offset, message.length)
+    offset += message.length
+  }
+  await mkdir(join(dir.path, CHUNKS_PREFIX), { recursive: true })
+  await chunks.run(steps, concatBytes(messages))
+  for (const i of messages.keys()) expect(steps.isDone(i)).toBe(i % 10 !== 3)
 })
 
 test('does nothing at places outside the buffer', async () => {
