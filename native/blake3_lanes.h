@@ -44,23 +44,30 @@ LANES_TARGET
 static void LANES_NAME(const uint8_t *const inputs[], const struct shape *shape, uint64_t counter, words8 cvs[])
 {
 	lanes cv[8], v[16], m[16];
+	lanes counter_low = {0}, counter_high = {0};
 	for (int i = 0; i < 8; i++)
 		cv[i] = (lanes){0} + IV[i];
+	for (int lane = 0; lane < LANES; lane++) {
+		counter_low[lane] = (uint32_t)(counter + lane * shape->step);
+		counter_high[lane] = (uint32_t)((counter + lane * shape->step) >> 32);
+	}
 	for (int block = 0; block < shape->blocks; block++) {
 		bool first = block == 0, last = block == shape->blocks - 1;
 		for (int part = 0; part < 16; part += LANES) {
-			for (int lane = 0; lane < LANES; lane++)
+			for (int lane = 0; lane < LANES; lane++) {
 				memcpy(&m[part + lane], inputs[lane] + block * BLOCK_BYTES + 4 * part, sizeof(lanes));
+				/* What comes next: so many streams at once are more than processors foresee. */
+				if (part == 0)
+					__builtin_prefetch(inputs[lane] + LANES * shape->bytes + block * BLOCK_BYTES);
+			}
 			transpose(m + part);
 		}
 		for (int i = 0; i < 8; i++)
 			v[i] = cv[i];
 		for (int i = 0; i < 4; i++)
 			v[8 + i] = (lanes){0} + IV[i];
-		for (int lane = 0; lane < LANES; lane++) {
-			v[12][lane] = (uint32_t)(counter + lane * shape->step);
-			v[13][lane] = (uint32_t)((counter + lane * shape->step) >> 32);
-		}
+		v[12] = counter_low;
+		v[13] = counter_high;
 		v[14] = (lanes){0} + BLOCK_BYTES;
 		v[15] = (lanes){0} + ((first ? shape->first : 0) | (last ? shape->last : 0));
 #pragma GCC unroll 7
