@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,19 +12,14 @@
 
 /* Chunks that may stay in the page cache: to read them anew costs more than their memory. */
 #define SMALL_MAX 65536
-#define NAME_BYTES (5 + 2 * BLAKE3_BYTES + 1)
 
-static void name_of(const uint8_t digest[BLAKE3_BYTES], char name[NAME_BYTES])
-{
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 0; i < BLAKE3_BYTES; i++) {
-		name[5 + 2 * i] = digits[digest[i] >> 4];
-		name[6 + 2 * i] = digits[digest[i] & 15];
-	}
-	memcpy(name, name + 5, 4);
-	name[4] = '/';
-	name[5 + 2 * BLAKE3_BYTES] = 0;
-}
+/* Which bytes of a file; whether they were in the page cache is found out on the way. */
+struct range {
+	int fd;
+	off_t offset;
+	size_t length;
+	bool at_once, was_cold;
+};
 
 static bool make_room(struct frame_room *room, size_t size)
 {
@@ -38,85 +31,109 @@ static bool make_room(struct frame_room *room, size_t size)
 	return room->bytes != NULL;
 }
 
-/* Since Linux 5.12; older headers lack it. */
-#ifndef RESOLVE_CACHED
-#define RESOLVE_CACHED 0x20
-#endif
-
-/* Without waiting for a writer: what has the name of a chunk may be a pipe. */
-#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-
-/* At once: only what the kernel can open without asking the disk. */
-static int open_file(int folder, const char *name, bool at_once)
+/* What of the file is in the page cache first. */
+static ssize_t read_part(struct range *range, uint8_t *into, size_t done)
 {
-	struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_CACHED};
-	if (at_once)
-		return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
-	return openat(folder, name, OPEN_FLAGS);
-}
-
-/* What of the file is in the page cache first; whether there was more, `was_cold` tells. */
-static ssize_t read_part(int fd, uint8_t *into, size_t length, off_t offset, bool at_once, bool *was_cold)
-{
-	struct iovec part = {into, length};
-	if (!*was_cold) {
-		ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
-		if (got >= 0 || at_once || (errno != EAGAIN && errno != EOPNOTSUPP))
+	struct iovec part = {into + done, range->length - done};
+	if (!range->was_cold) {
+		ssize_t got = preadv2(range->fd, &part, 1, range->offset + done, RWF_NOWAIT);
+		if (got >= 0 || range->at_once || (errno != EAGAIN && errno != EOPNOTSUPP))
 			return got;
-		*was_cold = true;
+		range->was_cold = true;
 	}
-	return pread(fd, into, length, offset);
+	return pread(range->fd, part.iov_base, part.iov_len, range->offset + done);
 }
 
-/* The compressed file, or less than 1 byte when it cannot be read or has more than `max`. */
-static ssize_t read_frame(int fd, size_t max, struct frame_room *room, bool at_once, bool *was_cold)
+/* How much there was of it; less than 0 when it cannot be read. */
+static ssize_t read_range(struct range *range, uint8_t *into)
 {
-	size_t length = 0;
-	if (!make_room(room, max + 1))
-		return -1;
-	if (!at_once && max <= FRAME_MAX(SMALL_MAX)) {
-		/* In one call: a file gives less than was asked for only at its end. Where it does not, the frame is cut. */
-		ssize_t got = pread(fd, room->bytes, max + 1, 0);
-		return (size_t)got > max ? -1 : got;
-	}
-	while (length <= max) {
-		ssize_t got = read_part(fd, room->bytes + length, max + 1 - length, length, at_once, was_cold);
+	/* In one call: a file gives less than was asked for only at its end. Where it does not, it counts as cut. */
+	if (!range->at_once && range->length <= FRAME_MAX(SMALL_MAX) + 1)
+		return pread(range->fd, into, range->length, range->offset);
+	size_t done = 0;
+	while (done < range->length) {
+		ssize_t got = read_part(range, into, done);
 		if (got < 0)
 			return -1;
 		if (got == 0)
-			return length;
-		length += got;
+			break;
+		done += got;
 	}
-	return 0;
+	return done;
 }
 
-enum load_outcome load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+/* A file for each: how long it is tells its end, which must come before it is longer than a frame of noise could be. */
+static bool is_loose_length(const struct chunk *chunk, ssize_t length)
+{
+	return length > 0 && (size_t)length <= FRAME_MAX(chunk->size);
+}
+
+/* What to read for a chunk; false for a place where it cannot lie. */
+static bool range_of(const struct chunk_source *source, const struct chunk *chunk, struct range *range)
+{
+	const struct place *place = &chunk->place;
+	switch (kind_of(source)) {
+	case SOURCE_LOOSE:
+		range->length = FRAME_MAX(chunk->size) + 1;
+		return true;
+	case SOURCE_PACKS:
+		range->length = place->stored;
+		break;
+	case SOURCE_RAW:
+		range->length = chunk->size;
+		break;
+	}
+	range->offset = (off_t)place->offset;
+	return range->length > 0 && range->length <= FRAME_MAX(chunk->size) &&
+	       place->offset <= (uint64_t)INT64_MAX - range->length;
+}
+
+/* CHUNK_LOADED: `range` is in the memory that `into` is, or in that of `room`, where it is to be decompressed. */
+static enum load_outcome load_range(struct chunk_source *source, const struct chunk *chunk, struct range *range,
+                                    uint8_t *into, struct frame_room *room)
+{
+	if (kind_of(source) == SOURCE_RAW) {
+		ssize_t length = read_range(range, into);
+		return length < 0 && range->at_once ? CHUNK_WOULD_WAIT
+		       : length == (ssize_t)chunk->size ? CHUNK_LOADED
+		                                        : CHUNK_NOT_LOADED;
+	}
+	if (!make_room(room, range->length))
+		return CHUNK_NOT_LOADED;
+	ssize_t length = read_range(range, room->bytes);
+	if (length < 0 && range->at_once)
+		return CHUNK_WOULD_WAIT;
+	bool is_whole = kind_of(source) == SOURCE_LOOSE ? is_loose_length(chunk, length) : length == (ssize_t)range->length;
+	return is_whole && zstd_decompress(into, chunk->size, room->bytes, length) == (int64_t)chunk->size
+	           ? CHUNK_LOADED
+	           : CHUNK_NOT_LOADED;
+}
+
+enum load_outcome load_chunk(struct chunk_source *source, const struct chunk *chunk, uint8_t *into,
                              struct frame_room *room, bool at_once)
 {
-	char name[NAME_BYTES];
-	bool was_cold = false;
-	name_of(digest, name);
-	int fd = open_file(folder, name, at_once);
-	if (fd < 0)
+	struct range range = {.at_once = at_once};
+	struct source_file file;
+	if (!range_of(source, chunk, &range))
+		return CHUNK_NOT_LOADED;
+	if (!open_source_file(source, chunk, at_once, &file))
 		return at_once ? CHUNK_WOULD_WAIT : CHUNK_NOT_LOADED;
-	ssize_t length = read_frame(fd, FRAME_MAX(size), room, at_once, &was_cold);
+	range.fd = file.fd;
+	enum load_outcome outcome = load_range(source, chunk, &range, into, room);
 	/* The contents are kept above, by who reads them; what is large need not be in memory twice. */
-	if (was_cold && size > SMALL_MAX)
-		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	close(fd);
-	if (length < 0 && at_once)
-		return CHUNK_WOULD_WAIT;
-	bool is_loaded = length > 0 && zstd_decompress(into, size, room->bytes, length) == (int64_t)size;
-	return is_loaded ? CHUNK_LOADED : CHUNK_NOT_LOADED;
+	if (range.was_cold && chunk->size > SMALL_MAX)
+		posix_fadvise(file.fd, range.offset, range.length, POSIX_FADV_DONTNEED);
+	close_source_file(source, &file);
+	return outcome;
 }
 
-enum load_outcome load_verified_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+enum load_outcome load_verified_chunk(struct chunk_source *source, const struct chunk *chunk, uint8_t *into,
                                       struct frame_room *room, bool at_once)
 {
 	uint8_t actual[BLAKE3_BYTES];
-	enum load_outcome outcome = load_chunk(folder, digest, into, size, room, at_once);
+	enum load_outcome outcome = load_chunk(source, chunk, into, room, at_once);
 	if (outcome != CHUNK_LOADED)
 		return outcome;
-	blake3(into, size, actual);
-	return memcmp(actual, digest, BLAKE3_BYTES) == 0 ? CHUNK_LOADED : CHUNK_NOT_LOADED;
+	blake3(into, chunk->size, actual);
+	return memcmp(actual, chunk->digest, BLAKE3_BYTES) == 0 ? CHUNK_LOADED : CHUNK_NOT_LOADED;
 }

@@ -1,12 +1,8 @@
-/* A chunk in a folder of the local disk: `<4 hex>/<64 hex>`, zstd frames, one or several. */
+/* Reads chunks of the local disk: what a source has of them is decompressed, where it is not raw. */
 #ifndef TVIX_STORE_CHUNK_FILE_H
 #define TVIX_STORE_CHUNK_FILE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "blake3.h"
+#include "chunk_source.h"
 
 /* A zstd frame of noise is this much longer at most (ZSTD_compressBound, and its header and checksum). */
 #define FRAME_MAX(size) ((size) + ((size) >> 7) + 512)
@@ -23,15 +19,15 @@ struct frame_room {
 enum load_outcome { CHUNK_LOADED, CHUNK_NOT_LOADED, CHUNK_WOULD_WAIT };
 
 /*
- * Reads the chunk with this digest, which is not compared: CHUNK_LOADED when `size` bytes were put into `into`, exactly.
+ * Reads a chunk, whose digest is not compared: CHUNK_LOADED when `chunk->size` bytes were put into `into`, exactly.
  * Never waits for anything but the disk, and with `at_once` not even for that. What is large and was not in the
- * page cache before is not left there. zstd_found() must have been true.
+ * page cache before is not left there. zstd_found() must have been true, unless the source is raw.
  */
-enum load_outcome load_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+enum load_outcome load_chunk(struct chunk_source *source, const struct chunk *chunk, uint8_t *into,
                              struct frame_room *room, bool at_once);
 
 /* The same, and compares the digest. */
-enum load_outcome load_verified_chunk(int folder, const uint8_t digest[BLAKE3_BYTES], uint8_t *into, size_t size,
+enum load_outcome load_verified_chunk(struct chunk_source *source, const struct chunk *chunk, uint8_t *into,
                                       struct frame_room *room, bool at_once);
 
 #endif

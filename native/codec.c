@@ -1,17 +1,14 @@
 /*
- * zstd on the spot, and many chunks of a folder of the local disk, read, decompressed and compared with digests in one trip
+ * zstd on the spot, and many chunks of the local disk, read, decompressed and compared with digests in one trip
  * to the thread pool. JavaScript decides which, where to, and what is compared; what cannot be had or is not right is only
  * marked as not done. See src/support/native-codec.ts.
  */
-#define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "chunk_file.h"
+#include "source_values.h"
 #include "values.h"
-#include "zstd.h"
 
 /* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */
 enum action { READ = 1, COMPARE = 2 };
@@ -19,23 +16,25 @@ enum action { READ = 1, COMPARE = 2 };
 struct step {
 	uint8_t digest[BLAKE3_BYTES];
 	uint32_t offset, size, actions, is_done;
+	struct place place;
 };
 
 struct load {
 	napi_async_work work;
 	napi_deferred deferred;
-	/* Both buffers stay while they are worked on. */
-	napi_ref keep_steps, keep_into;
+	/* All three stay while they are worked on. */
+	napi_ref keep_source, keep_steps, keep_into;
+	struct chunk_source *source;
 	struct step *steps;
 	size_t count;
 	uint8_t *into;
-	char folder[STRING_MAX];
 };
 
-static bool do_step(const struct step *step, int folder, uint8_t *into, struct frame_room *room)
+static bool do_step(const struct step *step, struct chunk_source *source, uint8_t *into, struct frame_room *room)
 {
+	const struct chunk chunk = {step->digest, step->digest, step->size, step->place};
 	uint8_t *place = into + step->offset, digest[BLAKE3_BYTES];
-	if (step->actions & READ && load_chunk(folder, step->digest, place, step->size, room, false) != CHUNK_LOADED)
+	if (step->actions & READ && load_chunk(source, &chunk, place, room, false) != CHUNK_LOADED)
 		return false;
 	if (!(step->actions & COMPARE))
 		return true;
@@ -48,17 +47,15 @@ static void execute(napi_env env, void *data)
 	struct load *load = data;
 	struct frame_room room = {NULL, 0};
 	(void)env;
-	int folder = open(load->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (folder < 0)
-		return;
 	for (struct step *step = load->steps; step < load->steps + load->count; step++)
-		step->is_done = do_step(step, folder, load->into, &room);
+		step->is_done = do_step(step, load->source, load->into, &room);
 	free(room.bytes);
-	close(folder);
 }
 
 static void forget(napi_env env, struct load *load)
 {
+	if (load->keep_source)
+		napi_delete_reference(env, load->keep_source);
 	if (load->keep_steps)
 		napi_delete_reference(env, load->keep_steps);
 	if (load->keep_into)
@@ -88,7 +85,7 @@ static bool fits(const struct load *load, size_t room)
 }
 
 /*
- * loadChunks(folder, steps, into): a promise that resolves when is_done of the steps tells which succeeded, or -errno.
+ * loadChunks(source, steps, into): a promise that resolves when is_done of the steps tells which succeeded, or -errno.
  * Neither the steps nor their places in `into` may be touched until then.
  */
 static napi_value load_chunks(napi_env env, napi_callback_info info)
@@ -101,7 +98,7 @@ static napi_value load_chunks(napi_env env, napi_callback_info info)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	int error = EINVAL;
-	if (!string_of(env, args[0], load->folder) || !bytes_of(env, args[1], &steps, &bytes) ||
+	if (napi_get_value_external(env, args[0], (void **)&load->source) != napi_ok || !bytes_of(env, args[1], &steps, &bytes) ||
 	    !bytes_of(env, args[2], &load->into, &room) || bytes % sizeof(struct step) != 0 ||
 	    (uintptr_t)steps % _Alignof(struct step) != 0)
 		goto failed;
@@ -109,11 +106,9 @@ static napi_value load_chunks(napi_env env, napi_callback_info info)
 	load->count = bytes / sizeof(struct step);
 	if (!fits(load, room))
 		goto failed;
-	error = ENOSYS;
-	if (!zstd_found())
-		goto failed;
 	error = ENOMEM;
-	if (napi_create_reference(env, args[1], 1, &load->keep_steps) != napi_ok ||
+	if (napi_create_reference(env, args[0], 1, &load->keep_source) != napi_ok ||
+	    napi_create_reference(env, args[1], 1, &load->keep_steps) != napi_ok ||
 	    napi_create_reference(env, args[2], 1, &load->keep_into) != napi_ok ||
 	    !start_work(env, "tvix-store:chunks", execute, complete, load, &load->work, &load->deferred,
 	                &promise))
@@ -127,24 +122,49 @@ failed:
 /* Enough for every frame that is read on the spot, so that it is never replaced. */
 static _Thread_local uint8_t frame_bytes[FRAME_MAX(AT_ONCE_MAX) + 1];
 
-/* loadChunkNow(folder, digest, into): 1 when the chunk with this digest was put into `into`, which it fills. Never waits. */
+/*
+ * loadChunkNow(source, digest, place, into): 1 when the chunk with this digest was put into `into`, which it fills. Never
+ * waits. `place`: as a step has it.
+ */
 static napi_value load_chunk_now(napi_env env, napi_callback_info info)
 {
-	napi_value args[3];
-	size_t argc = 3, digest_length, size;
-	char path[STRING_MAX];
-	uint8_t *digest, *into;
+	napi_value args[4];
+	size_t argc = 4, digest_length, place_length, size;
+	struct chunk_source *source;
+	uint8_t *digest, *place, *into;
 	struct frame_room room = {frame_bytes, sizeof frame_bytes};
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!string_of(env, args[0], path) || !bytes_of(env, args[1], &digest, &digest_length) ||
-	    digest_length != BLAKE3_BYTES || !bytes_of(env, args[2], &into, &size) || size > AT_ONCE_MAX || !zstd_found())
+	if (napi_get_value_external(env, args[0], (void **)&source) != napi_ok ||
+	    !bytes_of(env, args[1], &digest, &digest_length) || digest_length != BLAKE3_BYTES ||
+	    !bytes_of(env, args[2], &place, &place_length) || place_length != sizeof(struct place) ||
+	    !bytes_of(env, args[3], &into, &size) || size > AT_ONCE_MAX)
 		return integer(env, 0);
-	int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (folder < 0)
-		return integer(env, 0);
-	enum load_outcome outcome = load_verified_chunk(folder, digest, into, size, &room, true);
-	close(folder);
-	return integer(env, outcome == CHUNK_LOADED);
+	struct chunk chunk = {.digest = digest, .blob = digest, .size = size};
+	memcpy(&chunk.place, place, sizeof chunk.place);
+	return integer(env, load_verified_chunk(source, &chunk, into, &room, true) == CHUNK_LOADED);
+}
+
+/* When JavaScript has forgotten it; what reads from it keeps it. */
+static void forget_source(napi_env env, void *source, void *hint)
+{
+	(void)env, (void)hint;
+	close_chunk_source(source);
+}
+
+/* openChunkSource(kind, folder): an object for the others, or -errno. */
+static napi_value open_source(napi_env env, napi_callback_info info)
+{
+	napi_value args[2], external;
+	size_t argc = 2;
+	struct chunk_source *source;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	int error = source_of(env, args[0], args[1], &source);
+	if (error)
+		return integer(env, -error);
+	if (napi_create_external(env, source, forget_source, NULL, &external) == napi_ok)
+		return external;
+	close_chunk_source(source);
+	return integer(env, -ENOMEM);
 }
 
 /* zstdCompress(bytes, into, level): one frame, with the size of its contents; its bytes, or less than 0. */
@@ -178,6 +198,7 @@ NAPI_MODULE_INIT()
 	static const struct exported functions[] = {
 	    {"zstdCompress", zstd_compress_call},
 	    {"zstdDecompress", zstd_decompress_call},
+	    {"openChunkSource", open_source},
 	    {"loadChunks", load_chunks},
 	    {"loadChunkNow", load_chunk_now},
 	};

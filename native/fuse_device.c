@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #include "chunk_reader.h"
+#include "device_reads.h"
+#include "memory_reads.h"
 #include "page_filler.h"
 #include "values.h"
 #include <uv.h>
@@ -340,6 +342,7 @@ NAPI_MODULE_INIT()
 	    {"watch", watch_descriptor},
 	    {"unwatch", unwatch},
 	    {"startFiller", start_filler},
+	    {"mayFill", may_fill},
 	    {"fill", fill},
 	    {"fillerCounts", filler_counts},
 	    {"stopFiller", stop_filler},

@@ -49,22 +49,22 @@ static struct kept *find(struct kept_chunks *chunks, const uint8_t digest[BLAKE3
 	return NULL;
 }
 
-struct kept *keep_chunk(struct kept_chunks *chunks, int folder, const uint8_t digest[BLAKE3_BYTES], size_t size,
+struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
                         struct frame_room *room)
 {
 	pthread_mutex_lock(&chunks->mutex);
-	struct kept *kept = find(chunks, digest, size);
+	struct kept *kept = find(chunks, chunk->digest, chunk->size);
 	if (kept) {
 		kept->users++;
 		while (kept->is_loading)
 			pthread_cond_wait(&chunks->loaded, &chunks->mutex);
-	} else if ((kept = free_place(chunks, size))) {
-		memcpy(kept->digest, digest, BLAKE3_BYTES);
-		kept->size = size;
+	} else if ((kept = free_place(chunks, chunk->size))) {
+		memcpy(kept->digest, chunk->digest, BLAKE3_BYTES);
+		kept->size = chunk->size;
 		kept->users = 1;
 		kept->is_loading = true;
 		pthread_mutex_unlock(&chunks->mutex);
-		bool is_right = load_verified_chunk(folder, digest, kept->bytes, size, room, false) == CHUNK_LOADED;
+		bool is_right = load_verified_chunk(source, chunk, kept->bytes, room, false) == CHUNK_LOADED;
 		pthread_mutex_lock(&chunks->mutex);
 		kept->is_loading = false;
 		/* Whoever waits for it finds that there is none. */

@@ -30,7 +30,7 @@ struct kept_chunks {
 void init_kept_chunks(struct kept_chunks *chunks);
 void free_kept_chunks(struct kept_chunks *chunks);
 /* A chunk, in use until it is released; NULL when it cannot be had, or there is no place for it. */
-struct kept *keep_chunk(struct kept_chunks *chunks, int folder, const uint8_t digest[BLAKE3_BYTES], size_t size,
+struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
                         struct frame_room *room);
 /* The same for one that is there already; never waits. */
 struct kept *find_chunk(struct kept_chunks *chunks, const uint8_t digest[BLAKE3_BYTES], size_t size);

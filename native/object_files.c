@@ -142,7 +142,7 @@ static int write_temp(const struct job *job, int root, size_t i, const char *key
 	if (there != 0)
 		return there < 0 ? there : THERE_ALREADY;
 	struct body body = job->bodies[i];
-	bool is_zstd = job->zstd_level != 0, is_noise = is_zstd && looks_like_noise(body.bytes, body.length);
+	bool is_zstd = job->zstd_level != 0 && body.length > 0, is_noise = is_zstd && looks_like_noise(body.bytes, body.length);
 	int result = is_zstd && !is_noise ? compress(job, &body, room) : 0;
 	if (result < 0)
 		return result;

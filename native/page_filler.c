@@ -19,10 +19,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "blake3.h"
 #include "chunk_file.h"
+#include "source_values.h"
 #include "values.h"
-#include "zstd.h"
 
 /* Two keep ahead of one reader on two processors; more would take the processor from it. */
 #define THREADS 2
@@ -40,6 +39,7 @@ struct record {
 	uint32_t size;
 	uint32_t padding;
 	uint8_t digest[BLAKE3_BYTES];
+	struct place place;
 };
 
 struct batch {
@@ -61,7 +61,8 @@ struct store_message {
 };
 
 struct filler {
-	int device, folder;
+	int device;
+	struct chunk_source *source;
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
 	struct batch *first, **last;
@@ -82,9 +83,9 @@ struct worker {
 
 static bool load(struct worker *worker, const struct record *record)
 {
-	return record->size <= FILE_MAX &&
-	       load_verified_chunk(worker->filler->folder, record->digest, worker->contents, record->size,
-	                           &worker->room, false) == CHUNK_LOADED;
+	const struct chunk chunk = {record->digest, record->digest, record->size, record->place};
+	return record->size <= FILE_MAX && load_verified_chunk(worker->filler->source, &chunk, worker->contents,
+	                                                       &worker->room, false) == CHUNK_LOADED;
 }
 
 /* The kernel says ENOENT for what it has forgotten meanwhile. */
@@ -154,7 +155,7 @@ static void all_stopped(napi_env env, void *data, void *hint)
 		next = batch->next;
 		free(batch);
 	}
-	close(filler->folder);
+	close_chunk_source(filler->source);
 	close(filler->device);
 	free(filler);
 }
@@ -185,29 +186,26 @@ static void no_call(napi_env env, napi_value callback, void *context, void *data
 	(void)env, (void)callback, (void)context, (void)data;
 }
 
-/* startFiller(device, folder): threads that read the chunks below `folder`; an object for the others, or -errno. */
+/* startFiller(device, kind, folder): threads that read chunks of that source; an object for the others, or -errno. */
 napi_value start_filler(napi_env env, napi_callback_info info)
 {
-	napi_value args[2], name, external;
-	size_t argc = 2;
-	char folder[STRING_MAX];
+	napi_value args[3], name, external;
+	size_t argc = 3;
 	struct filler *filler = calloc(1, sizeof *filler);
 	if (!filler)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	int error = EINVAL;
 	int device;
-	filler->folder = filler->device = -1;
-	if (napi_get_value_int32(env, args[0], &device) != napi_ok || !string_of(env, args[1], folder))
+	filler->device = -1;
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok)
 		goto failed;
-	error = ENOSYS;
-	if (!zstd_found())
+	if ((error = source_of(env, args[1], args[2], &filler->source)) != 0)
 		goto failed;
 	/* One of its own: the number of a closed one may be another file's by the time a thread writes. */
 	filler->device = fcntl(device, F_DUPFD_CLOEXEC, 0);
-	filler->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	error = errno;
-	if (filler->device < 0 || filler->folder < 0)
+	if (filler->device < 0)
 		goto failed;
 	pthread_mutex_init(&filler->mutex, NULL);
 	pthread_cond_init(&filler->work, NULL);
@@ -224,8 +222,7 @@ napi_value start_filler(napi_env env, napi_callback_info info)
 	napi_create_external(env, filler, NULL, NULL, &external);
 	return external;
 failed:
-	if (filler->folder >= 0)
-		close(filler->folder);
+	close_chunk_source(filler->source);
 	if (filler->device >= 0)
 		close(filler->device);
 	free(filler);
@@ -243,7 +240,24 @@ static void enqueue(struct filler *filler, struct batch *batch, bool urgent)
 	pthread_cond_broadcast(&filler->work);
 }
 
-/* fill(filler, records, urgent): 0, or -EAGAIN when too much waits already. */
+/* mayFill(filler, count): whether so many records more are not too many; what waits only becomes less until the next fill. */
+napi_value may_fill(napi_env env, napi_callback_info info)
+{
+	napi_value args[2], result;
+	size_t argc = 2;
+	uint32_t count;
+	struct filler *filler;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok ||
+	    napi_get_value_uint32(env, args[1], &count) != napi_ok)
+		return NULL;
+	pthread_mutex_lock(&filler->mutex);
+	bool may = filler->waiting == 0 || filler->waiting + count <= WAITING_MAX;
+	pthread_mutex_unlock(&filler->mutex);
+	return napi_get_boolean(env, may, &result) == napi_ok ? result : NULL;
+}
+
+/* fill(filler, records, urgent): 0, or -errno. */
 napi_value fill(napi_env env, napi_callback_info info)
 {
 	napi_value args[3];
@@ -262,13 +276,9 @@ napi_value fill(napi_env env, napi_callback_info info)
 	*batch = (struct batch){NULL, length / sizeof(struct record), 0};
 	memcpy(batch->records, data, length);
 	pthread_mutex_lock(&filler->mutex);
-	bool room = urgent || filler->waiting == 0 || filler->waiting + batch->count <= WAITING_MAX;
-	if (room)
-		enqueue(filler, batch, urgent);
+	enqueue(filler, batch, urgent);
 	pthread_mutex_unlock(&filler->mutex);
-	if (!room)
-		free(batch);
-	return integer(env, room ? 0 : -EAGAIN);
+	return integer(env, 0);
 }
 
 /* fillerCounts(filler, counts): files and bytes pushed, and files that could not be, into a BigUint64Array of 3. */

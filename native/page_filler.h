@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 napi_value start_filler(napi_env env, napi_callback_info info);
+napi_value may_fill(napi_env env, napi_callback_info info);
 napi_value fill(napi_env env, napi_callback_info info);
 napi_value filler_counts(napi_env env, napi_callback_info info);
 napi_value stop_filler(napi_env env, napi_callback_info info);

@@ -112,11 +112,11 @@ static napi_value lookup_entry(napi_env env, napi_callback_info info)
 enum page_field { POSITION, USED, LIMIT, RECORDS_USED, RECORDS_CONTENTS, RECORD_FILE_MAX, UID, GID, PAGE_FIELDS };
 enum list_status { LIST_END, LIST_FULL, LIST_NO_ROOM };
 
-/* struct record of page_filler.c */
+/* struct record of page_filler.c, which learns the place when it is pushed. */
 struct fill_record {
 	uint64_t nodeid;
 	uint32_t size, padding;
-	uint8_t digest[BLAKE3_BYTES];
+	uint8_t digest[BLAKE3_BYTES], place[16];
 };
 
 /* Contents never change: what the kernel knows of them holds for ever. */
@@ -161,7 +161,7 @@ static void write_direntplus(uint8_t *into, size_t length, const struct inode_ta
 
 static void write_fill_record(uint8_t *records, const struct inode_table *table, size_t slot, double *page)
 {
-	struct fill_record record = {(uint64_t)number_of(table, slot), (uint32_t)table->size[slot], 0, {0}};
+	struct fill_record record = {(uint64_t)number_of(table, slot), (uint32_t)table->size[slot], 0, {0}, {0}};
 	memcpy(record.digest, table->digests + slot * BLAKE3_BYTES, BLAKE3_BYTES);
 	memcpy(records + (size_t)page[RECORDS_USED], &record, sizeof record);
 	page[RECORDS_USED] += sizeof record;

@@ -3,7 +3,6 @@ import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/inter
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
-import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
@@ -78,10 +77,9 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
-  // What is pushed causes no request, and so would be missing in a profile. Nor would a cache folder see what it is for.
-  const chunkFolder =
-    recorder || options.cacheDir !== undefined ? undefined : localChunkFolder(opened.addresses)
-  const mount = await mountTree({ ...options, tree, target, logger, chunkFolder })
+  // What is pushed causes no request, and so would be missing in a profile.
+  const localChunks = recorder ? undefined : opened.localChunks
+  const mount = await mountTree({ ...options, tree, target, logger, localChunks })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { PathInfo } from '../model/nix/path-info.ts'
+import type { LocalChunkSource } from '../services/blobs/chunk-places.ts'
 import { CLIENT_ADDRESSES } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import type { StoreAddresses } from '../services/composition/open-stores.ts'
@@ -71,6 +72,8 @@ export interface TreeStores extends AsyncDisposable {
   readonly stores: ReloadableStores
   readonly rootNodes: RootNodes
   readonly addresses: StoreAddresses
+  /** Of a composition file nobody knows whether its next reading leads to the same folder. */
+  readonly localChunks: LocalChunkSource | undefined
 }
 
 export async function openTreeStores(
@@ -98,7 +101,8 @@ export async function openTreeStores(
     logger.info({ metrics_address: metrics.address }, 'serving metrics')
   }
   const opened = closing.move()
-  return { stores, rootNodes, addresses, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+  const localChunks = addresses.composition === undefined ? stores.localChunks : undefined
+  return { stores, rootNodes, addresses, localChunks, [Symbol.asyncDispose]: () => opened.disposeAsync() }
 }
 
 /** The folder as a full path: a mount may change where the process is. */

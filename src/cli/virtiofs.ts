@@ -3,7 +3,6 @@ import { MemoryReader } from '../mount/fuse/memory-reader.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { serveGuests } from '../mount/virtiofs/guest-server.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
-import { localChunkFolder } from '../services/composition/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
@@ -53,16 +52,14 @@ async function runVirtiofs(
   if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   await using opened = await openTreeStores(command, options, logger)
-  const { stores, rootNodes } = opened
-  // A cache folder would not see what it is for.
-  const chunkFolder = options.cacheDir === undefined ? localChunkFolder(opened.addresses) : undefined
-  await using memoryReader = chunkFolder === undefined ? undefined : new MemoryReader(chunkFolder)
+  const { stores, rootNodes, localChunks } = opened
+  await using memoryReader = localChunks && new MemoryReader(localChunks)
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
-    localChunks: chunkFolder === undefined ? undefined : LocalChunks.in(chunkFolder),
+    localChunks: localChunks && LocalChunks.of(localChunks),
     plannedReads: memoryReader,
     listRoot: options.listRoot,
     sources: stores.labels,

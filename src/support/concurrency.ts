@@ -23,16 +23,19 @@ export class Semaphore {
    */
   async acquire(weight = 1, signal?: AbortSignal): Promise<() => void> {
     throwIfAborted(signal)
+    const release = this.tryAcquire(weight)
+    if (release) return release
     const units = Math.min(weight, this.capacity)
-    if (this.#waiting.length > 0 || units > this.#available) await this.#wait(units, signal)
-    else this.#available -= units
-    let held = true
-    return () => {
-      if (!held) return
-      held = false
-      this.#available += units
-      this.#grantWaiting()
-    }
+    await this.#wait(units, signal)
+    return this.#releaseOf(units)
+  }
+
+  /** The same without waiting: `undefined` when it would have to. */
+  tryAcquire(weight = 1): (() => void) | undefined {
+    const units = Math.min(weight, this.capacity)
+    if (this.#waiting.length > 0 || units > this.#available) return undefined
+    this.#available -= units
+    return this.#releaseOf(units)
   }
 
   /** Runs `task` while holding `weight` units. */
@@ -42,6 +45,16 @@ export class Semaphore {
       return await task()
     } finally {
       release()
+    }
+  }
+
+  #releaseOf(units: number): () => void {
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      this.#available += units
+      this.#grantWaiting()
     }
   }
 

@@ -186,7 +186,15 @@ export const UPLOAD_UNASKED_BYTES_MAX = 4 * KiB
 export const STREAMED_BLOB_BYTES = 8 * MiB
 /** Files of one import that are open at the same time: until they are stored, and a store syncs many as fast as one. */
 export const INGEST_FILES_MAX = 128
-/** One step of hashing and parsing a NAR that is ingested: about 0.2 ms of the event loop. */
+/** Files of a NAR up to here share buffers with others … */
+export const NAR_SHARED_FILE_BYTES_MAX = 16 * KiB
+/** … of this size, which stay in memory until the last of them is stored. */
+export const NAR_SHARED_BYTES = 64 * KiB
+/** What is hashed of a NAR in one trip to the thread pool, at least: 0.1 ms … */
+export const NAR_HASH_BYTES = 256 * KiB
+/** … and how many such trips the hash may be behind the parser. */
+export const NAR_HASH_BEHIND_MAX = 4
+/** One step of parsing a NAR that is ingested: about 0.1 ms of the event loop. */
 export const NAR_PIECE_BYTES_MAX = 256 * KiB
 /** A NAR is parsed and hashed for this long before the event loop gets to sockets and timers again. */
 export const NAR_TURN_MS_MAX = 4

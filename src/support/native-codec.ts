@@ -1,16 +1,23 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
+declare const sourceBrand: unique symbol
+/** Chunks of this machine, as the addon reads them. */
+export interface NativeChunkSource {
+  readonly [sourceBrand]: true
+}
+
 /** native/codec.c. What answers with a number says less than 0 when it failed; none throws. */
 export interface NativeCodec {
   /** One frame with the size of its contents, in `into`: how many bytes it has. */
   zstdCompress(bytes: Uint8Array, into: Uint8Array, level: number): number
   /** All frames, into `into`: how many bytes were in them. */
   zstdDecompress(frames: Uint8Array, into: Uint8Array): number
-  /** See src/services/blobs/local-chunks.ts. */
-  loadChunks(folder: string, records: Uint8Array, into: Uint8Array): Promise<void> | number
+  /** See src/services/blobs/local-chunks.ts; the folder need not be there before the first chunk is. */
+  openChunkSource(kind: string, folder: string): NativeChunkSource | number
+  loadChunks(source: NativeChunkSource, records: Uint8Array, into: Uint8Array): Promise<void> | number
   /** One chunk of LOCAL_CHUNK_NOW_BYTES_MAX at most, verified, which fills `into`; 1 when that took no waiting for a disk. */
-  loadChunkNow(folder: string, digest: Uint8Array, into: Uint8Array): number
+  loadChunkNow(source: NativeChunkSource, digest: Uint8Array, place: Uint8Array, into: Uint8Array): number
 }
 
 /** From `src/support` and from `dist/support` alike. */

@@ -24,6 +24,11 @@ export class BlobUploader {
     return this.#blobs
   }
 
+  /** `bytes` of the budget, if they are to be had at once; call the result to give them back. */
+  tryReserve(bytes: number): (() => void) | undefined {
+    return blobBudget.tryAcquire(bytes)
+  }
+
   /** Waits for `bytes` of the budget; call the result to give them back. */
   reserve(bytes: number, call?: Call): Promise<() => void> {
     return blobBudget.acquire(bytes, call?.signal)
@@ -36,11 +41,16 @@ export class BlobUploader {
     return digest
   }
 
-  /** The same for who needs the digest before the contents are stored. */
+  /** The same for who needs the digest before the contents are stored. Nobody may change them any more. */
   start(contents: Uint8Array, call?: Call): { readonly digest: Digest; readonly stored: Promise<void> } {
     const digest = Digest.of(contents)
     // A service that stores in batches joins equal ones, and asks whether they are there, at less expense.
-    if (this.#blobs.smallWritesMax !== undefined) return { digest, stored: this.#write(contents, call) }
+    const { smallWrites } = this.#blobs
+    if (smallWrites) {
+      const isSmall = contents.length <= smallWrites.bytesMax
+      const stored = isSmall ? smallWrites.put(digest, contents, call) : this.#write(contents, call)
+      return { digest, stored }
+    }
     const stored = this.#uploads.run(digest.key, (flight) => this.#store(digest, contents, flight), call)
     return { digest, stored }
   }

@@ -26,12 +26,15 @@ import {
   NAR_OPEN_ENTRY_BYTES,
   NAR_PENDING_ENTRIES_BYTES_MAX,
   NAR_PIECE_BYTES_MAX,
+  NAR_SHARED_BYTES,
+  NAR_SHARED_FILE_BYTES_MAX,
   NAR_TURN_MS_MAX,
   NAR_UPLOADS_MAX,
   SMALL_BLOB_BYTES_MAX,
 } from '../support/limits.ts'
 import { Turn } from '../support/turn.ts'
 import { BlobUploader } from './blob-uploader.ts'
+import { PassingHash } from './passing-hash.ts'
 
 /**
  * Stores what the NAR contains and tells its root node, size and SHA-256. The pieces must stay as they are once they
@@ -74,7 +77,7 @@ interface OpenDirectory {
 
 class NarIngest {
   readonly #parser = new NarParser()
-  readonly #sha256 = createHash('sha256')
+  readonly #sha256 = new PassingHash()
   readonly #content: ContentHash | undefined
   readonly #uploads: Uploads
   readonly #directories: DirectoryService
@@ -88,6 +91,9 @@ class NarIngest {
   /** One of the two takes the contents of the file that is open. */
   #small: { readonly contents: Buffer; filled: number } | undefined
   #large: BlobWriter | undefined
+  /** The memory of small files, and how much of it is taken. */
+  #shared = Buffer.alloc(0)
+  #sharedUsed = 0
   #root: Node | Pending | undefined
   #putter: DirectoryPutter | undefined
   #lastPut: Promise<void> = Promise.resolve()
@@ -107,9 +113,12 @@ class NarIngest {
   }
 
   async run(nar: AsyncIterable<Uint8Array>): Promise<IngestedNar> {
-    for await (const bytes of nar)
+    for await (const bytes of nar) {
+      const behind = this.#sha256.update(bytes)
       for (let start = 0; start < bytes.length; start += NAR_PIECE_BYTES_MAX)
         await this.#take(bytes.subarray(start, start + NAR_PIECE_BYTES_MAX))
+      if (behind) await behind
+    }
     this.#located(() => this.#parser.finish())
     await this.#uploads.settle()
     const node = await this.#root!
@@ -119,7 +128,7 @@ class NarIngest {
     return {
       node,
       narSize: BigInt(this.#parser.consumed),
-      narSha256: this.#sha256.digest(),
+      narSha256: await this.#sha256.digest(),
       ...(contentDigest && { contentDigest }),
     }
   }
@@ -133,7 +142,6 @@ class NarIngest {
   async #take(piece: Uint8Array): Promise<void> {
     throwIfAborted(this.#signal)
     if (this.#turn.isLong) await new Promise(setImmediate)
-    this.#sha256.update(piece)
     this.#content?.nar(piece)
     const events = this.#parser.push(piece)
     for (;;) {
@@ -174,15 +182,32 @@ class NarIngest {
     }
   }
 
-  async #beginFile(size: number, executable: boolean): Promise<void> {
+  #beginFile(size: number, executable: boolean): Promise<void> | undefined {
     this.#file = { size, executable }
     this.#content?.beginFile(this.#open.length === 0 && !executable)
-    if (size > SMALL_BLOB_BYTES_MAX) {
-      this.#large = await this.#uploads.openWrite()
-    } else {
-      await this.#uploads.reserve(size)
-      this.#small = { contents: Buffer.allocUnsafeSlow(size), filled: 0 }
+    if (size > SMALL_BLOB_BYTES_MAX) return this.#beginLarge()
+    const begin = () => {
+      this.#small = { contents: this.#memoryFor(size), filled: 0 }
     }
+    const waiting = this.#uploads.reserve(size)
+    if (waiting) return waiting.then(begin)
+    begin()
+    return undefined
+  }
+
+  async #beginLarge(): Promise<void> {
+    this.#large = await this.#uploads.openWrite()
+  }
+
+  /** Small files share buffers: making one costs several times as much as filling it. */
+  #memoryFor(size: number): Buffer {
+    if (size > NAR_SHARED_FILE_BYTES_MAX) return Buffer.allocUnsafeSlow(size)
+    if (this.#sharedUsed + size > this.#shared.length) {
+      this.#shared = Buffer.allocUnsafeSlow(NAR_SHARED_BYTES)
+      this.#sharedUsed = 0
+    }
+    this.#sharedUsed += size
+    return this.#shared.subarray(this.#sharedUsed - size, this.#sharedUsed)
   }
 
   #contents(bytes: Uint8Array): Promise<void> | undefined {
@@ -290,14 +315,16 @@ class Uploads {
   readonly #progress: IngestProgress | undefined
   readonly #places: Semaphore
   readonly #largePlaces = new Semaphore(NAR_LARGE_UPLOADS_MAX)
-  readonly #running = new Set<Promise<unknown>>()
+  #running = 0
+  /** Called when nothing runs any more. */
+  #ended: (() => void) | undefined
   /** Gives back what was reserved for the blob that is being read. */
   #release: (() => void) | undefined
   failure: StoreError | undefined
 
   constructor(blobs: BlobService, controller: AbortController, progress: IngestProgress | undefined) {
     this.#uploader = new BlobUploader(blobs)
-    this.#places = new Semaphore(blobs.smallWritesMax ?? NAR_UPLOADS_MAX)
+    this.#places = new Semaphore(blobs.smallWrites?.atOnceMax ?? NAR_UPLOADS_MAX)
     this.#controller = controller
     this.#progress = progress
   }
@@ -324,10 +351,25 @@ class Uploads {
     return stored
   }
 
-  async reserve(bytes: number): Promise<void> {
+  /** A promise only where there is something to wait for. */
+  reserve(bytes: number): Promise<void> | undefined {
+    const place = this.#places.tryAcquire()
+    const memory = place && this.#uploader.tryReserve(bytes)
+    if (!place || !memory) {
+      place?.()
+      return this.#waitFor(bytes)
+    }
+    this.#hold(place, memory)
+    return undefined
+  }
+
+  async #waitFor(bytes: number): Promise<void> {
     const place = await this.#places.acquire(1, this.#controller.signal)
     this.#release = place
-    const memory = await this.#uploader.reserve(bytes, this.#call)
+    this.#hold(place, await this.#uploader.reserve(bytes, this.#call))
+  }
+
+  #hold(place: () => void, memory: () => void): void {
     this.#release = () => {
       memory()
       place()
@@ -344,32 +386,40 @@ class Uploads {
   }
 
   #track(stored: Promise<unknown>, release: (() => void) | undefined): void {
-    const running = this.#finished(stored, release)
-    this.#running.add(running)
-    void running.finally(() => this.#running.delete(running))
+    this.#running++
+    const end = () => {
+      release?.()
+      if (--this.#running === 0) this.#ended?.()
+    }
+    stored.then(
+      () => {
+        this.#progress?.file()
+        end()
+      },
+      (error) => {
+        this.failure ??= StoreError.from(error)
+        this.#controller.abort(this.failure)
+        end()
+      },
+    )
   }
 
   /** Throws the first failure, when nothing runs any more. */
   async settle(): Promise<void> {
-    await Promise.all(this.#running)
+    await this.#idle()
     if (this.failure) throw this.failure
   }
 
   async abandon(): Promise<void> {
     this.#release?.()
-    await Promise.all(this.#running)
+    await this.#idle()
   }
 
-  async #finished(stored: Promise<unknown>, release: (() => void) | undefined): Promise<void> {
-    try {
-      await stored
-      this.#progress?.file()
-    } catch (error) {
-      this.failure ??= StoreError.from(error)
-      this.#controller.abort(this.failure)
-    } finally {
-      release?.()
-    }
+  async #idle(): Promise<void> {
+    if (this.#running === 0) return
+    await new Promise<void>((resolve) => {
+      this.#ended = resolve
+    })
   }
 }
 

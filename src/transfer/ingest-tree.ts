@@ -87,7 +87,7 @@ class TreeIngest {
 
   constructor(blobs: BlobService, directories: DirectoryService, options: IngestOptions) {
     this.#uploader = new BlobUploader(blobs)
-    this.#files = new Semaphore(blobs.smallWritesMax ?? INGEST_FILES_MAX)
+    this.#files = new Semaphore(blobs.smallWrites?.atOnceMax ?? INGEST_FILES_MAX)
     this.#directories = directories
     this.#options = options
     this.#signal = options.signal

@@ -58,8 +58,8 @@ async function run(folder: string): Promise<void> {
   const files = Number(execFileSync('sh', ['-c', `find '${tree}' -type f | wc -l`], { encoding: 'utf8' }))
   console.log(`a tree of ${files} files, NAR of ${mb(narBytes)}`)
   const rows: Row[] = []
-  const { row, stored: first } = await ingesting(nar, narBytes, folder)
-  rows.push(row)
+  const { row, stored: first } = await ingesting(nar, narBytes, folder, 'objectstore+file')
+  rows.push(row, (await ingesting(nar, narBytes, folder, 'packs')).row)
   await using stores = await open(first)
   const node = await ingestTree(stores, tree, { sizeFormula: 'rust' })
   rows.push(await rendering(stores, node, tree, narBytes))
@@ -87,9 +87,12 @@ async function makeTree(tree: string): Promise<void> {
   }
 }
 
-function open(folder: string): Promise<Stores> {
+/** Where blobs are kept: a file for each chunk, or many in a file. */
+type Objects = 'objectstore+file' | 'packs'
+
+function open(folder: string, objects: Objects = 'objectstore+file'): Promise<Stores> {
   return openStores({
-    blobs: `objectstore+file://${folder}/blobs.object_store`,
+    blobs: `${objects}://${folder}/blobs.object_store`,
     directories: `lmdb://${folder}/directories.lmdb`,
     pathInfos: `lmdb://${folder}/pathinfo.lmdb`,
   })
@@ -118,11 +121,12 @@ async function ingesting(
   nar: string,
   narBytes: number,
   folder: string,
+  objects: Objects,
 ): Promise<{ row: Row; stored: string }> {
   let round = 0
   let stored = ''
   const nix = () => {
-    const home = join(folder, `nix-${round++}`)
+    const home = join(folder, `nix-${objects}-${round++}`)
     const env = [
       `NIX_STORE_DIR=${home}/store`,
       `NIX_STATE_DIR=${home}/var`,
@@ -134,12 +138,16 @@ async function ingesting(
     )
   }
   const ours = async () => {
-    stored = join(folder, `ours-${round++}`)
-    await using stores = await open(stored)
+    stored = join(folder, `ours-${objects}-${round++}`)
+    await using stores = await open(stored, objects)
     await ingestNar(stores, createReadStream(nar, { highWaterMark: READ_BUFFER_BYTES }))
   }
   const best = await turns(nix, ours, 2)
-  const row = { work: `ingest it (Nix: --restore and --add)`, ...best, note: rates(narBytes, best) }
+  const row = {
+    work: `ingest it into \`${objects}\` (Nix: --restore and --add)`,
+    ...best,
+    note: rates(narBytes, best),
+  }
   return { row, stored }
 }
 

@@ -82,13 +82,14 @@ async function benchIngest(folder: string, mebibytes: number): Promise<void> {
     measure(async () => void (await runOk('sh', ['-c', `tar c -C ${tree} . | zstd -q > ${tree}.tar.zst`])))
   const restic = resticOf(folder)
   const store = join(folder, 'store')
-  const ours = () =>
+  const importing = (flags: readonly string[], cache: string) =>
     measure(async () => {
-      const env = { XDG_CACHE_HOME: join(folder, 'cache') }
-      await runOk(TVIX_STORE, ['import', ...storeFlags(`file://${store}`, folder), tree], env)
+      await runOk(TVIX_STORE, ['import', ...flags, tree], { XDG_CACHE_HOME: join(folder, cache) })
     })
+  const ours = () => importing(storeFlags(`file://${store}`, folder), 'cache')
+  const packed = () => importing(packedFlags(join(folder, 'packed')), 'cache-packed')
 
-  const first = { tar: await tar(), restic: await restic?.(tree), ours: await ours() }
+  const first = { tar: await tar(), restic: await restic?.(tree), ours: await ours(), packed: await packed() }
   printRow('`tar \\| zstd`', first.tar, rate(first.tar))
   if (first.restic === undefined) console.log('| `restic backup` | – | skipped: restic is not installed |')
   else printRow('`restic backup`', first.restic, rate(first.restic))
@@ -100,6 +101,12 @@ async function benchIngest(folder: string, mebibytes: number): Promise<void> {
     '`import`',
     first.ours,
     `${rate(first.ours)}, ${(first.tar / first.ours).toFixed(2)} × the rate of tar${against}`,
+  )
+
+  printRow(
+    '`import` into `packs:`',
+    first.packed,
+    `${rate(first.packed)}, ${(first.ours / first.packed).toFixed(2)} × the rate of files`,
   )
 
   const changed = files.filter((_, index) => index % CHANGED === 0)
@@ -136,6 +143,14 @@ function storeFlags(objects: string, folder: string): string[] {
   return [
     `--blob-service-addr=objectstore+${objects}`,
     `--directory-service-addr=objectstore+${objects}`,
+    `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
+  ]
+}
+
+function packedFlags(folder: string): string[] {
+  return [
+    `--blob-service-addr=packs://${folder}/blobs`,
+    `--directory-service-addr=lmdb://${folder}/directories.lmdb`,
     `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
   ]
 }

@@ -12,6 +12,7 @@ import type {
 } from '../../src/services/blobs/interface.ts'
 import { LocalChunks } from '../../src/services/blobs/local-chunks.ts'
 import { memoryBlobService } from '../../src/services/blobs/memory.ts'
+import { CHUNKS_PREFIX } from '../../src/services/blobs/object-keys.ts'
 import { objectStoreBlobService } from '../../src/services/blobs/object-store.ts'
 import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../src/services/blobs/verifying.ts'
@@ -56,7 +57,8 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
     },
     { chunks: 'content-defined' },
   ],
-  ['packs', packs, { chunks: 'content-defined' }],
+  ['packs', () => packs(false), { chunks: 'content-defined' }],
+  ['packs, read by the addon', () => packs(true), { chunks: 'content-defined' }],
   [
     'raw files',
     async () => {
@@ -70,11 +72,16 @@ const backends: readonly [string, Make<BlobService>, BlobServiceProperties][] = 
   ],
 ]
 
-async function packs() {
+async function packs(isReadByAddon: boolean) {
   const dir = await tempDir()
   const objects = await openPackedObjectStore(join(dir.path, 'store'))
+  const places = objects.placesBelow(CHUNKS_PREFIX)
+  const local = isReadByAddon
+    ? LocalChunks.of({ kind: 'packs', folder: objects.packsFolder, places })
+    : undefined
+  if (isReadByAddon) assert(local, 'the addon is not built: npm run build:native')
   return {
-    subject: objectStoreBlobService(objects),
+    subject: objectStoreBlobService(objects, undefined, local),
     async [Symbol.asyncDispose]() {
       await objects[Symbol.asyncDispose]()
       await dir[Symbol.asyncDispose]()

@@ -7,10 +7,14 @@ import { blobServiceSuite } from './blob-service.ts'
 import { directoryServiceSuite } from './directory-service.ts'
 import { pathInfoServiceSuite } from './path-info-service.ts'
 
-/** What a daemon has by default: objects in files for blobs, LMDB for the rest, verified. */
-async function stores(folder: string, directories: string): Promise<PartsForTest> {
+/** What a daemon has: objects in files, as by default, or in packs for blobs, LMDB for the rest, verified. */
+async function stores(
+  folder: string,
+  directories: string,
+  objects = 'objectstore+file',
+): Promise<PartsForTest> {
   const opened = await openStores({
-    blobs: `objectstore+file://${folder}/blobs`,
+    blobs: `${objects}://${folder}/blobs`,
     directories: directories.replace('FOLDER', folder),
     pathInfos: `lmdb://${folder}/path-infos.lmdb`,
   })
@@ -24,6 +28,7 @@ async function stores(folder: string, directories: string): Promise<PartsForTest
 }
 
 const inLmdb = (folder: string) => stores(folder, 'lmdb://FOLDER/directories.lmdb')
+const inPacks = (folder: string) => stores(folder, 'lmdb://FOLDER/directories.lmdb', 'packs')
 const inObjects = (folder: string) => stores(folder, 'objectstore+file://FOLDER/directories')
 
 /** Everything that services promise, of our client in front of our server in front of files. */
@@ -33,6 +38,11 @@ export function grpcToFilesSuites(family: string): void {
     blobServiceSuite(
       `blob service: ${name}`,
       overGrpc(transport, ({ channel }) => grpcBlobService(channel), inLmdb),
+      { chunks: 'content-defined' },
+    )
+    blobServiceSuite(
+      `blob service: ${name}, packs`,
+      overGrpc(transport, ({ channel }) => grpcBlobService(channel), inPacks),
       { chunks: 'content-defined' },
     )
     for (const [where, makeParts] of [

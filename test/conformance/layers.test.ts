@@ -24,6 +24,7 @@ import { verifyingDirectoryService } from '../../src/services/directories/verify
 import { writeBackDirectoryService } from '../../src/services/directories/write-back.ts'
 import { writeThroughDirectoryService } from '../../src/services/directories/write-through.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
+import { openPackedObjectStore } from '../../src/services/objects/packs.ts'
 import { cachePathInfoService } from '../../src/services/pathinfos/cache.ts'
 import type { PathInfoService } from '../../src/services/pathinfos/interface.ts'
 import { lruPathInfoService } from '../../src/services/pathinfos/lru.ts'
@@ -97,6 +98,34 @@ for (const [name, layer] of Object.entries(blobLayers))
       nothingToClean(() => verifyingBlobService(layer(two(verified(make))), name)),
       { chunks },
     )
+
+/** Packs for both sides, each in a folder of its own. */
+async function twoInPacks() {
+  const dir = await tempDir()
+  const [near, far] = [
+    await openPackedObjectStore(join(dir.path, 'near')),
+    await openPackedObjectStore(join(dir.path, 'far')),
+  ]
+  const unused = [far, near]
+  return {
+    sides: two(() => verifyingBlobService(objectStoreBlobService(unused.pop()!), 'a side')),
+    async [Symbol.asyncDispose]() {
+      await near[Symbol.asyncDispose]()
+      await far[Symbol.asyncDispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+for (const [name, layer] of Object.entries(blobLayers))
+  blobServiceSuite(
+    `blob service: ${name}, over packs`,
+    async () => {
+      const { sides, [Symbol.asyncDispose]: dispose } = await twoInPacks()
+      return { subject: verifyingBlobService(layer(sides), name), [Symbol.asyncDispose]: dispose }
+    },
+    { chunks: 'content-defined' },
+  )
 
 for (const [below, make, chunks] of [
   ['memory', memoryBlobService, 'whole'],

@@ -34,8 +34,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 /** Renders every path that is visible in the store below `state` and compares it with its path info. */
-async function checkVisible(state: string): Promise<number> {
-  const [blobs, directories, pathInfos] = localStoreFlags(state).map((flag) =>
+async function checkVisible(state: string, kind: 'files' | 'packs' = 'files'): Promise<number> {
+  const [blobs, directories, pathInfos] = localStoreFlags(state, kind).map((flag) =>
     flag.slice(flag.indexOf('=') + 1),
   )
   await using stores = await openStores({ blobs: blobs!, directories: directories!, pathInfos: pathInfos! })
@@ -54,35 +54,43 @@ function moment(seed: number): number {
 }
 
 describe.each([
-  ['the importing process, over a store of its own', false],
-  ['the daemon under an import', true],
-])('kill -9 of %s', (_, viaDaemon) => {
+  ['the importing process, over a store of its own', false, 'files'],
+  ['the daemon under an import', true, 'files'],
+  ['the importing process, over packs of its own', false, 'packs'],
+  ['the daemon over packs under an import', true, 'packs'],
+] as const)('kill -9 of %s', (_, viaDaemon, kind) => {
   test(`${ROUNDS} times`, { timeout: ROUNDS * 20_000 }, async () => {
-    const state = join(folder, viaDaemon ? 'daemon' : 'own')
+    const state = join(folder, `${viaDaemon ? 'daemon' : 'own'}-${kind}`)
     await mkdir(state)
     for (let seed = 0; seed < ROUNDS; seed++) {
       // Every round has something new to store, among much that is there already.
       await writeFile(join(source, 'round'), `round ${seed}`)
-      const daemon = viaDaemon ? await startDaemon(state) : undefined
-      const flags = daemon ? remoteStoreFlags(daemon.address) : localStoreFlags(state)
+      const daemon = viaDaemon ? await startDaemon(state, ...localStoreFlags(state, kind)) : undefined
+      const flags = daemon ? remoteStoreFlags(daemon.address) : localStoreFlags(state, kind)
       const child = spawn(TVIX_STORE, ['import', ...flags, source], { stdio: 'ignore' })
       const exited = once(child, 'exit')
       await pause(moment(seed))
       if (daemon) await daemon.stop('SIGKILL')
       else child.kill('SIGKILL')
       await exited
-      await checkVisible(state).catch((error) => {
+      await checkVisible(state, kind).catch((error) => {
         throw new Error(`seed ${seed}: ${error.message}`, { cause: error })
       })
     }
-    await runOk(TVIX_STORE, ['import', ...localStoreFlags(state), source])
-    expect(await checkVisible(state)).toBeGreaterThan(0)
+    await runOk(TVIX_STORE, ['import', ...localStoreFlags(state, kind), source])
+    expect(await checkVisible(state, kind)).toBeGreaterThan(0)
   })
 })
 
-test('the check finds out a store that shows a path and lost a blob of it (negative control)', async () => {
-  const state = join(folder, 'control')
-  await runOk(TVIX_STORE, ['import', ...localStoreFlags(state), source])
-  await rm(join(state, 'blobs.object_store/chunks'), { recursive: true })
-  await expect(checkVisible(state)).rejects.toMatchObject({ code: 'corrupt' })
-})
+test.each([
+  ['files', 'blobs.object_store/chunks'],
+  ['packs', 'blobs.packs/packs/00000000.pack'],
+] as const)(
+  'the check finds out a store in %s that shows a path and lost a blob of it (negative control)',
+  async (kind, lost) => {
+    const state = join(folder, `control-${kind}`)
+    await runOk(TVIX_STORE, ['import', ...localStoreFlags(state, kind), source])
+    await rm(join(state, lost), { recursive: true })
+    await expect(checkVisible(state, kind)).rejects.toMatchObject({ code: 'corrupt' })
+  },
+)

@@ -41,10 +41,10 @@ export async function runOk(
   return stdout
 }
 
-/** The three address flags for stores below a folder: blobs in files, the rest in LMDB. */
-export function localStoreFlags(folder: string): string[] {
+/** The three address flags for stores below a folder: blobs in files, or in packs, the rest in LMDB. */
+export function localStoreFlags(folder: string, blobs: 'files' | 'packs' = 'files'): string[] {
   return addressFlags(
-    `objectstore+file://${folder}/blobs.object_store`,
+    blobs === 'packs' ? `packs://${folder}/blobs.packs` : `objectstore+file://${folder}/blobs.object_store`,
     `lmdb://${folder}/directories.lmdb`,
     `lmdb://${folder}/pathinfo.lmdb`,
   )

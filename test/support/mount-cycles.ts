@@ -7,7 +7,6 @@ import { openSync, readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { mountTree } from '../../src/mount/fuse/mount.ts'
 import { createCastoreTree } from '../../src/mount/tree/castore-tree.ts'
-import { localChunkFolder } from '../../src/services/composition/local-chunks.ts'
 import { openStores } from '../../src/services/composition/open-stores.ts'
 import { pathInfoRootNodes } from '../../src/services/pathinfos/root-nodes.ts'
 import { silentLogger } from '../../src/support/log.ts'
@@ -34,7 +33,7 @@ async function cycle(): Promise<void> {
     uidGid: { uid: 0, gid: 0 },
     showXattr: true,
     logger: silentLogger,
-    chunkFolder: localChunkFolder(addresses),
+    localChunks: stores.localChunks,
   })
   await promisify(execFile)('sh', ['-c', 'find "$0" -type f -exec cat {} + | wc -c', target])
   await mount.unmount()

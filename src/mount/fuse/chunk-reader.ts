@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
-import type { InodeNumber, Tree } from '../tree/interface.ts'
+import type { InodeNumber, LocalChunkSource, Tree } from '../tree/interface.ts'
 import { ReadPlan } from '../tree/read-plan.ts'
 import { type NativeAddon, nativeAddon, type Reader } from './native-addon.ts'
 import { READ_IN } from './protocol.ts'
@@ -16,24 +16,31 @@ export interface FailedRead {
 }
 
 /**
- * Threads of the addon that answer reads from chunks in a folder of the local disk. They verify what they send, themselves:
- * bytes that take this way pass no service.
+ * Threads of the addon that answer reads from chunks of the local disk. They verify what they send, themselves: bytes that take
+ * this way pass no service.
  */
 export class ChunkReader {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #tree: Tree
+  readonly #source: LocalChunkSource
   readonly #plan = new ReadPlan()
   #reader: Reader | undefined
   #bytes = 0
 
-  /** `device`, `folder`: as NativePageFiller. */
-  constructor(device: number, folder: string, tree: Tree, failed: (read: FailedRead) => void) {
-    const reader = this.#addon.startReader(device, folder, (uniqueLow, uniqueHigh, nodeid, offset, size) =>
-      failed({ uniqueLow, uniqueHigh, nodeid, offset, size }),
+  /** `device`: as NativePageFiller. */
+  constructor(device: number, source: LocalChunkSource, tree: Tree, failed: (read: FailedRead) => void) {
+    const { kind, folder } = source
+    const reader = this.#addon.startReader(
+      device,
+      kind,
+      folder,
+      (uniqueLow, uniqueHigh, nodeid, offset, size) =>
+        failed({ uniqueLow, uniqueHigh, nodeid, offset, size }),
     )
     if (typeof reader === 'number')
       throw new StoreError('unavailable', `reading from ${folder}: ${getSystemErrorName(reader)}`)
     this.#tree = tree
+    this.#source = source
     this.#reader = reader
   }
 
@@ -47,6 +54,7 @@ export class ChunkReader {
     const offset = request.u64(READ_IN.offset)
     const size = request.u32(READ_IN.size)
     if (!this.#tree.planRead?.(nodeid, offset, size, this.#plan)) return undefined
+    if (this.#source.kind === 'packs') this.#plan.locate(this.#source.places)
     const plan = this.#plan.finish(request.uniqueLow, request.uniqueHigh, nodeid, offset, size)
     const outcome = this.#addon.readChunks(this.#reader, plan)
     return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'

@@ -1,5 +1,5 @@
 import type { Logger } from '../../support/log.ts'
-import type { Tree } from '../tree/interface.ts'
+import type { LocalChunkSource, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import type { StatsSnapshot } from './stats.ts'
 
@@ -17,8 +17,8 @@ export interface MountTreeOptions {
   readonly driver?: MountDriver | undefined
   /** Files that lie on this machine are read by the kernel itself. */
   readonly passthrough?: boolean | undefined
-  /** Where chunks lie on the local disk (spec §3.3), if they do: small files are then pushed ahead of being read. */
-  readonly chunkFolder?: string | undefined
+  /** Where chunks lie on the local disk, if they do: files are then read, and small ones pushed ahead of that, by threads. */
+  readonly localChunks?: LocalChunkSource | undefined
   /** How long a store path that was absent is held for absent, in milliseconds. */
   readonly negativeMs?: number
   /** After how long a call that waits for the store fails, in milliseconds. */

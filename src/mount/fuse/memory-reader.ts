@@ -1,27 +1,26 @@
 import { FUSE_READ_BYTES_MAX, MEMORY_READS_MAX } from '../../support/limits.ts'
-import type { Soon } from '../tree/interface.ts'
+import type { LocalChunkSource, Soon } from '../tree/interface.ts'
 import type { PlannedReads } from '../tree/planned-reads.ts'
 import type { ReadPlan } from '../tree/read-plan.ts'
 import { type NativeAddon, nativeAddon, type Reader } from './native-addon.ts'
 
 /**
- * Threads of the addon that read chunks in a folder of the local disk, as those of ChunkReader do, for whoever answers by other
- * ways than the FUSE device. Their buffers are used again and again: buffers that V8 has to get rid of cost more than
+ * Threads of the addon that read chunks of the local disk, as those of ChunkReader do, for whoever answers by other ways than
+ * the FUSE device. Their buffers are used again and again: buffers that V8 has to get rid of cost more than
  * the reads.
  */
 export class MemoryReader implements PlannedReads, AsyncDisposable {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #free: Uint8Array[] = []
   readonly #waiting = new Map<number, (isFilled: boolean) => void>()
-  readonly #folder: string
+  readonly #source: LocalChunkSource
   #reader: Reader | undefined
   #isClosed = false
   #buffers = 0
   #tickets = 0
 
-  /** `folder`: as NativePageFiller. It need not be there before the first chunk is. */
-  constructor(folder: string) {
-    this.#folder = folder
+  constructor(source: LocalChunkSource) {
+    this.#source = source
   }
 
   read(plan: ReadPlan, size: number): Soon<Uint8Array | undefined> | undefined {
@@ -31,6 +30,7 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
     // The addon tells of it as a number of 32 bits, and nothing waits for four billion reads.
     const ticket = this.#tickets
     this.#tickets = (ticket + 1) >>> 0
+    if (this.#source.kind === 'packs') plan.locate(this.#source.places)
     const outcome = this.#addon.readInto(reader, plan.finish(ticket, 0, 0, 0, size), buffer)
     if (outcome === 0) return this.#later(ticket, buffer, size)
     this.#free.push(buffer)
@@ -39,7 +39,8 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
 
   #begun(): Reader | undefined {
     if (this.#reader || this.#isClosed) return this.#reader
-    const reader = this.#addon.startMemoryReader(this.#folder, (ticket, isFilled) => {
+    const { kind, folder } = this.#source
+    const reader = this.#addon.startMemoryReader(kind, folder, (ticket, isFilled) => {
       this.#waiting.get(ticket)!(isFilled)
       this.#waiting.delete(ticket)
     })

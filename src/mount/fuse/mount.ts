@@ -62,12 +62,12 @@ function defaultDriver(logger: Logger): MountDriver {
 /** Does without, where it cannot be done: it makes nothing possible that is not possible by asking. */
 function startFilling(
   fd: number,
-  { tree, chunkFolder, passthrough, logger }: MountTreeOptions,
+  { tree, localChunks, passthrough, logger }: MountTreeOptions,
 ): NativePageFiller | undefined {
   // Pages that are pushed belong to inodes that the kernel keeps; it must not also read them by itself.
-  if (chunkFolder === undefined || passthrough || !tree.fillAhead) return undefined
+  if (localChunks === undefined || passthrough || !tree.fillAhead) return undefined
   try {
-    const filler = new NativePageFiller(fd, chunkFolder)
+    const filler = new NativePageFiller(fd, localChunks)
     tree.fillAhead(filler)
     return filler
   } catch (error) {
@@ -80,11 +80,11 @@ function startFilling(
 function startReading(
   fd: number,
   session: FuseSession,
-  { tree, chunkFolder, logger }: MountTreeOptions,
+  { tree, localChunks, logger }: MountTreeOptions,
 ): ChunkReader | undefined {
-  if (chunkFolder === undefined || !tree.planRead) return undefined
+  if (localChunks === undefined || !tree.planRead) return undefined
   try {
-    const reader = new ChunkReader(fd, chunkFolder, tree, (read) => session.readAgain(read))
+    const reader = new ChunkReader(fd, localChunks, tree, (read) => session.readAgain(read))
     session.readFrom(reader)
     return reader
   } catch (error) {

@@ -20,7 +20,7 @@ export interface Reader {
   readonly [readerBrand]: true
 }
 
-/** native/fuse_device.c, native/page_filler.c and native/chunk_reader.c: system calls answer with their result, or with a negative errno; none throws. */
+/** native/fuse_device.c, native/page_filler.c and native/chunk_reader.c with its kin: system calls answer with their result, or with a negative errno; none throws. */
 export interface NativeAddon {
   /** Looks for something to read for so many microseconds before it says EAGAIN. */
   receive(fd: number, buffer: Uint8Array, patience?: number): number
@@ -40,7 +40,9 @@ export interface NativeAddon {
   watch(fd: number, callback: (status: number) => void): Watch | number
   unwatch(watch: Watch): void
   /** See page-filler.ts. */
-  startFiller(device: number, folder: string): Filler | number
+  startFiller(device: number, kind: string, folder: string): Filler | number
+  /** Whether so many records more are not too many. */
+  mayFill(filler: Filler, records: number): boolean
   fill(filler: Filler, records: Uint8Array, isUrgent: boolean): number
   /** Fills in files, bytes and failures. */
   fillerCounts(filler: Filler, counts: BigUint64Array): number
@@ -49,12 +51,17 @@ export interface NativeAddon {
   /** See chunk-reader.ts. */
   startReader(
     device: number,
+    kind: string,
     folder: string,
     failed: (uniqueLow: number, uniqueHigh: number, inode: number, offset: number, size: number) => void,
   ): Reader | number
   readChunks(reader: Reader, plan: Uint8Array): number
   /** See memory-reader.ts. */
-  startMemoryReader(folder: string, filled: (ticket: number, isFilled: boolean) => void): Reader | number
+  startMemoryReader(
+    kind: string,
+    folder: string,
+    filled: (ticket: number, isFilled: boolean) => void,
+  ): Reader | number
   /** 1: it is there; 0: `filled` will tell. */
   readInto(reader: Reader, plan: Uint8Array, into: Uint8Array): number
   readerBytes(reader: Reader): number

@@ -1,32 +1,39 @@
 import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
-import type { PageFiller } from '../tree/interface.ts'
+import { FILL_RECORD, locateRecords } from '../tree/fill-ahead.ts'
+import type { LocalChunkSource, PageFiller } from '../tree/interface.ts'
 import { type Filler, type NativeAddon, nativeAddon } from './native-addon.ts'
-import { Errno } from './protocol.ts'
 import type { FillCounts } from './stats.ts'
 
 /**
- * Threads of the addon that put chunks from a folder of the local disk into the page cache of a mount. They verify what
- * they push, themselves: bytes that take this way pass no service.
+ * Threads of the addon that put chunks of the local disk into the page cache of a mount. They verify what they push,
+ * themselves: bytes that take this way pass no service.
  */
 export class NativePageFiller implements PageFiller {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #counts = new BigUint64Array(3)
+  readonly #source: LocalChunkSource
   #filler: Filler | undefined
 
-  /** `device`: the mount's descriptor. `folder`: `<4 hex>/<64 hex>` below it are zstd frames (spec §3.3). */
-  constructor(device: number, folder: string) {
-    const filler = this.#addon.startFiller(device, folder)
+  /** `device`: the mount's descriptor. */
+  constructor(device: number, source: LocalChunkSource) {
+    const filler = this.#addon.startFiller(device, source.kind, source.folder)
     if (typeof filler === 'number')
-      throw new StoreError('unavailable', `reading ahead from ${folder}: ${getSystemErrorName(filler)}`)
+      throw new StoreError(
+        'unavailable',
+        `reading ahead from ${source.folder}: ${getSystemErrorName(filler)}`,
+      )
+    this.#source = source
     this.#filler = filler
   }
 
   fill(records: Uint8Array, isUrgent: boolean): boolean {
     if (!this.#filler) return false
+    // Asked first, since looking up the places of what is not taken would be done again and again.
+    if (!isUrgent && !this.#addon.mayFill(this.#filler, records.length / FILL_RECORD.bytes)) return false
+    if (this.#source.kind === 'packs') locateRecords(this.#source.places, records)
     const outcome = this.#addon.fill(this.#filler, records, isUrgent)
     if (outcome === 0) return true
-    if (outcome === -Errno.EAGAIN) return false
     throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
   }
 

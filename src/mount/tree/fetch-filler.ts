@@ -55,7 +55,7 @@ function filesOf(records: Uint8Array): FileContents[] {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength)
   const files: FileContents[] = []
   for (let at = 0; at < records.length; at += FILL_RECORD.bytes) {
-    const digest = records.slice(at + FILL_RECORD.digest, at + FILL_RECORD.bytes)
+    const digest = records.slice(at + FILL_RECORD.digest, at + FILL_RECORD.place)
     files.push({ digest: Digest.fromBytes(digest), size: view.getUint32(at + FILL_RECORD.size, true) })
   }
   return files

@@ -111,9 +111,9 @@ export class FileReader {
 
   /** Writes down the chunks of `range`, which lies inside the file; false when they are not known, or there is no plan. */
   plan(file: FileContents, range: Range, plan: ReadPlan): boolean {
-    plan.begin()
+    plan.begin(file.digest.bytes)
     if (file.size <= UNDIVIDED_BYTES_MAX)
-      return plan.add(file.digest.bytes, file.size, range.start, range.end)
+      return plan.add(file.digest.bytes, file.size, 0, range.start, range.end)
     const list = this.#lists.take(contentKey(file))
     if (!list) return false
     const last = list.indexAt(range.end - 1)
@@ -121,7 +121,8 @@ export class FileReader {
       const start = list.start(index)
       const size = list.start(index + 1) - start
       const from = Math.max(0, range.start - start)
-      if (!plan.add(list.digestBytes(index), size, from, Math.min(size, range.end - start))) return false
+      const to = Math.min(size, range.end - start)
+      if (!plan.add(list.digestBytes(index), size, start, from, to)) return false
     }
     return true
   }

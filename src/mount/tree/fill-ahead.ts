@@ -1,4 +1,5 @@
 import type { FileNode } from '../../model/castore/node.ts'
+import { type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import {
@@ -11,7 +12,12 @@ import {
 import type { InodeNumber, PageFiller } from './interface.ts'
 
 /** One file, in the byte order of this machine (struct record of native/page_filler.c). */
-export const FILL_RECORD = { bytes: 48, inode: 0, size: 8, digest: 16 } as const
+export const FILL_RECORD = { bytes: 64, inode: 0, size: 8, digest: 16, place: 48 } as const
+
+/** Writes into the records of files where they lie in packs. */
+export function locateRecords(places: PackPlaces, records: Uint8Array): void {
+  writePlaces(places, records, FILL_RECORD)
+}
 
 /** What is taken for evidence that a directory will be read as a whole. */
 export interface FillPolicy {

@@ -1,7 +1,10 @@
+import type { LocalChunkSource } from '../../services/blobs/chunk-places.ts'
 import type { Call } from '../../support/call.ts'
 import type { InodeTables } from './inode-tables.ts'
 import type { NativeTree } from './native-tree.ts'
 import type { ReadPlan } from './read-plan.ts'
+
+export type { LocalChunkSource }
 
 /** What was asked for: at once when it is known, later when it must be fetched. The hot path allocates no promise. */
 export type Soon<T> = T | Promise<T>
@@ -94,8 +97,8 @@ export interface Tree {
  */
 export interface PageFiller {
   /**
-   * Takes files in the form of `FILL_RECORD` (fill-ahead.ts); the urgent ones come next. False: it has enough to do,
-   * and took none.
+   * Takes files in the form of `FILL_RECORD` (fill-ahead.ts), and may write their places into that; the urgent ones come next.
+   * False: it has enough to do, and took none.
    */
   fill(records: Uint8Array, isUrgent: boolean): boolean
 }

@@ -1,9 +1,10 @@
+import { type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
 import { READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
 
 /** A request for the addon, in the byte order of this machine (struct request of native/chunk_reader.c). */
-const REQUEST = { bytes: 32, unique: 0, inode: 8, offset: 16, size: 24, count: 28 } as const
-/** Which bytes of which chunk (struct span). */
-const SPAN = { bytes: 48, digest: 0, size: 32, from: 36, to: 40 } as const
+const REQUEST = { bytes: 64, unique: 0, inode: 8, offset: 16, size: 24, count: 28, blob: 32 } as const
+/** Which bytes of which chunk, and where that lies (struct span). */
+const SPAN = { bytes: 64, digest: 0, size: 32, from: 36, to: 40, place: 48 } as const
 
 /**
  * What a read has to bring together, in one buffer that is used again and again: parts of chunks, in order. A read of
@@ -14,19 +15,31 @@ export class ReadPlan {
   readonly #view = new DataView(this.#bytes.buffer)
   #count = 0
 
-  begin(): void {
+  /** A read of this blob. */
+  begin(blob: Uint8Array): void {
+    this.#bytes.set(blob, REQUEST.blob)
     this.#count = 0
   }
 
-  /** The bytes `from` to `to` of a chunk of `size` bytes. False: it is not taken, and there is no plan. */
-  add(digest: Uint8Array, size: number, from: number, to: number): boolean {
+  /**
+   * The bytes `from` to `to` of a chunk of `size` bytes, which begins at `start` of the blob. False: it is not taken, and there
+   * is no plan.
+   */
+  add(digest: Uint8Array, size: number, start: number, from: number, to: number): boolean {
     if (this.#count === READ_PLAN_SPANS_MAX || size > READ_PLAN_CHUNK_BYTES_MAX) return false
     const at = REQUEST.bytes + this.#count++ * SPAN.bytes
     this.#bytes.set(digest, at + SPAN.digest)
     this.#view.setUint32(at + SPAN.size, size, true)
     this.#view.setUint32(at + SPAN.from, from, true)
     this.#view.setUint32(at + SPAN.to, to, true)
+    this.#view.setUint32(at + SPAN.place, start >>> 0, true)
+    this.#view.setUint32(at + SPAN.place + 4, Math.floor(start / 2 ** 32), true)
     return true
+  }
+
+  /** Writes down where the chunks lie in packs, in the place of where they lie in their blob. */
+  locate(places: PackPlaces): void {
+    writePlaces(places, this.#bytes.subarray(REQUEST.bytes, REQUEST.bytes + this.#count * SPAN.bytes), SPAN)
   }
 
   /** The request as the addon takes it: valid until the next `begin`. */

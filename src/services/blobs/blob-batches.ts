@@ -38,6 +38,7 @@ const NO_BYTES = new Uint8Array(0)
  */
 export class BlobBatches {
   readonly #putMany: PutMany
+  readonly #showsTogether: boolean
   /** Waiting or on their way. */
   readonly #items = new Map<string, Item>()
   #waiting: Item[] = []
@@ -45,8 +46,10 @@ export class BlobBatches {
   #running = 0
   #isDue = false
 
-  constructor(putMany: PutMany) {
+  /** `showsTogether`: as of the store that it is of. */
+  constructor(putMany: PutMany, showsTogether = false) {
     this.#putMany = putMany
+    this.#showsTogether = showsTogether
   }
 
   /**
@@ -158,18 +161,22 @@ export class BlobBatches {
   }
 
   async #storeLists(items: readonly Item[], call: Call): Promise<void> {
-    const lost = await this.#put(items, listOf, call)
+    const lost = await this.#put(items, (item) => [listOf(item)], call)
     for (const item of items) if (!lost.has(item)) this.#settle(item)
   }
 
   async #storeContents(items: readonly Item[], call: Call): Promise<void> {
-    const contents = items.filter((item) => item.contents.length > 0)
-    const lost = await this.#put(contents, chunkOf, { ...call, zstd: true })
+    const isWithList = (item: Item) => item.kind === 'blob' && this.#showsTogether
+    const objectsOf = (item: Item) => [
+      ...(item.contents.length > 0 ? [chunkOf(item)] : []),
+      ...(isWithList(item) ? [listOf(item)] : []),
+    ]
+    const lost = await this.#put(items, objectsOf, { ...call, zstd: true })
     const blobs: Item[] = []
     for (const item of items) {
       if (lost.has(item)) continue
-      if (item.kind === 'blob') blobs.push(item)
-      else this.#settle(item)
+      if (item.kind === 'chunk' || isWithList(item)) this.#settle(item)
+      else blobs.push(item)
     }
     // The list says that the blob is complete, so it comes last.
     await this.#storeLists(blobs, call)
@@ -178,16 +185,23 @@ export class BlobBatches {
   /** Never throws: tells the callers of those that could not be stored, and which these are. */
   async #put(
     items: readonly Item[],
-    objectOf: (item: Item) => NewObject,
+    objectsOf: (item: Item) => NewObject[],
     call: PutManyCall,
   ): Promise<ReadonlySet<Item>> {
     const lost = new Set<Item>()
-    if (items.length === 0) return lost
-    const errors = await this.#putMany(items.map(objectOf), call).catch((error) =>
-      items.map(() => StoreError.from(error)),
+    const objects: NewObject[] = []
+    const owners: Item[] = []
+    for (const item of items)
+      for (const object of objectsOf(item)) {
+        objects.push(object)
+        owners.push(item)
+      }
+    if (objects.length === 0) return lost
+    const errors = await this.#putMany(objects, call).catch((error) =>
+      objects.map(() => StoreError.from(error)),
     )
-    for (const [i, item] of items.entries()) {
-      if (!errors[i]) continue
+    for (const [i, item] of owners.entries()) {
+      if (!errors[i] || lost.has(item)) continue
       lost.add(item)
       this.#settle(item, errors[i])
     }

@@ -7,8 +7,11 @@ export const RAW_BLOBS_VERSION = 'tvix-store raw blobs 1\n'
 
 export const VERSION_KEY = 'version'
 
+/** The folder of the blobs. */
+export const BLOBS_PREFIX = 'blobs'
+
 export function blobKey(digest: Digest): string {
-  return `blobs/${digest.hex.slice(0, 2)}/${digest.hex}`
+  return `${BLOBS_PREFIX}/${digest.hex.slice(0, 2)}/${digest.hex}`
 }
 
 export function mapKey(digest: Digest): string {

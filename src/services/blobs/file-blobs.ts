@@ -8,7 +8,9 @@ import { type FileObjects, openFileObjectStore } from '../objects/file.ts'
 import { fileError } from '../objects/file-error.ts'
 import { decodeCacheMap } from './cache-map.ts'
 import { checkChunkList } from './chunk-list.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 import {
+  BLOBS_PREFIX,
   blobKey,
   type ChunkPlace,
   decodePlace,
@@ -46,11 +48,13 @@ export async function openFileBlobService(root: string): Promise<FileBlobService
 }
 
 class RawFileBlobService implements FileBlobService {
+  readonly localChunks: LocalChunkSource
   readonly #objects: FileObjects
   readonly #verification = new FileVerification()
 
   constructor(objects: FileObjects) {
     this.#objects = objects
+    this.localChunks = { kind: 'raw', folder: objects.pathOf(BLOBS_PREFIX) }
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {

@@ -1,5 +1,6 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
 
 /** One piece of a blob; it is itself readable under its digest. */
 export interface ChunkMeta {
@@ -59,14 +60,30 @@ export interface BlobService {
    */
   readonly readInto?: ReadInto | undefined
 
-  /** So many small blobs may well be on their way at the same time, where they are stored in batches. */
-  readonly smallWritesMax?: number | undefined
+  /** Where its chunks lie on this machine, for who reads and compares them past the services. Layers do not pass it on. */
+  readonly localChunks?: LocalChunkSource | undefined
+
+  /** Where small blobs are stored in batches, a way to them that costs a fraction of a writer. */
+  readonly smallWrites?: SmallWrites | undefined
 
   /** Whether a writer's digest is computed in this process, of the bytes that were written: no need to do it again. */
   readonly digestsWrites?: boolean | undefined
 
   /** Starts storing a blob. It becomes visible when `close` succeeds, and not before. */
   openWrite(call?: Call): BlobWriter
+}
+
+export interface SmallWrites {
+  /** So many may well be on their way at the same time. */
+  readonly atOnceMax: number
+  /** Of a blob, in bytes; larger ones go through `openWrite`. */
+  readonly bytesMax: number
+  /**
+   * Resolves when the blob is stored durably; it becomes visible then, and not before. `digest`: of these very bytes, computed
+   * in this process, for nobody does so again. They must not change any more, whatever becomes of the call: they may be on
+   * their way for somebody else who stores the same.
+   */
+  put(digest: Digest, contents: Uint8Array, call?: Call): Promise<void>
 }
 
 /** Takes the bytes of one blob. After a rejected `write` or `close` only `abort` may be called. */

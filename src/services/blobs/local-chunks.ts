@@ -3,36 +3,43 @@ import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import type { Digest } from '../../model/castore/digest.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
 import { CHUNK_BYTES_MAX, LOCAL_CHUNK_NOW_BYTES_MAX } from '../../support/limits.ts'
-import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
+import { type NativeChunkSource, type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
+import { type LocalChunkSource, PLACE_BYTES, writePlaces } from './chunk-places.ts'
 import type { SizedBlob } from './interface.ts'
 import { CHUNKS_PREFIX } from './object-keys.ts'
 
 /**
- * Chunks of a bucket that is a folder of this machine, read, decompressed and compared with digests in the thread pool by
- * the addon: one trip for many of them, where a trip for each step of each costs more than the work.
+ * Chunks of this machine, read, decompressed and compared with digests in the thread pool by the addon: one trip for many of
+ * them, where a trip for each step of each costs more than the work.
  */
 export class LocalChunks {
-  readonly #folder: string
+  readonly source: LocalChunkSource
   readonly #codec: NativeCodec
+  readonly #native: NativeChunkSource
+  /** Of the one chunk that is read on the spot. */
+  readonly #place = new Uint8Array(BLAKE3_BYTES + PLACE_BYTES)
 
-  /** `root`: of the bucket. `undefined` where the addon is not built. */
+  /** `undefined` where the addon is not built. */
+  static of(source: LocalChunkSource, codec = nativeCodec): LocalChunks | undefined {
+    const native = codec?.openChunkSource(source.kind, source.folder)
+    return codec && typeof native === 'object' ? new LocalChunks(source, codec, native) : undefined
+  }
+
+  /** Of a bucket that is the folder `root`. */
   static at(root: string, codec = nativeCodec): LocalChunks | undefined {
-    return LocalChunks.in(join(root, CHUNKS_PREFIX), codec)
+    return LocalChunks.of({ kind: 'loose', folder: join(root, CHUNKS_PREFIX) }, codec)
   }
 
-  /** As `at`, for the folder of the chunks. */
-  static in(folder: string, codec = nativeCodec): LocalChunks | undefined {
-    return codec && new LocalChunks(folder, codec)
-  }
-
-  private constructor(folder: string, codec: NativeCodec) {
-    this.#folder = folder
+  private constructor(source: LocalChunkSource, codec: NativeCodec, native: NativeChunkSource) {
+    this.source = source
     this.#codec = codec
+    this.#native = native
   }
 
   /** Takes the steps one after the other; they then know how each went. All places lie in `target`. */
   async run(steps: ChunkSteps, target: Uint8Array): Promise<void> {
-    const running = this.#codec.loadChunks(this.#folder, steps.records, target)
+    if (this.source.kind === 'packs') writePlaces(this.source.places, steps.records, STEP)
+    const running = this.#codec.loadChunks(this.#native, steps.records, target)
     if (typeof running !== 'number') await running
   }
 
@@ -50,8 +57,13 @@ export class LocalChunks {
   /** As `readVerified` for a small chunk that is in memory of the kernel: `undefined` as well for one that is not. */
   readVerifiedNow({ digest, size }: SizedBlob): Uint8Array | undefined {
     if (size > LOCAL_CHUNK_NOW_BYTES_MAX) return undefined
+    if (this.source.kind === 'packs') {
+      this.#place.set(digest.bytes)
+      writePlaces(this.source.places, this.#place, PLACE_OF_ONE)
+    }
     const contents = Buffer.allocUnsafe(size)
-    return this.#codec.loadChunkNow(this.#folder, digest.bytes, contents) === 1 ? contents : undefined
+    const place = this.#place.subarray(BLAKE3_BYTES)
+    return this.#codec.loadChunkNow(this.#native, digest.bytes, place, contents) === 1 ? contents : undefined
   }
 
   /**
@@ -78,12 +90,19 @@ export class LocalChunks {
   }
 }
 
-/** As `struct step` of native/codec.c: the digest, offset and size of the place, what to do, and whether it was done. */
-const RECORD_BYTES = BLAKE3_BYTES + 4 * 4
-const RECORD_WORDS = RECORD_BYTES / 4
-const OFFSET = BLAKE3_BYTES / 4
+/** As `struct step` of native/codec.c: where in the buffer, what to do, and whether it was done. */
+const STEP = {
+  bytes: BLAKE3_BYTES + 4 * 4 + PLACE_BYTES,
+  digest: 0,
+  offset: BLAKE3_BYTES,
+  place: BLAKE3_BYTES + 4 * 4,
+} as const
+const RECORD_WORDS = STEP.bytes / 4
+const OFFSET = STEP.offset / 4
 const READ = 1
 const COMPARE = 2
+
+const PLACE_OF_ONE = { bytes: BLAKE3_BYTES + PLACE_BYTES, digest: 0, place: BLAKE3_BYTES } as const
 
 /** What to do at which places of a buffer; all of them lie below 4 GiB. */
 export class ChunkSteps {
@@ -93,12 +112,12 @@ export class ChunkSteps {
 
   /** `max`: how many there will be at most. */
   constructor(max: number) {
-    this.#records = new Uint8Array(max * RECORD_BYTES)
+    this.#records = new Uint8Array(max * STEP.bytes)
     this.#words = new Uint32Array(this.#records.buffer)
   }
 
   get records(): Uint8Array {
-    return this.#records.subarray(0, this.#count * RECORD_BYTES)
+    return this.#records.subarray(0, this.#count * STEP.bytes)
   }
 
   /** Puts the contents of a chunk there, of exactly this size. All three return the number of the step. */
@@ -121,7 +140,7 @@ export class ChunkSteps {
   }
 
   #add({ bytes }: Digest, offset: number, size: number, actions: number): number {
-    this.#records.set(bytes, this.#count * RECORD_BYTES)
+    this.#records.set(bytes, this.#count * STEP.bytes)
     const word = this.#count * RECORD_WORDS + OFFSET
     this.#words[word] = offset
     this.#words[word + 1] = size

@@ -14,7 +14,16 @@ import { decompress } from '../../support/zstd.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta, PlacedBlob, ReadInto } from './interface.ts'
+import type { LocalChunkSource } from './chunk-places.ts'
+import type {
+  BlobService,
+  BlobStream,
+  BlobWriter,
+  ChunkMeta,
+  PlacedBlob,
+  ReadInto,
+  SmallWrites,
+} from './interface.ts'
 import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
@@ -43,16 +52,22 @@ class ObjectStoreBlobService implements BlobService {
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly readInto: ReadInto | undefined
-  readonly smallWritesMax: number | undefined
+  readonly localChunks: LocalChunkSource | undefined
+  readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
 
   constructor(objects: ObjectStore, averageChunkBytes: number, local: LocalChunks | undefined) {
     this.#objects = objects
     this.#local = local
-    const batches = objects.putMany && new BlobBatches(objects.putMany)
+    const batches = objects.putMany && new BlobBatches(objects.putMany, objects.showsTogether)
     const chunker = new Chunker(averageChunkBytes)
     this.#chunkStore = { objects, batches, chunker, portions: new PortionPool(chunker.max) }
-    this.smallWritesMax = batches && SMALL_BLOB_WRITES_MAX
+    this.localChunks = local?.source
+    this.smallWrites = batches && {
+      atOnceMax: SMALL_BLOB_WRITES_MAX,
+      bytesMax: chunker.min,
+      put: (digest, contents, call) => batches.storeBlob(digest, contents, call),
+    }
     this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 

@@ -2,7 +2,7 @@ import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { checkChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadInto } from './interface.ts'
+import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadInto, SmallWrites } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
 /**
@@ -19,13 +19,13 @@ class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
   readonly readInto: ReadInto | undefined
-  readonly smallWritesMax: number | undefined
+  readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
 
   constructor(base: BlobService, source: string) {
     this.#base = base
     this.#source = source
-    this.smallWritesMax = base.smallWritesMax
+    this.smallWrites = base.smallWrites
     this.readInto = base.readInto && ((target, wanted, call) => base.readInto!(target, wanted, call))
   }
 

@@ -6,6 +6,7 @@ import type { FileBlobService } from '../blobs/file-blobs.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import { LocalChunks } from '../blobs/local-chunks.ts'
 import { memoryBlobService } from '../blobs/memory.ts'
+import { CHUNKS_PREFIX } from '../blobs/object-keys.ts'
 import { objectStoreBlobService } from '../blobs/object-store.ts'
 import type { DirectoryService, LocalDirectoryService } from '../directories/interface.ts'
 import { memoryDirectoryService } from '../directories/memory.ts'
@@ -141,7 +142,9 @@ export class Backends implements AsyncDisposable {
   async #packs(path: string, averageChunkBytes: number | undefined): Promise<BlobService> {
     const { openPackedObjectStore } = await import('../objects/packs.ts')
     const objects = this.#opened.use(await openPackedObjectStore(path))
-    return objectStoreBlobService(objects, averageChunkBytes)
+    const places = objects.placesBelow(CHUNKS_PREFIX)
+    const local = LocalChunks.of({ kind: 'packs', folder: objects.packsFolder, places })
+    return objectStoreBlobService(objects, averageChunkBytes, local)
   }
 
   async #table(address: BigtableAddress): Promise<BigtableTable> {

@@ -12,7 +12,7 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { readInto, smallWritesMax, digestsWrites } = base
+  const { readInto, smallWrites, digestsWrites } = base
   const readingInto = readInto && of('readInto')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
@@ -33,7 +33,15 @@ export function measuredBlobService(
         running.end('OK')
         return left
       }),
-    smallWritesMax,
+    smallWrites: smallWrites && {
+      ...smallWrites,
+      put: async (digest, contents, call) => {
+        const running = write.start()
+        await ending(running, () => smallWrites.put(digest, contents, call))
+        running.bytes = contents.length
+        running.end('OK')
+      },
+    },
     digestsWrites,
     openWrite: (call) => measuredWriter(base.openWrite(call), write.start()),
   }

@@ -1,5 +1,6 @@
 import { StoreError, withContext } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
+import type { LocalChunkSource } from '../blobs/chunk-places.ts'
 import { verifyingBlobService } from '../blobs/verifying.ts'
 import { verifyingDirectoryService } from '../directories/verifying.ts'
 import type { NarCalculation } from '../pathinfos/interface.ts'
@@ -43,6 +44,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const narCalculation = opening.narCalculations.get(graph.pathInfos)
   const queues = await opening.queues()
   const openLocalFile = opening.localFiles.get(graph.blobs)
+  const localChunks = opening.localChunks.get(graph.blobs)
   const localDirectory = opening.localDirectories.get(graph.directories)
   const opened = backends.keep()
   const { metrics } = settings
@@ -53,6 +55,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     ...(narCalculation && { narCalculation }),
     ...(askSizeFormula && { askSizeFormula }),
     ...(openLocalFile && { openLocalFile }),
+    ...(localChunks && { localChunks }),
     ...(localDirectory && { localDirectory }),
     ...(queues.length > 0 && { uploads: uploadsOf(queues) }),
     sources: () => opening.sourceStats(),
@@ -105,6 +108,8 @@ class GraphOpening {
   readonly narCalculations = new Map<GraphNode, NarCalculation>()
   /** Of blob caches and stores of raw files. */
   readonly localFiles = new Map<GraphNode, OpenLocalFile>()
+  /** Of the blobs of this machine. */
+  readonly localChunks = new Map<GraphNode, LocalChunkSource>()
   /** Of the databases of this machine. */
   readonly localDirectories = new Map<GraphNode, ReadLocalDirectory>()
   readonly #backends: Backends
@@ -166,6 +171,7 @@ class GraphOpening {
         const blobs = await this.#backends.blobs(address, averageChunkBytes(node))
         if ('openLocalFile' in blobs)
           this.localFiles.set(node, (digest, call) => blobs.openLocalFile(digest, call))
+        if (blobs.localChunks) this.localChunks.set(node, blobs.localChunks)
         return blobs
       },
       directories: async () => {

@@ -1,5 +1,6 @@
 import type { Call } from '../../support/call.ts'
 import { RELOAD_LINGER_MS_MAX } from '../../support/limits.ts'
+import type { LocalChunkSource, PackPlaces } from '../blobs/chunk-places.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
@@ -11,6 +12,8 @@ export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   readonly pathInfos: Pick<PathInfoService, 'get' | 'list'>
   readonly openLocalFile: OpenLocalFile
+  /** Of those that were opened first; for addresses that stand for the same at every opening, other than composition files. */
+  readonly localChunks: LocalChunkSource | undefined
   readonly localDirectory: ReadLocalDirectory
   /**
    * Opens them anew, and then turns to the new ones; who reads from the old ones reads on, and they are closed after that. When
@@ -32,6 +35,7 @@ class SwappedStores implements ReloadableStores {
   constructor(open: () => Promise<Stores>, first: Generation) {
     this.#open = open
     this.#current = first
+    this.localChunks = this.#following(first.stores.localChunks)
   }
 
   readonly blobs: ReloadableStores['blobs'] = {
@@ -54,6 +58,7 @@ class SwappedStores implements ReloadableStores {
   readonly openLocalFile: OpenLocalFile = (digest, call) =>
     this.#current.use(async ({ openLocalFile }) => openLocalFile?.(digest, call))
 
+  readonly localChunks: LocalChunkSource | undefined
   readonly localDirectory: ReadLocalDirectory = (digest) => this.#current.stores.localDirectory?.(digest)
 
   readonly sources = () => this.#current.stores.sources()
@@ -64,6 +69,16 @@ class SwappedStores implements ReloadableStores {
 
   get labels(): Stores['labels'] {
     return this.#current.stores.labels
+  }
+
+  /** Where chunks lie in packs, the store knows that is open now. */
+  #following(source: LocalChunkSource | undefined): LocalChunkSource | undefined {
+    if (source?.kind !== 'packs') return source
+    const find: PackPlaces['find'] = (digest, place) => {
+      const { localChunks } = this.#current.stores
+      return localChunks?.kind === 'packs' && localChunks.places.find(digest, place)
+    }
+    return { ...source, places: { find } }
   }
 
   async reload(): Promise<void> {

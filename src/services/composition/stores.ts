@@ -4,6 +4,7 @@ import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
 import type { Logger } from '../../support/log.ts'
+import type { LocalChunkSource } from '../blobs/chunk-places.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { LocalFile } from '../blobs/verified-file.ts'
 import type { DirectoryService } from '../directories/interface.ts'
@@ -77,6 +78,8 @@ export interface Stores extends AsyncDisposable {
   readonly askSizeFormula?: (call?: Call) => Promise<SizeFormula>
   /** Of the blob cache, or of a store of raw files. */
   readonly openLocalFile?: OpenLocalFile
+  /** Of the blobs, when they are on this machine and nothing stands above them: a cache would not see what is read. */
+  readonly localChunks?: LocalChunkSource
   /** Of the database of directories, when that is on this machine and nothing stands above it. */
   readonly localDirectory?: ReadLocalDirectory
   /** What is written behind, where something is. */

@@ -104,7 +104,10 @@ export class FilePuts {
   async #putIfAbsent({ key, body }: NewObject, call?: PutManyCall): Promise<void> {
     throwIfAborted(call?.signal)
     if ((await this.head(key)) !== undefined) return
-    await this.put(key, call?.zstd ? await compress(body) : body, { signal: call?.signal, ifAbsent: true })
+    await this.put(key, call?.zstd && body.length > 0 ? await compress(body) : body, {
+      signal: call?.signal,
+      ifAbsent: true,
+    })
   }
 
   async #putBatch(
@@ -140,7 +143,9 @@ export class FilePuts {
       batches: ops.batches!,
       sync,
       putOne: async ({ key, body }) =>
-        putFile(this.#context, this.#path(key), zstd ? await compress(body) : body, { ifAbsent: true }),
+        putFile(this.#context, this.#path(key), zstd && body.length > 0 ? await compress(body) : body, {
+          ifAbsent: true,
+        }),
       syncEntry: (key, isInNewFolder) => {
         const path = this.#path(key)
         folders.note(path, isInNewFolder)

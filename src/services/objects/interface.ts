@@ -31,6 +31,9 @@ export interface ObjectStore {
   /** Many small objects for a fraction of what putting each costs; not every store can. */
   readonly putMany?: PutMany | undefined
 
+  /** Whether what one call of `putMany` stores becomes visible all at once, or none of it does. */
+  readonly showsTogether?: boolean | undefined
+
   /** The keys that begin with `prefix`, in any order. */
   list(prefix: string, call?: Call): AsyncIterable<string>
 
@@ -44,7 +47,8 @@ export interface NewObject {
 }
 
 /**
- * Stores those that are absent, each durably and all at once. With `zstd` what is stored of each is a zstd frame of it.
+ * Stores those that are absent, each durably and all at once. With `zstd` what is stored of each is a zstd frame of it; of an
+ * empty one nothing.
  * All are durable when it resolves, but for those that it has an error for, in their order. The bodies must stay
  * unchanged until then, which a signal does not shorten: it only keeps what was not begun from beginning.
  */

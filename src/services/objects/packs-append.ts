@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { systemCode } from '../../support/errors.ts'
 import { Grouped } from '../../support/grouped.ts'
 import { PACK_BYTES_MAX } from '../../support/limits.ts'
@@ -192,6 +192,8 @@ export class PackAppender {
     for (let written = 0; written < head.length; )
       written += await this.#ops.write(fd, head.subarray(written), written)
     await this.#ops.syncFolder(this.#folder)
+    // Where this folder and the index are.
+    await this.#ops.syncFolder(dirname(this.#folder))
     return { number, fd, salt, end: PACK_HEAD_BYTES }
   }
 }

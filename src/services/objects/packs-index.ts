@@ -103,14 +103,21 @@ export class PacksIndex implements AsyncDisposable {
     }
   }
 
-  /** A look-up of the places of all keys `<prefix>/<4 hex>/<64 hex>`, by the 32 bytes at their end. */
+  /**
+   * A look-up of the places of all keys `<prefix>/<4 hex>/<64 hex>`, by the 32 bytes at their end. Never throws: what it does not
+   * find is asked for in the usual way, which tells what is wrong.
+   */
   placesBelow(prefix: string): { find(digest: Uint8Array, place: Place): boolean } {
     const key = fannedOutKey(prefix)
     const at = prefix.length + 1
     return {
       find: (digest, place) => {
         key.set(digest, at)
-        return this.find(key, place) && place.stored > 0
+        try {
+          return this.find(key, place) && place.stored > 0
+        } catch {
+          return false
+        }
       },
     }
   }

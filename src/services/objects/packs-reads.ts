@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Call } from '../../support/call.ts'
-import { Semaphore } from '../../support/concurrency.ts'
+import { Semaphore, SingleFlight } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { OBJECT_FILES_MAX, PACK_FILES_MAX, READ_ON_SPOT_BYTES_MAX } from '../../support/limits.ts'
 import type { ReadPace } from '../../support/read-pace.ts'
@@ -13,6 +13,7 @@ import type { Place } from './packs-index.ts'
 import { decodeKey } from './packs-key.ts'
 import { cutRange } from './range.ts'
 
+const open = promisify<string, string, number>(fs.open)
 const read = promisify(fs.read) as unknown as (
   fd: number,
   buffer: Uint8Array,
@@ -28,12 +29,13 @@ interface OpenPack {
 }
 
 /** Reads from packs: what is small on the spot while the disk lets it, all else in the thread pool, so much at a time. */
-export class PackReads implements Disposable {
+export class PackReads implements AsyncDisposable {
   readonly #folder: string
   readonly #pace: ReadPace
   readonly #places = new Semaphore(OBJECT_FILES_MAX)
   /** By number, in the order of their last use. */
   readonly #open = new Map<number, OpenPack>()
+  readonly #opening = new SingleFlight<number, OpenPack>()
 
   constructor(folder: string, pace: ReadPace) {
     this.#folder = folder
@@ -47,59 +49,60 @@ export class PackReads implements Disposable {
     call?: Call & { range?: ByteRange | undefined },
   ): Promise<Uint8Array> {
     const reading = new Reading(key, place, call?.range)
-    if (reading.bytes.length <= READ_ON_SPOT_BYTES_MAX && this.#pace.isOnSpot)
-      return this.#with(place, reading, (pack) => this.#pace.run(() => this.#readNow(pack, reading)))
-    return await this.#places.run(
-      async () => await this.#with(place, reading, (pack) => readInPool(pack, reading)),
-      1,
-      call?.signal,
-    )
+    try {
+      const open = this.#open.get(place.pack)
+      if (open && reading.bytes.length <= READ_ON_SPOT_BYTES_MAX && this.#pace.isOnSpot)
+        return this.#pace.run(() => readNow(open, reading))
+      return await this.#places.run(() => this.#readInPool(place.pack, reading), 1, call?.signal)
+    } catch (error) {
+      const path = join(this.#folder, packName(place.pack))
+      if (error instanceof Fault) throw reading.corrupt(path, error.message)
+      if (saysAbsent(error)) throw reading.corrupt(path, 'the file is missing')
+      throw fileError(`reading ${path}`, error)
+    }
   }
 
-  [Symbol.dispose](): void {
+  /** Waits for what is being read: the number of a file that is closed may be that of another in a moment. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#places.acquire(this.#places.capacity)
     for (const { fd } of this.#open.values()) fs.closeSync(fd)
     this.#open.clear()
   }
 
-  #readNow({ fd, salt }: OpenPack, reading: Reading): Uint8Array {
-    while (!reading.isFull) reading.advance(fs.readSync(fd, ...reading.rest))
-    return reading.contents(salt)
-  }
-
-  async #with<T>({ pack }: Place, reading: Reading, work: (pack: OpenPack) => T | Promise<T>): Promise<T> {
-    let opened: OpenPack | undefined
+  async #readInPool(number: number, reading: Reading): Promise<Uint8Array> {
+    const pack = await this.#pack(number)
+    pack.readers++
     try {
-      opened = this.#pack(pack)
-      opened.readers++
-      return await work(opened)
-    } catch (error) {
-      const path = join(this.#folder, packName(pack))
-      if (error instanceof Fault) throw reading.corrupt(path, error.message)
-      if (saysAbsent(error)) throw reading.corrupt(path, 'the file is missing')
-      throw fileError(`reading ${path}`, error)
+      while (!reading.isFull) reading.advance((await read(pack.fd, ...reading.rest)).bytesRead)
+      return reading.contents(pack.salt)
     } finally {
-      if (opened) opened.readers--
+      pack.readers--
     }
   }
 
-  #pack(number: number): OpenPack {
-    const known = this.#open.get(number)
-    if (known) {
-      this.#open.delete(number)
-      this.#open.set(number, known)
-      return known
-    }
-    this.#closeOne()
-    const fd = fs.openSync(join(this.#folder, packName(number)), 'r')
-    const bytes = Buffer.alloc(PACK_HEAD_BYTES)
-    const head = decodePackHead(bytes.subarray(0, fs.readSync(fd, bytes, 0, PACK_HEAD_BYTES, 0)))
-    if (!head) fs.closeSync(fd)
-    if (!head) throw new Fault('the file is no pack')
-    const opened = { fd, salt: head.salt, readers: 0 }
-    this.#open.set(number, opened)
-    return opened
+  async #pack(number: number): Promise<OpenPack> {
+    const known = this.#open.get(number) ?? (await this.#opening.run(number, () => this.#openPack(number)))
+    this.#open.delete(number)
+    this.#open.set(number, known)
+    return known
   }
 
+  async #openPack(number: number): Promise<OpenPack> {
+    const fd = await open(join(this.#folder, packName(number)), 'r')
+    try {
+      const bytes = Buffer.alloc(PACK_HEAD_BYTES)
+      const { bytesRead } = await read(fd, bytes, 0, PACK_HEAD_BYTES, 0)
+      const head = decodePackHead(bytes.subarray(0, bytesRead))
+      if (!head) throw new Fault('the file is no pack')
+      this.#closeOne()
+      return { fd, salt: head.salt, readers: 0 }
+    } catch (error) {
+      fs.closeSync(fd)
+      throw error
+    }
+  }
+
+  /** To have room for one more. */
   #closeOne(): void {
     if (this.#open.size < PACK_FILES_MAX) return
     for (const [number, { fd, readers }] of this.#open) {
@@ -111,8 +114,8 @@ export class PackReads implements Disposable {
   }
 }
 
-async function readInPool({ fd, salt }: OpenPack, reading: Reading): Promise<Uint8Array> {
-  while (!reading.isFull) reading.advance((await read(fd, ...reading.rest)).bytesRead)
+function readNow({ fd, salt }: OpenPack, reading: Reading): Uint8Array {
+  while (!reading.isFull) reading.advance(fs.readSync(fd, ...reading.rest))
   return reading.contents(salt)
 }
 

@@ -7,8 +7,8 @@ import { StoreError } from '../../support/errors.ts'
 import { Grouped } from '../../support/grouped.ts'
 import { OBJECT_PUTS_MAX, PACK_BYTES_MAX } from '../../support/limits.ts'
 import { readPaceOf } from '../../support/read-pace.ts'
-import { ZSTD_LEVEL } from '../../support/zstd.ts'
 import { openFileObjectStore } from './file.ts'
+import { fileError } from './file-error.ts'
 import type { ByteRange, NewObject, ObjectStore, PutManyCall } from './interface.ts'
 import type { NewRecord, RecordRun } from './native-packs.ts'
 import { PackAppender } from './packs-append.ts'
@@ -19,6 +19,12 @@ import { nodePacksOps, type PacksOps } from './packs-ops.ts'
 import { PackReads } from './packs-reads.ts'
 import { layOutRecords } from './packs-records.ts'
 import { cutRange } from './range.ts'
+
+/**
+ * What is stored here stays on this machine: against level 3, 20 % less of the processor for 2.6 % more bytes (17,000 files of
+ * /usr; below 1 the bytes grow faster than the time shrinks).
+ */
+const ZSTD_LEVEL = 1
 
 /** Objects in a few large files, and an index of them (docs/pack-format.md). */
 export interface PackedObjects extends ObjectStore, AsyncDisposable {
@@ -71,6 +77,7 @@ async function prepareFolder(folder: string): Promise<void> {
 class PackedObjectStore implements PackedObjects {
   readonly name: string
   readonly packsFolder: string
+  readonly showsTogether = true
   readonly #ops: PacksOps
   readonly #index: PacksIndex
   readonly #appender: PackAppender
@@ -120,7 +127,8 @@ class PackedObjectStore implements PackedObjects {
     const fresh: NewRecord[] = []
     for (const { key, body } of objects) {
       const encoded = encodeKey(key)
-      if (!this.#index.has(encoded)) fresh.push({ key: encoded, body, isZstd: call?.zstd === true })
+      if (!this.#index.has(encoded))
+        fresh.push({ key: encoded, body, isZstd: call?.zstd === true && body.length > 0 })
     }
     try {
       if (fresh.length > 0) await this.#puts.run(() => this.#store(fresh), 1, call?.signal)
@@ -149,7 +157,7 @@ class PackedObjectStore implements PackedObjects {
     await Promise.allSettled(this.#underway)
     this.#isClosed = true
     await this.#appender[Symbol.asyncDispose]()
-    this.#reads[Symbol.dispose]()
+    await this.#reads[Symbol.asyncDispose]()
     await this.#index[Symbol.asyncDispose]()
   }
 
@@ -165,9 +173,9 @@ class PackedObjectStore implements PackedObjects {
   }
 
   async #storeRecords(records: readonly NewRecord[]): Promise<void> {
-    const filled = records.filter(({ body, isZstd }) => body.length > 0 || isZstd)
+    const filled = records.filter(({ body }) => body.length > 0)
     const entries: IndexEntry[] = records
-      .filter((record) => record.body.length === 0 && !record.isZstd)
+      .filter(({ body }) => body.length === 0)
       .map(({ key }) => ({ key: key as Buffer, place: undefined }))
     if (filled.length > 0) {
       const { bytes, places } = await this.#layOut(filled)
@@ -185,9 +193,12 @@ class PackedObjectStore implements PackedObjects {
     if (bytes > RECORD_BYTES_MAX)
       throw new StoreError('exhausted', `an object of ${bytes} bytes is too large for ${this.name}`)
     const salt = await this.#appender.salt()
-    return this.#ops.addon
-      ? await this.#ops.addon.layOut(records, salt, ZSTD_LEVEL)
-      : await layOutRecords(records, salt)
+    try {
+      const { addon } = this.#ops
+      return addon ? await addon.layOut(records, salt, ZSTD_LEVEL) : await layOutRecords(records, salt)
+    } catch (error) {
+      throw fileError(`storing objects in ${this.name}`, error)
+    }
   }
 
   async #commit(commits: readonly (readonly IndexEntry[])[]): Promise<readonly undefined[]> {

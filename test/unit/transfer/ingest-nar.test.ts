@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { EMPTY_DIGEST } from '../../../src/model/castore/digest.ts'
 import type { SizeFormula } from '../../../src/model/castore/directory.ts'
 import type { NarEvent } from '../../../src/model/nar/event.ts'
 import { NarWriter } from '../../../src/model/nar/writer.ts'
@@ -265,20 +266,22 @@ describe('order and bounds', () => {
     async (_, tree) => {
       const base = memoryBlobService()
       const full = new StoreError('exhausted', 'the disk is full')
+      let opened = 0
       let writing = 0
       const failing: BlobService = {
         has: async () => false,
         chunks: (digest, call) => base.chunks(digest, call),
         openRead: (digest, call) => base.openRead(digest, call),
         openWrite: () => {
-          const number = ++writing
+          const number = ++opened
+          writing++
           return {
             write: async () => {},
             close: async () => {
               await new Promise(setImmediate)
               if (number === 3) throw full
               writing--
-              return undefined as never
+              return EMPTY_DIGEST
             },
             abort: async () => {
               writing--

@@ -50,3 +50,25 @@ it('stores lists beside the chunks of others, as they are, and tells each caller
     { keys: [chunkKey(Digest.of(chunk))], zstd: true },
   ])
 })
+
+it('stores a blob and its list in one go where all of it becomes visible at once, and settles after both', async () => {
+  const failed = new StoreError('unavailable', 'no room')
+  const calls: string[][] = []
+  const batches = new BlobBatches(async (objects, call) => {
+    expect(call?.zstd).toBe(true)
+    calls.push(objects.map(({ key }) => key))
+    return objects.map(({ key }) => (key === blobKey(Digest.of(utf8('lost'))) ? failed : undefined))
+  }, true)
+  const contents = ['', 'blob', 'lost'].map((text) => Buffer.from(text))
+  const [empty, blob, lost] = contents.map((bytes) => Digest.of(bytes)) as [Digest, Digest, Digest]
+  const outcomes = await Promise.allSettled([
+    batches.storeBlob(empty, contents[0]!),
+    batches.storeBlob(blob, contents[1]!),
+    batches.storeBlob(lost, contents[2]!),
+    batches.storeChunk(blob, contents[1]!),
+  ])
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  expect(calls).toEqual([
+    [blobKey(empty), chunkKey(blob), blobKey(blob), chunkKey(lost), blobKey(lost), chunkKey(blob)],
+  ])
+})

@@ -413,6 +413,22 @@ it('every kind has a role and its references lead somewhere', () => {
 describe('raw files and signatures in a composition', () => {
   const KEY = makeSigningKey('trusted-1')
 
+  it('opens packs by type and by address', async () => {
+    await using dir = await tempDir()
+    const graph = blobs(`[blobservices.root]\ntype = "packs"\npath = "${dir.path}/a b"`)
+    expect(graph.blobs.address).toEqual({ kind: 'packs', path: `${dir.path}/a b` })
+    let digest: Digest
+    {
+      await using stores = await openGraph(graph)
+      const writer = stores.blobs.openWrite()
+      await writer.write(utf8('contents'))
+      digest = await writer.close()
+    }
+    const addresses = { directories: 'memory:', pathInfos: 'memory:' }
+    await using again = await openStores({ ...addresses, blobs: `packs://${dir.path}/a%20b` })
+    expect(await readBlob(again.blobs, digest)).toEqual(Buffer.from('contents'))
+  })
+
   it('opens a store of raw files by type and by address, and offers them as local files', async () => {
     await using dir = await tempDir()
     const addresses = { directories: 'memory:', pathInfos: 'memory:' }

@@ -62,6 +62,12 @@ describe.skipIf(!batches).each(Object.entries(MODES))('many objects at once, syn
       expect(Buffer.compare((await store.get(key))!, body), key).toBe(0)
       expect(Buffer.compare(zstdDecompressSync((await store.get(`z${key}`))!), body), key).toBe(0)
     }
+    const mixed = [...frames.slice(0, 20), ...EMPTY.slice(0, 20)].map(({ key, body }) => ({
+      key: `m${key}`,
+      body,
+    }))
+    expect((await store.putMany!(mixed, { zstd: true })).filter(Boolean)).toEqual([])
+    for (const { key } of EMPTY.slice(0, 20)) expect(await store.head(`m${key}`)).toBe(0)
     for (const { key } of EMPTY) expect(await store.head(key)).toBe(0)
     expect(await leftovers(dir.path)).toEqual([])
   })

@@ -1,0 +1,57 @@
+/*
+ * Where chunks lie on the local disk (src/services/blobs/chunk-places.ts): a file for each, many in one file, or as parts of the
+ * raw blob they belong to. Threads may share a source.
+ */
+#ifndef TVIX_STORE_CHUNK_SOURCE_H
+#define TVIX_STORE_CHUNK_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blake3.h"
+
+enum source_kind {
+	/* `<4 hex>/<64 hex>`: zstd frames, one or several */
+	SOURCE_LOOSE,
+	/* `<8 hex>.pack`: zstd frames of many chunks, one behind the other */
+	SOURCE_PACKS,
+	/* `<2 hex>/<64 hex>`: blobs as they are */
+	SOURCE_RAW,
+};
+
+/* Which part of a pack or blob: 16 bytes, as writePlaces of src/services/blobs/chunk-places.ts has them. */
+struct place {
+	uint64_t offset;
+	/* Of a pack only; `stored`: bytes of the frames, 0 where the chunk is in no pack. */
+	uint32_t pack, stored;
+};
+
+/* A chunk that is wanted. */
+struct chunk {
+	/* The blob that it is a part of is looked at for SOURCE_RAW only. */
+	const uint8_t *digest, *blob;
+	/* Bytes */
+	size_t size;
+	struct place place;
+};
+
+struct chunk_source;
+
+/* What a chunk lies in. */
+struct source_file {
+	int fd;
+	struct open_pack *pack;
+};
+
+/* The folder is opened when the first chunk is wanted: it may come into being with that. NULL without memory. */
+struct chunk_source *open_chunk_source(enum source_kind kind, const char *folder);
+/* Nobody may use it any more. NULL is none. */
+void close_chunk_source(struct chunk_source *source);
+enum source_kind kind_of(const struct chunk_source *source);
+
+/* `at_once`: only what the kernel can open without asking the disk. To be closed; false: nothing is open. */
+bool open_source_file(struct chunk_source *source, const struct chunk *chunk, bool at_once, struct source_file *file);
+void close_source_file(struct chunk_source *source, const struct source_file *file);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * READ requests of a FUSE mount, answered by writing to its device. What is small and in the page cache is answered on the
+ * spot; for the rest there are threads, so that JavaScript never waits for a disk.
+ */
+#include "device_reads.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include "chunk_reader.h"
+#include "values.h"
+
+struct reply {
+	struct {
+		uint32_t length;
+		int32_t error;
+		uint64_t unique;
+	} header;
+	struct iovec parts[1 + SPANS_MAX];
+	struct kept *used[SPANS_MAX];
+	size_t count, whole_bytes;
+};
+
+/*
+ * The bytes of one span: of a chunk that is kept if more of it may be wanted, else in `scratch`, in which whole chunks lie
+ * one behind the other.
+ */
+static bool add_span(struct reader *reader, const struct request *request, const struct span *span,
+                     struct reply *reply, struct scratch *scratch)
+{
+	const struct chunk chunk = chunk_of(request, span);
+	size_t at = reply->count++;
+	uint8_t *bytes = scratch->contents + reply->whole_bytes;
+	reply->used[at] = NULL;
+	if (span->to - span->from < span->size) {
+		reply->used[at] = keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
+		if (!reply->used[at])
+			return false;
+		bytes = reply->used[at]->bytes;
+	} else {
+		if (span->size > READ_MAX - reply->whole_bytes ||
+		    load_verified_chunk(reader->source, &chunk, bytes, &scratch->frame, false) != CHUNK_LOADED)
+			return false;
+		reply->whole_bytes += span->size;
+	}
+	reply->parts[1 + at] = (struct iovec){bytes + span->from, span->to - span->from};
+	return true;
+}
+
+/* The kernel says ENOENT for what it no longer wants. */
+static void send_reply(struct reader *reader, const struct request *request, struct reply *reply)
+{
+	size_t length = sizeof reply->header;
+	for (size_t i = 1; i <= reply->count; i++)
+		length += reply->parts[i].iov_len;
+	reply->header.length = length;
+	reply->header.error = 0;
+	reply->header.unique = request->unique;
+	reply->parts[0] = (struct iovec){&reply->header, sizeof reply->header};
+	if (writev(reader->device, reply->parts, 1 + reply->count) > 0)
+		atomic_fetch_add(&reader->bytes, length - sizeof reply->header);
+}
+
+static bool answer(struct reader *reader, struct request *request, struct scratch *scratch)
+{
+	struct reply reply;
+	bool is_whole = scratch != NULL;
+	reply.count = reply.whole_bytes = 0;
+	for (uint32_t i = 0; i < request->count && is_whole; i++)
+		is_whole = add_span(reader, request, &request->spans[i], &reply, scratch);
+	if (is_whole)
+		send_reply(reader, request, &reply);
+	for (size_t i = 0; i < reply.count; i++)
+		if (reply.used[i])
+			release_chunk(&reader->kept, reply.used[i]);
+	return is_whole;
+}
+
+/* On the thread of JavaScript: failed(uniqueLow, uniqueHigh, inode, offset, size). */
+static void call_failed(napi_env env, napi_value callback, void *context, void *data)
+{
+	struct request *request = data;
+	napi_value args[5], receiver;
+	(void)context;
+	if (env) {
+		args[0] = integer(env, request->unique & UINT32_MAX);
+		args[1] = integer(env, request->unique >> 32);
+		args[2] = integer(env, request->inode);
+		args[3] = integer(env, request->offset);
+		args[4] = integer(env, request->size);
+		napi_get_undefined(env, &receiver);
+		napi_call_function(env, receiver, callback, 5, args, NULL);
+	}
+	free(request);
+}
+
+/* startReader(device, kind, folder, failed): threads that read chunks of that source; an object for the others, or -errno. */
+napi_value start_reader(napi_env env, napi_callback_info info)
+{
+	static const struct reader_work work = {answer, call_failed};
+	napi_value args[4];
+	size_t argc = 4;
+	int device;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_int32(env, args[0], &device) != napi_ok || device < 0)
+		return integer(env, -EINVAL);
+	return start_reader_threads(env, device, args[1], args[2], args[3], &work);
+}
+
+/* A small file that is in the page cache of the store. */
+static bool answer_at_once(struct reader *reader, const struct request *request)
+{
+	const struct span *span = &request->spans[0];
+	const struct chunk chunk = chunk_of(request, span);
+	if (request->count != 1 || span->size > AT_ONCE_MAX ||
+	    load_verified_chunk(reader->source, &chunk, reader->contents, &reader->room, true) != CHUNK_LOADED)
+		return false;
+	struct reply reply;
+	reply.count = 1;
+	reply.parts[1] = (struct iovec){reader->contents + span->from, span->to - span->from};
+	send_reply(reader, request, &reply);
+	return true;
+}
+
+/* readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; -errno. */
+napi_value read_chunks(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	uint8_t *data;
+	struct reader *reader;
+	int error;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &data, &length))
+		return integer(env, -EINVAL);
+	struct request *request = request_of(data, length, &error);
+	if (!request)
+		return integer(env, -error);
+	if (answer_at_once(reader, request)) {
+		free(request);
+		return integer(env, 0);
+	}
+	enqueue_request(reader, request);
+	return integer(env, 1);
+}
+
+/* readerBytes(reader): what the kernel was given. */
+napi_value reader_bytes(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1;
+	struct reader *reader;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, atomic_load(&reader->bytes));
+}
