@@ -54,9 +54,9 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 export const CHUNK_UPLOADS_MAX = 8
 
 /** Chunks that a blob is gathered for before they are cut, in the largest possible size: about 1 ms of a thread. */
-export const BLOB_PORTION_CHUNKS = Number(process.env.PCH ?? 4)
+export const BLOB_PORTION_CHUNKS = 4
 /** Portions that a writer of a blob fills, cuts and stores at the same time: what comes while a disk syncs. */
-export const BLOB_PORTIONS_MAX = Number(process.env.PORTIONS ?? 20)
+export const BLOB_PORTIONS_MAX = 20
 /** Portions of all blobs of the process. When that many are in use writers get smaller ones, and few of them. */
 export const BLOB_PORTIONS_OF_ALL_MAX = 32
 /** Such a smaller portion counts so many. */
@@ -93,7 +93,7 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 // — Memory —
 
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
-export const BUFFER_GARBAGE_BYTES_MAX = Number(process.env.GARB ?? 32) * MiB
+export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 
 // — Object stores —
 
@@ -104,13 +104,15 @@ export const OBJECT_PUTS_MAX = 256
 /** Objects that are stored in one trip to the thread pool: some 20 ms of one of its threads … */
 export const OBJECT_BATCH_MAX = 512
 /** … and their bytes. */
-export const OBJECT_BATCH_BYTES_MAX = Number(process.env.BATCH ?? 4) * MiB
+export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
 /** Batches on their way at the same time: the next is written while one waits for the disk. */
-export const OBJECT_BATCHES_MAX = Number(process.env.BATCHES ?? 3)
+export const OBJECT_BATCHES_MAX = 3
 /** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
 export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 /** A pack beyond this takes no more objects: large enough to have few files, small enough to be copied and rewritten. */
 export const PACK_BYTES_MAX = 1024 * MiB
+/** Memory in which objects are laid out that go into a pack together: a batch, and what its frames are longer. */
+export const PACK_ROOM_BYTES = 6 * MiB
 /** Packs that one store has open to read from. */
 export const PACK_FILES_MAX = 64
 /** Bytes of an object's key in a pack; LMDB takes 1,978. */
