@@ -94,35 +94,50 @@ static void compress(words8 cv, const uint8_t block[BLOCK_BYTES], uint64_t count
 	memcpy(cv + 4, &b, sizeof b);
 }
 
-void blake3_chunk(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position, words8 cv)
-{
-	uint32_t flags = CHUNK_START;
-	memcpy(cv, IV, sizeof(words8));
-	while (length > BLOCK_BYTES) {
-		compress(cv, bytes, counter, BLOCK_BYTES, flags);
-		bytes += BLOCK_BYTES;
-		length -= BLOCK_BYTES;
-		flags = 0;
-	}
-	uint8_t last[BLOCK_BYTES] = {0};
-	/* An empty message may be nowhere. */
-	if (length > 0)
-		memcpy(last, bytes, length);
-	compress(cv, last, counter, (uint32_t)length, flags | CHUNK_END | position);
-}
-
-/* What is hashed side by side. */
-struct shape {
-	int blocks;
-	uint32_t bytes;
-	/* From the counter of one to that of the next. */
-	uint32_t step;
+/* What is hashed beside others: a chunk or a parent. */
+struct part {
+	const uint8_t *bytes;
+	uint64_t counter;
+	/* Up to CHUNK_BYTES. */
+	uint32_t length;
 	/* Flags of the first block and of the last. */
-	uint32_t first, last;
+	uint16_t first, last;
 };
 
-static const struct shape FULL_CHUNKS = {CHUNK_BYTES / BLOCK_BYTES, CHUNK_BYTES, 1, CHUNK_START, CHUNK_END};
-static const struct shape PARENTS = {1, BLOCK_BYTES, 0, PARENT, 0};
+static struct part chunk_part(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position)
+{
+	return (struct part){bytes, counter, (uint32_t)length, CHUNK_START, CHUNK_END | position};
+}
+
+static struct part parent_part(const words8 children[2], enum blake3_position position)
+{
+	return (struct part){(const uint8_t *)children, 0, BLOCK_BYTES, PARENT | position, 0};
+}
+
+static uint32_t blocks_of(const struct part *part)
+{
+	return part->length == 0 ? 1 : (part->length + BLOCK_BYTES - 1) / BLOCK_BYTES;
+}
+
+/* The last block, to where zeros are; how long it is. */
+static uint32_t copy_end(const struct part *part, uint8_t end[BLOCK_BYTES])
+{
+	uint32_t before = (blocks_of(part) - 1) * BLOCK_BYTES, length = part->length - before;
+	/* An empty message may be nowhere. */
+	if (length > 0)
+		memcpy(end, part->bytes + before, length);
+	return length;
+}
+
+static void hash_alone(const struct part *part, words8 cv)
+{
+	uint8_t end[BLOCK_BYTES] = {0};
+	uint32_t length = copy_end(part, end), last = blocks_of(part) - 1;
+	memcpy(cv, IV, sizeof(words8));
+	for (uint32_t block = 0; block < last; block++)
+		compress(cv, part->bytes + block * BLOCK_BYTES, part->counter, BLOCK_BYTES, block == 0 ? part->first : 0);
+	compress(cv, end, part->counter, length, (last == 0 ? part->first : 0) | part->last);
+}
 
 /* Compiled for processors with wide vectors as well; the widest that this one has is asked for once. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -141,10 +156,8 @@ static const struct shape PARENTS = {1, BLOCK_BYTES, 0, PARENT, 0};
 #define LANES_TARGET
 #include "blake3_lanes.h"
 
-#define LANES_MAX 16
-
 struct hasher {
-	void (*hash)(const uint8_t *const inputs[], const struct shape *shape, uint64_t counter, words8 cvs[]);
+	void (*hash)(const struct part *parts, size_t count, words8 cvs[]);
 	size_t lanes;
 };
 
@@ -159,45 +172,31 @@ static struct hasher widest(void)
 	return (struct hasher){hash_any, 4};
 }
 
-static void hash_alone(const uint8_t *input, const struct shape *shape, uint64_t counter, words8 cv)
+/* All lanes cost as much as two parts alone. */
+static void hash_parts(const struct part *parts, size_t count, words8 *cvs)
 {
-	memcpy(cv, IV, sizeof(words8));
-	for (int block = 0; block < shape->blocks; block++) {
-		bool first = block == 0, last = block == shape->blocks - 1;
-		compress(cv, input + block * BLOCK_BYTES, counter, BLOCK_BYTES,
-		         (first ? shape->first : 0) | (last ? shape->last : 0));
+	struct hasher hasher = widest();
+	for (size_t done = 0, now; done < count; done += now) {
+		now = count - done < hasher.lanes ? count - done : hasher.lanes;
+		if (now > 2)
+			hasher.hash(parts + done, now, cvs + done);
+		else
+			for (size_t i = done; i < count; i++)
+				hash_alone(parts + i, cvs[i]);
 	}
 }
 
-/*
- * Chaining values of what lies one behind the other; they may take the place of the first inputs. All lanes cost as much
- * as two alone. Those that are not needed repeat the first.
- */
-static void hash_all(const uint8_t *bytes, size_t count, const struct shape *shape, uint64_t counter, words8 *cvs)
+void blake3_chunk(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position, words8 cv)
 {
-	struct hasher hasher = widest();
-	for (size_t done = 0; done < count;) {
-		const uint8_t *begin = bytes + done * shape->bytes, *inputs[LANES_MAX];
-		size_t now = count - done < hasher.lanes ? count - done : hasher.lanes;
-		words8 hashed[LANES_MAX];
-		if (now <= 2) {
-			now = 1;
-			hash_alone(begin, shape, counter + done * shape->step, hashed[0]);
-		} else {
-			for (size_t lane = 0; lane < hasher.lanes; lane++)
-				inputs[lane] = begin + (lane < now ? lane : 0) * shape->bytes;
-			hasher.hash(inputs, shape, counter + done * shape->step, hashed);
-		}
-		memcpy(cvs + done, hashed, now * sizeof(words8));
-		done += now;
-	}
+	struct part part = chunk_part(bytes, length, counter, position);
+	hash_alone(&part, cv);
 }
 
 void blake3_parent(const words8 children[2], enum blake3_position position, words8 cv)
 {
 	words8 parent;
-	memcpy(parent, IV, sizeof parent);
-	compress(parent, (const uint8_t *)children, 0, BLOCK_BYTES, PARENT | position);
+	struct part part = parent_part(children, position);
+	hash_alone(&part, parent);
 	memcpy(cv, parent, sizeof parent);
 }
 
@@ -210,27 +209,65 @@ static size_t left_of(size_t count)
 	return left;
 }
 
-/* Each level takes the place of the one below; who has no neighbour to the right goes up alone. */
-static void hash_parents(words8 *cvs, size_t count, enum blake3_position position, words8 cv)
+static size_t chunks_of(size_t length)
 {
-	for (; count > 2; count = (count + 1) / 2) {
-		hash_all((const uint8_t *)cvs, count / 2, &PARENTS, 0, cvs);
-		if (count % 2 == 1)
-			memcpy(cvs[count / 2], cvs[count - 1], sizeof(words8));
-	}
-	if (count == 2)
-		blake3_parent(cvs, position, cv);
-	else
-		memcpy(cv, cvs[0], sizeof(words8));
+	return length == 0 ? 1 : (length + CHUNK_BYTES - 1) / CHUNK_BYTES;
 }
 
-/* Chunks of which the chaining values are kept at a time. */
-#define SUBTREE_CHUNKS 64
+/* Chunks that are hashed side by side, and of which the chaining values are kept. */
+#define GROUP_CHUNKS 128
+
+/* A message, or a subtree, whose chunks are in the group; `cvs` is where the chaining values of it begin. */
+struct tree {
+	size_t count;
+	words8 *cvs;
+	enum blake3_position position;
+};
+
+/*
+ * One level of all trees at a time takes the place of the one below, until each has one chaining value; who has no
+ * neighbour to the right goes up alone.
+ */
+static void hash_parents(struct tree *trees, size_t count)
+{
+	for (;;) {
+		struct part parts[GROUP_CHUNKS / 2];
+		words8 hashed[GROUP_CHUNKS / 2];
+		size_t length = 0, next = 0;
+		for (struct tree *tree = trees; tree < trees + count; tree++)
+			for (size_t i = 0; i + 1 < tree->count; i += 2)
+				parts[length++] = parent_part(tree->cvs + i, tree->count == 2 ? tree->position : BLAKE3_INNER);
+		if (length == 0)
+			return;
+		hash_parts(parts, length, hashed);
+		for (struct tree *tree = trees; tree < trees + count; tree++) {
+			size_t pairs = tree->count / 2;
+			words8 *left_over = tree->cvs + tree->count - 1;
+			memcpy(tree->cvs, hashed + next, pairs * sizeof(words8));
+			next += pairs;
+			if (tree->count % 2 == 1)
+				memcpy(tree->cvs[pairs], *left_over, sizeof(words8));
+			tree->count -= pairs;
+		}
+	}
+}
+
+static size_t add_chunks(struct part *parts, const uint8_t *bytes, size_t length, uint64_t counter,
+                         enum blake3_position position)
+{
+	size_t count = chunks_of(length);
+	for (size_t i = 0; i < count; i++) {
+		size_t begin = i * CHUNK_BYTES, left = length - begin;
+		parts[i] = chunk_part(bytes + begin, left < CHUNK_BYTES ? left : CHUNK_BYTES, counter + i,
+		                      count == 1 ? position : BLAKE3_INNER);
+	}
+	return count;
+}
 
 void blake3_subtree(const uint8_t *bytes, size_t length, uint64_t counter, enum blake3_position position, words8 cv)
 {
-	size_t full = length / CHUNK_BYTES, rest = length % CHUNK_BYTES, count = full + (rest > 0);
-	if (count > SUBTREE_CHUNKS) {
+	size_t count = chunks_of(length);
+	if (count > GROUP_CHUNKS) {
 		size_t left = left_of(count);
 		words8 children[2];
 		blake3_subtree(bytes, left * CHUNK_BYTES, counter, 0, children[0]);
@@ -238,19 +275,72 @@ void blake3_subtree(const uint8_t *bytes, size_t length, uint64_t counter, enum 
 		blake3_parent(children, position, cv);
 		return;
 	}
-	words8 cvs[SUBTREE_CHUNKS];
-	hash_all(bytes, full, &FULL_CHUNKS, counter, cvs);
-	if (rest > 0)
-		blake3_chunk(bytes + full * CHUNK_BYTES, rest, counter + full, 0, cvs[full]);
-	hash_parents(cvs, count, position, cv);
+	struct part parts[GROUP_CHUNKS];
+	words8 cvs[GROUP_CHUNKS];
+	struct tree tree = {add_chunks(parts, bytes, length, counter, position), cvs, position};
+	hash_parts(parts, tree.count, cvs);
+	hash_parents(&tree, 1);
+	memcpy(cv, cvs[0], sizeof(words8));
 }
 
 void blake3(const uint8_t *message, size_t length, uint8_t digest[BLAKE3_BYTES])
 {
 	words8 cv;
-	if (length <= CHUNK_BYTES)
-		blake3_chunk(message, length, 0, BLAKE3_ROOT, cv);
-	else
-		blake3_subtree(message, length, 0, BLAKE3_ROOT, cv);
+	blake3_subtree(message, length, 0, BLAKE3_ROOT, cv);
 	memcpy(digest, cv, BLAKE3_BYTES);
+}
+
+/* The longest first, so that those that are hashed side by side end together. `cvs[i]` is of `parts[i]`. */
+static void hash_by_length(const struct part *parts, size_t count, words8 *cvs)
+{
+	struct part sorted[GROUP_CHUNKS];
+	words8 hashed[GROUP_CHUNKS];
+	size_t places[GROUP_CHUNKS], begins[CHUNK_BYTES / BLOCK_BYTES + 1] = {0}, begin = 0;
+	for (size_t i = 0; i < count; i++)
+		begins[blocks_of(parts + i)]++;
+	for (size_t blocks = CHUNK_BYTES / BLOCK_BYTES; blocks > 0; blocks--) {
+		size_t now = begins[blocks];
+		begins[blocks] = begin;
+		begin += now;
+	}
+	for (size_t i = 0; i < count; i++) {
+		places[i] = begins[blocks_of(parts + i)]++;
+		sorted[places[i]] = parts[i];
+	}
+	hash_parts(sorted, count, hashed);
+	for (size_t i = 0; i < count; i++)
+		memcpy(cvs[i], hashed[places[i]], sizeof(words8));
+}
+
+/* As many of the messages as a group takes; how many. */
+static size_t hash_group(const struct blake3_message *messages, size_t count)
+{
+	struct part parts[GROUP_CHUNKS];
+	words8 cvs[GROUP_CHUNKS];
+	struct tree trees[GROUP_CHUNKS];
+	size_t chunks = 0, taken = 0;
+	for (; taken < count && chunks + chunks_of(messages[taken].length) <= GROUP_CHUNKS; taken++) {
+		const struct blake3_message *message = messages + taken;
+		size_t own = add_chunks(parts + chunks, message->bytes, message->length, 0, BLAKE3_ROOT);
+		trees[taken] = (struct tree){own, cvs + chunks, BLAKE3_ROOT};
+		chunks += own;
+	}
+	hash_by_length(parts, chunks, cvs);
+	hash_parents(trees, taken);
+	for (size_t i = 0; i < taken; i++)
+		memcpy(messages[i].digest, trees[i].cvs[0], BLAKE3_BYTES);
+	return taken;
+}
+
+void blake3_many(const struct blake3_message *messages, size_t count)
+{
+	for (size_t done = 0; done < count;) {
+		const struct blake3_message *message = messages + done;
+		if (chunks_of(message->length) > GROUP_CHUNKS) {
+			blake3(message->bytes, message->length, message->digest);
+			done++;
+		} else {
+			done += hash_group(message, count - done);
+		}
+	}
 }

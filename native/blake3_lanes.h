@@ -1,5 +1,5 @@
 /*
- * Included by blake3.c once for each width: LANES chunks, or parents, are hashed at once, a lane of each vector for each.
+ * Included by blake3.c once for each width: LANES parts are hashed at once, a lane of each vector for each.
  * LANES is a power of two up to 16, LANES_NAME the function, LANES_TARGET for which processors it is compiled.
  */
 #define LANES_PASTE(a, b) a##b
@@ -8,6 +8,8 @@
 #define transpose LANES_JOIN(transpose, LANES)
 
 typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
+
+#define LOADED(words) (*(const lanes *)(words))
 
 #define FIRST(i, width) ((i) & (width) ? LANES + (i) - (width) : (i))
 #define SECOND(i, width) ((i) & (width) ? LANES + (i) : (i) + (width))
@@ -39,37 +41,51 @@ static inline void transpose(lanes v[LANES])
 	EXCHANGE(v, 1)
 }
 
-/* Chaining values of what begins at each of `inputs`. */
+/* Chaining values of up to LANES parts. Those that end before the longest keep theirs; a lane without a part repeats the first. */
 LANES_TARGET
-static void LANES_NAME(const uint8_t *const inputs[], const struct shape *shape, uint64_t counter, words8 cvs[])
+static void LANES_NAME(const struct part *parts, size_t count, words8 cvs[])
 {
 	lanes cv[8], v[16], m[16];
-	lanes counter_low = {0}, counter_high = {0};
+	/* Last blocks that are not full. */
+	uint8_t ends[LANES][BLOCK_BYTES] = {0};
+	const uint8_t *bytes[LANES];
+	uint32_t most = 0;
+	_Alignas(lanes) uint32_t full[LANES], blocks[LANES], lengths[LANES], first[LANES], last[LANES], low[LANES], high[LANES];
+	for (int lane = 0; lane < LANES; lane++) {
+		const struct part *part = parts + ((size_t)lane < count ? lane : 0);
+		bytes[lane] = part->bytes;
+		full[lane] = part->length / BLOCK_BYTES;
+		blocks[lane] = blocks_of(part);
+		lengths[lane] = part->length - (blocks[lane] - 1) * BLOCK_BYTES;
+		if (full[lane] < blocks[lane])
+			copy_end(part, ends[lane]);
+		first[lane] = part->first;
+		last[lane] = part->last;
+		low[lane] = (uint32_t)part->counter;
+		high[lane] = (uint32_t)(part->counter >> 32);
+		most = blocks[lane] > most ? blocks[lane] : most;
+	}
 	for (int i = 0; i < 8; i++)
 		cv[i] = (lanes){0} + IV[i];
-	for (int lane = 0; lane < LANES; lane++) {
-		counter_low[lane] = (uint32_t)(counter + lane * shape->step);
-		counter_high[lane] = (uint32_t)((counter + lane * shape->step) >> 32);
-	}
-	for (int block = 0; block < shape->blocks; block++) {
-		bool first = block == 0, last = block == shape->blocks - 1;
-		for (int part = 0; part < 16; part += LANES) {
-			for (int lane = 0; lane < LANES; lane++) {
-				memcpy(&m[part + lane], inputs[lane] + block * BLOCK_BYTES + 4 * part, sizeof(lanes));
-				/* What comes next: so many streams at once are more than processors foresee. */
-				if (part == 0)
-					__builtin_prefetch(inputs[lane] + LANES * shape->bytes + block * BLOCK_BYTES);
-			}
-			transpose(m + part);
+	for (uint32_t block = 0; block < most; block++) {
+		for (int lane = 0; lane < LANES; lane++) {
+			const uint8_t *from = block < full[lane] ? bytes[lane] + block * BLOCK_BYTES : ends[lane];
+			for (int begin = 0; begin < 16; begin += LANES)
+				memcpy(&m[begin + lane], from + 4 * begin, sizeof(lanes));
+			/* Of what follows in a long message. So many places at once are more than processors foresee. */
+			__builtin_prefetch(from + LANES * CHUNK_BYTES);
 		}
+		for (int begin = 0; begin < 16; begin += LANES)
+			transpose(m + begin);
+		lanes is_last = (lanes)(LOADED(blocks) == block + 1), is_over = (lanes)(LOADED(blocks) <= block);
 		for (int i = 0; i < 8; i++)
 			v[i] = cv[i];
 		for (int i = 0; i < 4; i++)
 			v[8 + i] = (lanes){0} + IV[i];
-		v[12] = counter_low;
-		v[13] = counter_high;
-		v[14] = (lanes){0} + BLOCK_BYTES;
-		v[15] = (lanes){0} + ((first ? shape->first : 0) | (last ? shape->last : 0));
+		v[12] = LOADED(low);
+		v[13] = LOADED(high);
+		v[14] = (BLOCK_BYTES & ~is_last) | (LOADED(lengths) & is_last);
+		v[15] = (LOADED(last) & is_last) | (block == 0 ? LOADED(first) : (lanes){0});
 #pragma GCC unroll 7
 		for (int round = 0; round < ROUNDS; round++) {
 			const uint8_t *order = SCHEDULE[round];
@@ -83,13 +99,14 @@ static void LANES_NAME(const uint8_t *const inputs[], const struct shape *shape,
 			LANE_MIX(3, 4, 9, 14, m[order[14]], m[order[15]]);
 		}
 		for (int i = 0; i < 8; i++)
-			cv[i] = v[i] ^ v[8 + i];
+			cv[i] = (cv[i] & is_over) | ((v[i] ^ v[8 + i]) & ~is_over);
 	}
-	for (int lane = 0; lane < LANES; lane++)
+	for (size_t lane = 0; lane < count; lane++)
 		for (int i = 0; i < 8; i++)
 			cvs[lane][i] = cv[i][lane];
 }
 
+#undef LOADED
 #undef lanes
 #undef FIRST
 #undef SECOND

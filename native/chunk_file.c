@@ -121,7 +121,7 @@ enum load_outcome load_chunk(struct chunk_source *source, const struct chunk *ch
 	range.fd = file.fd;
 	enum load_outcome outcome = load_range(source, chunk, &range, into, room);
 	/* The contents are kept above, by who reads them; what is large need not be in memory twice. */
-	if (range.was_cold && chunk->size > SMALL_MAX)
+	if (range.was_cold && chunk->size > SMALL_MAX && !chunk->stays)
 		posix_fadvise(file.fd, range.offset, range.length, POSIX_FADV_DONTNEED);
 	close_source_file(source, &file);
 	return outcome;

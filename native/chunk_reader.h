@@ -72,7 +72,7 @@ struct reader_work {
 
 static inline struct chunk chunk_of(const struct request *request, const struct span *span)
 {
-	return (struct chunk){span->digest, request->blob, span->size, span->place};
+	return (struct chunk){.digest = span->digest, .blob = request->blob, .size = span->size, .place = span->place};
 }
 
 /* `device`: duplicated; less than 0 without one. An object for JavaScript, or -errno. */

@@ -34,6 +34,8 @@ struct chunk {
 	/* Bytes */
 	size_t size;
 	struct place place;
+	/* Leave it in the page cache even if it is large and was not there: nobody above keeps it. */
+	bool stays;
 };
 
 struct chunk_source;

@@ -11,7 +11,7 @@
 #include "values.h"
 
 /* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */
-enum action { READ = 1, COMPARE = 2 };
+enum action { READ = 1, COMPARE = 2, STAYS = 4 };
 
 struct step {
 	uint8_t digest[BLAKE3_BYTES];
@@ -30,16 +30,25 @@ struct load {
 	uint8_t *into;
 };
 
-static bool do_step(const struct step *step, struct chunk_source *source, uint8_t *into, struct frame_room *room)
+static bool read_step(const struct step *step, struct chunk_source *source, uint8_t *into, struct frame_room *room)
 {
-	const struct chunk chunk = {step->digest, step->digest, step->size, step->place};
-	uint8_t *place = into + step->offset, digest[BLAKE3_BYTES];
-	if (step->actions & READ && load_chunk(source, &chunk, place, room, false) != CHUNK_LOADED)
-		return false;
-	if (!(step->actions & COMPARE))
-		return true;
-	blake3(place, step->size, digest);
-	return memcmp(digest, step->digest, BLAKE3_BYTES) == 0;
+	const struct chunk chunk = {step->digest, step->digest, step->size, step->place, (step->actions & STAYS) != 0};
+	return !(step->actions & READ) ||
+	       load_chunk(source, &chunk, into + step->offset, room, false) == CHUNK_LOADED;
+}
+
+/* Blobs whose digests are computed side by side. */
+#define COMPARED_AT_ONCE 128
+
+static void compare_steps(struct step *const steps[], size_t count, const uint8_t *into)
+{
+	struct blake3_message messages[COMPARED_AT_ONCE] = {{0}};
+	uint8_t digests[COMPARED_AT_ONCE][BLAKE3_BYTES];
+	for (size_t i = 0; i < count; i++)
+		messages[i] = (struct blake3_message){into + steps[i]->offset, steps[i]->size, digests[i]};
+	blake3_many(messages, count);
+	for (size_t i = 0; i < count; i++)
+		steps[i]->is_done = memcmp(digests[i], steps[i]->digest, BLAKE3_BYTES) == 0;
 }
 
 static void execute(napi_env env, void *data)
@@ -47,8 +56,19 @@ static void execute(napi_env env, void *data)
 	struct load *load = data;
 	struct frame_room room = {NULL, 0};
 	(void)env;
-	for (struct step *step = load->steps; step < load->steps + load->count; step++)
-		step->is_done = do_step(step, load->source, load->into, &room);
+	struct step *compared[COMPARED_AT_ONCE];
+	size_t count = 0;
+	for (struct step *step = load->steps; step < load->steps + load->count; step++) {
+		step->is_done = read_step(step, load->source, load->into, &room);
+		if (!step->is_done || !(step->actions & COMPARE))
+			continue;
+		compared[count++] = step;
+		if (count < COMPARED_AT_ONCE)
+			continue;
+		compare_steps(compared, count, load->into);
+		count = 0;
+	}
+	compare_steps(compared, count, load->into);
 	free(room.bytes);
 }
 

@@ -83,7 +83,8 @@ struct worker {
 
 static bool load(struct worker *worker, const struct record *record)
 {
-	const struct chunk chunk = {record->digest, record->digest, record->size, record->place};
+	const struct chunk chunk = {
+	    .digest = record->digest, .blob = record->digest, .size = record->size, .place = record->place};
 	return record->size <= FILE_MAX && load_verified_chunk(worker->filler->source, &chunk, worker->contents,
 	                                                       &worker->room, false) == CHUNK_LOADED;
 }

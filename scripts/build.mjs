@@ -6,7 +6,7 @@ import { relative } from 'node:path'
 import { build } from 'esbuild'
 
 /** Packages that are bundled. The others bring binaries or load their own files, or belong to commands that may wait. */
-const BUNDLED = new Set(['@bufbuild/protobuf', 'commander', 'lru-cache', 'pino', 'pino-pretty', 'smol-toml'])
+const BUNDLED = new Set(['@bufbuild/protobuf', 'commander', 'lru-cache', 'smol-toml'])
 
 const packageOf = (path) => path.split('/', path.startsWith('@') ? 2 : 1).join('/')
 

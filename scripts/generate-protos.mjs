@@ -1,6 +1,6 @@
 /**
  * Generates what follows from protos/: typed messages of the tvix family (the snix family has the same bytes)
- * and the descriptors of both and of the health service, which the reflection service hands out.
+ * and the descriptors of both and of gRPC's own services, which the reflection service hands out.
  *
  *     node scripts/generate-protos.mjs [output folder]
  */

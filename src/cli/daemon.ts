@@ -39,5 +39,6 @@ async function runDaemon(options: DaemonOptions, command: Command): Promise<void
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   const server = createGrpcServer({ ...stores, narCalculation, logger, ...security })
-  await serveUntilStopped(server, options, { name: 'daemon', settings, layerMetrics, stop, logger })
+  const { uploads } = stores
+  await serveUntilStopped(server, options, { name: 'daemon', settings, layerMetrics, uploads, stop, logger })
 }

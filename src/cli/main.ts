@@ -1,8 +1,9 @@
 #!/usr/bin/env -S node --max-semi-space-size=8 --disable-warning=DEP0123
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
+import { existsSync, mkdirSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 
 /**
  * Where code that was compiled stays for the next start, which it halves (XDG Base Directory Specification). Not in the
@@ -13,6 +14,19 @@ function compileCacheFolder(): string {
   return join(cache && isAbsolute(cache) ? cache : join(homedir(), '.cache'), 'tvix-store/compiled')
 }
 
+/** Whether the folder is there now. Node by itself would look for one below /proc for ever (support/folders.ts). */
+function createFolder(path: string): boolean {
+  if (existsSync(path)) return true
+  if (!createFolder(dirname(path))) return false
+  try {
+    mkdirSync(path)
+  } catch {
+    // Another process was faster, or it cannot be.
+  }
+  return existsSync(path)
+}
+
 // Before anything else is loaded: what is compiled before is not kept. Where it cannot be, it does without.
-enableCompileCache(compileCacheFolder())
+const folder = compileCacheFolder()
+if (createFolder(folder)) enableCompileCache(folder)
 await import('./program.ts')

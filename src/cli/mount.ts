@@ -3,6 +3,7 @@ import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/inter
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
+import { LocalChunks } from '../services/blobs/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loggerOf } from './logging.ts'
@@ -60,14 +61,17 @@ async function runMount(target: string, options: MountOptions, command: Command)
   if (options.record !== undefined) await checkProfileTarget(options.record)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
   await using opened = await openTreeStores(command, options, logger)
-  const { stores, rootNodes } = opened
+  const { stores, rootNodes, localChunks } = opened
   if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
-    logger.warn('--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
+    logger.warn({}, '--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')
+  // Threads of the native device read and push past the tree; what they do would be missing in a profile.
+  const isReadByTree = recorder !== undefined || options.driver === 'libfuse'
   const tree = createCastoreTree({
     rootNodes,
     blobs: stores.blobs,
     directories: stores.directories,
     localDirectory: stores.localDirectory,
+    localChunks: isReadByTree && localChunks ? LocalChunks.of(localChunks) : undefined,
     openLocalFile: options.passthrough ? stores.openLocalFile : undefined,
     listRoot: options.listRoot,
     sources: stores.labels,
@@ -77,9 +81,8 @@ async function runMount(target: string, options: MountOptions, command: Command)
   })
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
-  // What is pushed causes no request, and so would be missing in a profile.
-  const localChunks = recorder ? undefined : opened.localChunks
-  const mount = await mountTree({ ...options, tree, target, logger, localChunks })
+  const chunksOfThreads = isReadByTree ? undefined : localChunks
+  const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
   logger.info({ target, store: stores.describe }, 'mounted')
   announceReady(options, logger)
   const report = (format: StatsFormat) =>

@@ -105,7 +105,8 @@ async function runNarBridge(options: BridgeOptions, command: Command): Promise<v
         logger.warn({ err: StoreError.from(error) }, 'cannot look for unfinished uploads')
     })
   }
-  const serving = { name: 'nar-bridge', settings, layerMetrics, stop, logger, onListening }
+  const { uploads } = stores
+  const serving = { name: 'nar-bridge', settings, layerMetrics, uploads, stop, logger, onListening }
   await serveUntilStopped(server, options, serving)
   await resumed
   pages.close()

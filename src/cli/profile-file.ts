@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { type ProfileEntry, parseProfile, printProfile } from '../mount/tree/profile.ts'
 import { StoreError, systemCode } from '../support/errors.ts'
 import { outputError } from './output.ts'
@@ -20,6 +20,8 @@ export async function checkProfileTarget(file: string): Promise<void> {
   try {
     await writeFile(temp, '')
     await rm(temp)
+    const there = await stat(file).catch(() => undefined)
+    if (there?.isDirectory()) throw new Error('it is a folder; name a file')
   } catch (error) {
     throw outputError(file, error)
   }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, writeSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nativeAddon } from '../mount/fuse/native-addon.ts'
 import { StoreError } from '../support/errors.ts'
@@ -29,8 +29,8 @@ export function announceReady({ readyFd }: ReadinessOptions, logger: Logger): vo
     writeSync(readyFd, '\n')
     closeSync(readyFd)
   } catch (error) {
-    const { message } = error as Error
-    throw new StoreError('invalid-argument', `--ready-fd ${readyFd}: ${message}`, { cause: error })
+    // It serves all the same; ending now would leave a mount behind that nobody answers.
+    logger.warn({ err: error }, `nobody can be told on --ready-fd ${readyFd}`)
   }
 }
 
@@ -82,5 +82,11 @@ function foreground(argument: string): string {
 
 function parseFd(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('it is the number of an open descriptor.')
+  try {
+    fstatSync(Number(text))
+  } catch (error) {
+    const { message } = error as Error
+    throw new StoreError('invalid-argument', `--ready-fd ${text}: ${message}`, { cause: error })
+  }
   return Number(text)
 }

@@ -1,10 +1,11 @@
 import type { ListenSettings } from '../servers/listen/listener.ts'
 import { startMetricsServer } from '../servers/metrics/server.ts'
 import type { LayerMetrics } from '../services/composition/layer-metrics.ts'
+import type { Uploads } from '../services/composition/stores.ts'
 import type { StopRequest } from '../support/lifecycle.ts'
 import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import type { Logger } from '../support/log.ts'
-import type { Metric } from '../support/metrics.ts'
+import { Gauge, type Metric } from '../support/metrics.ts'
 import { announceReady, announceStopping, type ReadinessOptions } from './readiness.ts'
 
 /** What the servers of all protocols have in common. */
@@ -19,6 +20,8 @@ export interface Serving {
   readonly name: string
   readonly settings: ListenSettings
   readonly layerMetrics: LayerMetrics | undefined
+  /** What is written behind, where something is. */
+  readonly uploads?: Uploads | undefined
   readonly stop: StopRequest
   readonly logger: Logger
   /** Begun when the server listens. */
@@ -34,7 +37,7 @@ interface ServeOptions extends ReadinessOptions {
 export async function serveUntilStopped(
   server: Server,
   options: ServeOptions,
-  { name, settings, layerMetrics, stop, logger, onListening }: Serving,
+  { name, settings, layerMetrics, uploads, stop, logger, onListening }: Serving,
 ): Promise<void> {
   for (const address of options.listenAddress) {
     const bound = await server.listen(address, settings)
@@ -43,7 +46,11 @@ export async function serveUntilStopped(
   onListening?.()
   const metrics =
     options.metrics &&
-    (await startMetricsServer(options.metrics, [...server.metrics, ...(layerMetrics?.all ?? [])]))
+    (await startMetricsServer(options.metrics, [
+      ...server.metrics,
+      ...(layerMetrics?.all ?? []),
+      ...(uploads ? uploadMetrics(uploads) : []),
+    ]))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
   announceReady(options, logger)
   const signal = await stop.requested
@@ -51,4 +58,15 @@ export async function serveUntilStopped(
   logger.info({ signal }, 'finishing what was begun, then stopping')
   await server.shutdown(SHUTDOWN_MS_MAX)
   if (metrics) metrics.close()
+}
+
+function uploadMetrics(uploads: Uploads): readonly Metric[] {
+  return [
+    new Gauge('tvix_store_uploads_waiting', 'Objects to be sent to a far side.', () => uploads.waiting),
+    new Gauge(
+      'tvix_store_uploads_refused',
+      'Objects that a far side refuses; somebody has to look at that.',
+      () => uploads.refused,
+    ),
+  ]
 }

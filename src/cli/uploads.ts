@@ -1,4 +1,6 @@
 import type { Stores } from '../services/composition/open-stores.ts'
+import type { Uploads } from '../services/composition/stores.ts'
+import { StoreError } from '../support/errors.ts'
 import type { StopRequest } from '../support/lifecycle.ts'
 import { WRITE_BACK_STALL_MS_MAX } from '../support/limits.ts'
 import { ProgressLine } from './progress.ts'
@@ -8,11 +10,21 @@ const LOOK_MS = 250
 
 /**
  * At the end of a command that stored something: waits until what is written behind (`write-back`) has arrived, as long
- * as something does. What is left then stays in the queue, and is told; it is no failure, since near has it durably.
+ * as something does. What is left then stays in the queue, and is told; it is no failure, since near has it durably. What far
+ * refuses does not arrive by itself: throws as far did when it refused something of this command's.
  */
 export async function finishUploads(stores: Pick<Stores, 'uploads'>, stop: StopRequest): Promise<void> {
   const { uploads } = stores
-  if (!uploads || uploads.waiting === 0) return
+  if (!uploads) return
+  if (uploads.waiting > 0) await drain(uploads, stop)
+  const { refused, refusal } = uploads
+  if (refused === 0) return
+  const kept = `${refused} uploads are kept that the far side refuses; each command over this store tries them again, and a daemon now and then`
+  if (refusal) throw new StoreError(refusal.code, `${refusal.message}; ${kept}`, { cause: refusal })
+  process.stderr.write(`${kept} (tvix-store config show names them)\n`)
+}
+
+async function drain(uploads: Uploads, stop: StopRequest): Promise<void> {
   const total = uploads.waiting
   const progress = new ProgressLine(() => `uploading ${total - uploads.waiting}/${total} objects`)
   using stall = new StallSignal(() => uploads.waiting, WRITE_BACK_STALL_MS_MAX)
@@ -22,7 +34,7 @@ export async function finishUploads(stores: Pick<Stores, 'uploads'>, stop: StopR
   )
   progress.finish(
     isDone
-      ? `uploaded ${total} objects`
+      ? `uploaded ${uploads.refused > 0 ? 'what the far side takes' : `${total} objects`}`
       : `${uploads.waiting} uploads are left in the queue; they go on with the next command over this store`,
   )
 }

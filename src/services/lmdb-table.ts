@@ -1,4 +1,4 @@
-import { open as openFile } from 'node:fs/promises'
+import { access, open as openFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
@@ -24,12 +24,15 @@ export interface LmdbTable extends AsyncDisposable {
    * afterwards.
    */
   page(previous: Uint8Array | undefined, limit: number, from?: Uint8Array): LmdbEntry[]
+  count(): number
 }
 
 export interface LmdbEntry {
   readonly key: Uint8Array
   readonly value: Uint8Array
 }
+
+const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
 
 /** Opens a table of the file at `path`, creating it and its folders. The same file may hold several tables. */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
@@ -44,12 +47,30 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
       // With it the package makes promises of its own that nobody can catch when a commit fails: on a full disk
       // the process would die of an unhandled rejection.
       eventTurnBatching: false,
-      encoding: 'binary',
-      keyEncoding: 'binary',
+      ...BINARY,
     })
-    const database = root.openDB<Buffer, Uint8Array>(table, { encoding: 'binary', keyEncoding: 'binary' })
+    const database = root.openDB<Buffer, Uint8Array>(table, BINARY)
     return new OpenLmdbTable(`lmdb://${path}`, root, database)
   } catch (error) {
+    throw openFailure(path, error)
+  }
+}
+
+/** To look at, also while another process writes to it. `undefined` when the file or the table is not there. */
+export async function readLmdbTable(path: string, table: string): Promise<LmdbTable | undefined> {
+  try {
+    await access(path)
+    await refuseForeignFile(path)
+    const root: RootDatabase<Buffer, Uint8Array> = open({ path, noSubdir: true, readOnly: true, ...BINARY })
+    // What the package says of a table that is not there, against its types.
+    const database = root.openDB<Buffer, Uint8Array>(table, BINARY) as
+      | Database<Buffer, Uint8Array>
+      | undefined
+    if (database) return new OpenLmdbTable(`lmdb://${path}`, root, database)
+    await root.close()
+    return undefined
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
     throw openFailure(path, error)
   }
 }
@@ -121,6 +142,10 @@ class OpenLmdbTable implements LmdbTable {
     return this.#guard('list', () =>
       Array.from(this.#database.getRange({ ...start, limit }), ({ key, value }) => ({ key, value })),
     )
+  }
+
+  count(): number {
+    return this.#guard('count', () => this.#database.getCount())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -207,7 +207,7 @@ export const NAR_LARGE_UPLOADS_MAX = 8
 /** Files whose contents are fetched ahead of their turn while a part of a NAR is rendered; each is a small blob. */
 export const NAR_PREFETCH_FILES_MAX = 32
 /** A NAR is rendered in batches of so many entries … */
-export const NAR_BATCH_STEPS_MAX = 256
+export const NAR_BATCH_STEPS_MAX = 512
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
 /** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
@@ -311,6 +311,14 @@ export const WRITE_BACK_UPLOADS_MAX = 8
 export const WRITE_BACK_RETRY_MS_MIN = 1_000
 /** … up to this. */
 export const WRITE_BACK_RETRY_MS_MAX = 30_000
+/** Pauses between passes over what a far side refused, as somebody has to change something there first … */
+export const WRITE_BACK_REFUSED_MS_MIN = 30_000
+/** … up to this, while nothing gets across. */
+export const WRITE_BACK_REFUSED_MS_MAX = 10 * 60_000
+/** What is kept of why an upload was refused. */
+export const REFUSAL_CHARACTERS_MAX = 500
+/** Refused uploads that `config show` names. */
+export const REFUSED_SHOWN_MAX = 10
 /** A command that ends waits for its queue until nothing was sent for so long: an attempt and the pauses before three more. */
 export const WRITE_BACK_STALL_MS_MAX = 15_000
 /** What a blob cache on disk may take unless told otherwise. */
@@ -489,8 +497,8 @@ export const HTTP_COMPRESSION_BYTES_MIN = 1 * KiB
 export const HTTP_REFUSAL_MS = 2_000
 /** One uploaded NAR, as it is transferred. */
 export const HTTP_NAR_BYTES_MAX = 1024 * 1024 * MiB
-/** The encoded root node in the URL of a NAR (spec §7.2). */
-export const HTTP_ROOT_NODE_BYTES_MAX = 4 * KiB
+/** The encoded root node in the URL of a NAR: a symlink with the longest target, where spec §7.2 has 4 KiB. */
+export const HTTP_ROOT_NODE_BYTES_MAX = SYMLINK_TARGET_BYTES_MAX + 16
 /** Narinfos that wait for their NARs … */
 export const PENDING_NARINFOS_MAX = 100_000
 /** … their documents … */
@@ -534,6 +542,8 @@ export const MOUNT_FETCHES_MAX = 64
 export const MOUNT_FETCH_BYTES_MAX = 256 * MiB
 /** Names in the listing of the root; they are kept, so that a listing can be continued anywhere. */
 export const MOUNT_ROOT_NAMES_MAX = 2_000_000
+/** Places of names that are gone which a listing of the root keeps at least, so that it is rarely put together anew. */
+export const ROOT_HOLES_MAX = 1_024
 /** Who still reads from services that were replaced has this long to finish: twice what a call of a mount may take. */
 export const RELOAD_LINGER_MS_MAX = 2 * MOUNT_CALL_MS_MAX
 /** A store path that was absent is asked for again after this long. */

@@ -31,7 +31,7 @@ export async function narListing(
         listing.add(event, writer.bytesWritten)
       }
       if (step !== 'end-directory' && step.node.kind === 'file') {
-        writer.skipContents(Number(step.node.size))
+        writer.skipContents(step.size)
         writer.write({ type: 'end-file' })
       }
     }

@@ -15,7 +15,14 @@ import {
 } from '../support/limits.ts'
 
 /** A node that is met, with its name unless it is the root; or the end of the directory that was met last and is open. */
-export type NarStep = { readonly name?: PathComponent; readonly node: Node } | 'end-directory'
+export type NarStep = NodeStep | 'end-directory'
+
+interface NodeStep {
+  readonly name?: PathComponent | undefined
+  readonly node: Node
+  /** Bytes of a file. To ask its node each time, whose sizes are bigints, is a tenth of the work on a small file. */
+  readonly size: number
+}
 
 interface Level {
   readonly entries: Directory['entries']
@@ -39,16 +46,17 @@ export async function* walkNar(
       throw new StoreError('exhausted', `the tree is nested deeper than ${TREE_DEPTH_MAX} directories`)
     levels.push({ entries: (await getDirectory(directories, digest, call)).entries, next: 0 })
   }
-  batch.push({ node: root })
+  batch.push(stepOf(root))
   if (root.kind === 'directory') await enter(root.digest)
   for (let level = levels.at(-1); level; level = levels.at(-1)) {
     throwIfAborted(call?.signal)
     const entry = level.entries[level.next++]
-    batch.push(entry ?? 'end-directory')
-    if (!entry) levels.pop()
-    else if (entry.node.kind === 'file') bytes += Number(entry.node.size)
-    else if (entry.node.kind === 'directory') await enter(entry.node.digest)
-    const isLast = entry?.node.kind === 'file' && !isSmall(entry.node)
+    const step = entry ? stepOf(entry.node, entry.name) : 'end-directory'
+    batch.push(step)
+    if (step === 'end-directory') levels.pop()
+    else if (step.node.kind === 'directory') await enter(step.node.digest)
+    else bytes += step.size
+    const isLast = step !== 'end-directory' && !isSmall(step.size)
     if (!isLast && batch.length < NAR_BATCH_STEPS_MAX && bytes < NAR_BATCH_BYTES_MAX) continue
     yield batch
     batch = []
@@ -57,10 +65,16 @@ export async function* walkNar(
   if (batch.length > 0) yield batch
 }
 
+function stepOf(node: Node, name?: PathComponent): NodeStep {
+  return { name, node, size: node.kind === 'file' ? fileSize(node) : 0 }
+}
+
 /** What a step adds to a NAR, but for the contents and the end of a file. */
 export function stepEvents(step: NarStep): NarEvent[] {
   if (step === 'end-directory') return [{ type: step }]
-  const event = nodeEvent(step.node)
+  const { node, size } = step
+  const event: NarEvent =
+    node.kind === 'file' ? { type: 'file', executable: node.executable, size } : nodeEvent(node)
   return step.name ? [{ type: 'entry', name: step.name }, event] : [event]
 }
 
@@ -73,14 +87,15 @@ export function nodeEvent(node: Node): NarEvent {
 
 /** In bytes. Throws `exhausted` for what is too large to render. */
 export function fileSize({ digest, size }: FileNode): number {
-  if (size > BLOB_BYTES_MAX)
+  const bytes = Number(size)
+  if (bytes > BLOB_BYTES_MAX)
     throw new StoreError('exhausted', `blob ${digest} is said to have ${size} bytes: too large to render`)
-  return Number(size)
+  return bytes
 }
 
 /** Held in memory as a whole; others are streamed. */
-export function isSmall({ size }: FileNode): boolean {
-  return size <= SMALL_BLOB_BYTES_MAX
+export function isSmall(bytes: number): boolean {
+  return bytes <= SMALL_BLOB_BYTES_MAX
 }
 
 async function getDirectory(directories: DirectoryService, digest: Digest, call?: Call): Promise<Directory> {

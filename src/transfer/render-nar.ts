@@ -22,7 +22,7 @@ import type { Call } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { NAR_BATCHES_MAX } from '../support/limits.ts'
 import { readBlobRange } from './blob-range.ts'
-import { fileSize, isSmall, type NarStep, stepEvents, walkNar } from './nar-walk.ts'
+import { isSmall, type NarStep, stepEvents, walkNar } from './nar-walk.ts'
 
 export interface Contents {
   readonly blobs: BlobService
@@ -72,15 +72,14 @@ async function renderBatch(
   for (const step of steps) {
     for (const event of stepEvents(step)) writer.write(event)
     if (step === 'end-directory' || step.node.kind !== 'file') continue
-    const file = step.node
-    if (isSmall(file)) {
-      const size = Number(file.size)
+    const { node: file, size } = step
+    if (isSmall(size)) {
       const blob = { digest: file.digest, size, offset: writer.leaveRoom(size) }
       if (size > 0 || !file.digest.equals(EMPTY_DIGEST)) wanted.push(blob)
     } else {
       large = file
       pieces = writer.take()
-      writer.skipContents(Number(file.size))
+      writer.skipContents(size)
     }
     writer.write({ type: 'end-file' })
   }
@@ -92,10 +91,10 @@ async function renderBatch(
 /** Room that a step takes in the buffer, or a little less. */
 function bytesMax(step: NarStep): number {
   if (step === 'end-directory') return 2 * NODE_END_BYTES
-  const { name, node } = step
+  const { name, node, size } = step
   const before = name ? entryBytes(name.length) : 0
   if (node.kind === 'directory') return before + DIRECTORY_HEADER_BYTES
   if (node.kind === 'symlink') return before + symlinkBytes(node.target.length)
-  const bytes = before + fileBytes(fileSize(node), node.executable)
-  return isSmall(node) ? bytes : bytes - Number(node.size)
+  const bytes = before + fileBytes(size, node.executable)
+  return isSmall(size) ? bytes : bytes - size
 }

@@ -25,6 +25,7 @@ import { ingestTree } from '../../src/transfer/ingest-tree.ts'
 import { renderNar } from '../../src/transfer/render-nar.ts'
 import { localStoreFlags, TVIX_STORE } from '../support/cli.ts'
 import { collect } from '../support/collect.ts'
+import { builtTvixStore } from './mount/programs.ts'
 import { measure, printTable, type Row } from './report.ts'
 
 /** `npm run bench -- nar 100` for a smaller one, in MiB. */
@@ -235,7 +236,8 @@ async function download(folder: string, store: string, stores: Stores, narBytes:
   const [pathInfo] = await collect(stores.pathInfos.list())
   const port = await freePort()
   const flags = ['nar-bridge', '-l', `127.0.0.1:${port}`, '--nar-index', `lmdb://${folder}/index.lmdb`]
-  const bridge = spawn(TVIX_STORE, [...flags, ...localStoreFlags(store)], {
+  const [program = '', ...args] = builtTvixStore()
+  const bridge = spawn(program, [...args, ...flags, ...localStoreFlags(store)], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   bridge.stderr.resume()

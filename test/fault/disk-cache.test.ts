@@ -2,7 +2,7 @@
  * The blob cache on disk: what is read from it is right whatever happened to its folder, also when processes that
  * share it are killed at any moment.
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, readSync } from 'node:fs'
 import { cp, mkdir, open, readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises'
@@ -22,12 +22,13 @@ import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import { SourceSet } from '../../src/services/source-set.ts'
 import { type FaultyBlobs, faultyBlobs } from '../support/faulty-blobs.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
-import { FULL } from '../support/requirements.ts'
+import { CAN_MOUNT, FULL } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const LARGE = pseudoRandom(3_000_000, 21)
 const SMALL = pseudoRandom(3_000, 22)
 const CHILD = join(import.meta.dirname, '../support/disk-cache-child.ts')
+const FULL_CHILD = join(import.meta.dirname, '../support/full-cache-child.ts')
 
 async function setUp(path: string, base: BlobService = objectStoreBlobService(memoryObjectStore())) {
   const far = faultyBlobs(base)
@@ -416,3 +417,12 @@ function fileExists(path: string): boolean {
     return false
   }
 }
+
+it.skipIf(!CAN_MOUNT)('a disk that is smaller than the limit keeps what was read last', async () => {
+  await using dir = await tempDir()
+  const script = 'mount -t tmpfs -o size=4m full "$0" && exec "$@"'
+  const command = [process.execPath, FULL_CHILD, join(dir.path, 'cache')]
+  const kept = Number(execFileSync('unshare', ['-m', 'sh', '-ec', script, dir.path, ...command]))
+  // What was used in the same second is as good as equally old.
+  expect(kept).toBeGreaterThan(0)
+})

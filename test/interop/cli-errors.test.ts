@@ -18,6 +18,38 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
   ['a mount point that is not there', ['mount', '/no/such/place'], 66, /does not exist; create it with/],
   ['a mount point that is a file', ['mount', '/etc/passwd'], 64, /not a directory; name an empty directory/],
   ['a mount point that is not empty', ['mount', '/etc'], 73, /not empty .*; choose an empty directory/],
+  [
+    'a profile that is a folder, before hours of recording',
+    [
+      'mount',
+      '--record',
+      '/tmp',
+      ...MEMORY,
+      '--blob-service-addr',
+      'memory:',
+      '--path-info-service-addr',
+      'memory:',
+      '/no/such/place',
+    ],
+    73,
+    /unable to write \/tmp: it is a folder/,
+  ],
+  [
+    'a cache folder below a file',
+    [
+      'mount',
+      '--cache-dir',
+      '/etc/passwd',
+      ...MEMORY,
+      '--blob-service-addr',
+      'memory:',
+      '--path-info-service-addr',
+      'memory:',
+      '/no/such/place',
+    ],
+    73,
+    /the blob cache \/etc\/passwd cannot be used: a part of the path is a file/,
+  ],
   ['an owner that is none', ['mount', '--uid-gid', '5', '/tmp'], 64, /no delimiter found/],
   [
     'an unknown address',
@@ -132,6 +164,12 @@ test('the first failure ends an import; what was printed before stays imported',
   const again = await run(TVIX_STORE, ['import', ...flags, good])
   expect(again.code).toBe(0)
   expect(`${again.stdout}`).toContain(stdout)
+})
+
+test('a home in which nothing can be created costs nothing but time', async () => {
+  // Where the kernel says that the folder above is not there, though it is.
+  for (const env of [{ HOME: '/proc/none', XDG_CACHE_HOME: '' }, { XDG_CACHE_HOME: '/proc/none' }])
+    expect(await run(TVIX_STORE, ['--version'], env)).toMatchObject({ code: 0 })
 })
 
 test('a port, or a socket, that is taken', async () => {

@@ -42,6 +42,11 @@ describeWith('grpcurl', grpcurl, (program) => {
     const listed = (await grpcurlOk(server.bound, 'list')).split('\n')
     for (const family of FAMILIES)
       expect(listed).toEqual(expect.arrayContaining(SERVICES.map((service) => `${family}.${service}`)))
+    for (const version of ['v1', 'v1alpha']) {
+      const reflection = `grpc.reflection.${version}.ServerReflection`
+      expect(listed).toContain(reflection)
+      expect(await grpcurlOk(server.bound, 'describe', reflection)).toContain('rpc ServerReflectionInfo')
+    }
   })
 
   test('asks for the health of the server and of a service', async () => {

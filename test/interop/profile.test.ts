@@ -4,7 +4,15 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, remoteStoreFlags, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import {
+  type Daemon,
+  localStoreFlags,
+  remoteStoreFlags,
+  runOk,
+  startDaemon,
+  TVIX_STORE,
+} from '../support/cli.ts'
+import { whyNoLibfuse } from '../support/libfuse.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -55,6 +63,32 @@ describe.skipIf(reason)(reason ? `profiles (skipped: ${reason})` : 'profiles', (
       `read 0-6 ${path}/bin/file7`,
     ])
   })
+
+  const ways: readonly (readonly string[])[] = [
+    ['--driver', 'native'],
+    ...(whyNoLibfuse() ? [] : [['--driver', 'libfuse']]),
+  ]
+  test.each(ways)(
+    'over a store of this machine it sees the same, though chunks are read past the services (%s %s)',
+    async (...driver) => {
+      const target = await namespace.directory(`record-${driver[1]}`)
+      const flags = [...localStoreFlags(folder), ...driver, '--metrics', '127.0.0.1:0']
+      const local = join(folder, 'local-profile')
+      await using mount = await StoreMount.start(namespace, target, [...flags, '--record', local])
+      const file = (name: string) => join(mount.target, path, name)
+      const { stdout } = await namespace.run('cat', file('lib/file3'), file('bin/file7'))
+      expect(stdout).toBe('lib 3\nbin 7\n')
+      const [, address] = /"metrics_address":"([^"]+)"/.exec(mount.log)!
+      const counted = await (await fetch(`http://${address}/metrics`)).text()
+      expect(
+        counted.split('\n').filter((line) => /calls_total.*service="blobs",method="read"/.test(line)),
+      ).toEqual([])
+      expect(await mount.stop()).toBe(0)
+      // Where libfuse looks for a name it lists nothing.
+      const reads = (text: string) => text.split('\n').filter((line) => line.startsWith('read '))
+      expect(reads(await readFile(local, 'utf8'))).toEqual(reads(await readFile(profile, 'utf8')))
+    },
+  )
 
   test('--prefetch brings just that, so that reading it fetches nothing', async () => {
     await using mount = await start('prefetch', '--prefetch', profile)

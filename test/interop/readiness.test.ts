@@ -39,6 +39,22 @@ test('--ready-fd that is not open is one clear line', async () => {
   const { code, stderr } = await run(TVIX_STORE, [...daemonArgs(), '--ready-fd=77'])
   expect(code).toBe(64)
   expect(stderr).toMatch(/^tvix-store: --ready-fd 77: /m)
+  // Known before it serves: a mount would be left behind.
+  expect(stderr).not.toContain('starting daemon')
+})
+
+test('a --ready-fd that nobody reads any more does not end what serves', async () => {
+  const child = spawn(TVIX_STORE, [...daemonArgs(), '--ready-fd=3'], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  })
+  child.stdio[3]!.destroy()
+  let log = ''
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    log += text
+  })
+  await expect.poll(() => log, { timeout: 20_000 }).toContain('nobody can be told on --ready-fd 3')
+  child.kill('SIGTERM')
+  expect(await once(child, 'exit')).toEqual([0, null])
 })
 
 /** Listens as a service manager does, and prints what it is told until it was told twice. */

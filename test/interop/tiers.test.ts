@@ -2,7 +2,7 @@
  * A mount over a composition with near sides on this disk: what was read once is there for other mounts and after
  * the daemon is gone for good, and `config show` tells how it is put together.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -121,6 +121,44 @@ describe.skipIf(reason)(title, () => {
     ]
     // Which compares the hash of all that it read.
     await runOk(TVIX_STORE, ['export-nar', ...far, '-o', join(folder, 'behind.nar'), imported.stdout.trim()])
+  })
+
+  test('an import that far refuses fails, config show tells why, and it goes when far takes it', async () => {
+    const state = join(folder, 'refusing')
+    await mkdir(state)
+    const file = join(folder, 'refused.toml')
+    const layer = (role: string, near: string, socket: string) =>
+      `[${role}.root]\ntype = "write-back"\nnear = "${near}"\nfar = "grpc+unix://${state}/${socket}"\nqueue = "${state}/queue.lmdb"\n`
+    const writeTo = (socket: string) =>
+      writeFile(
+        file,
+        layer('blobservices', `objectstore+file://${state}/near`, socket) +
+          layer('directoryservices', `lmdb://${state}/near.lmdb`, socket) +
+          layer('pathinfoservices', `lmdb://${state}/near.lmdb`, socket),
+      )
+    await writeTo('closed.socket')
+    const show = async () => {
+      const text = await runOk(TVIX_STORE, ['config', 'show', '--json', '--store-composition', file])
+      return JSON.parse(text).queues
+    }
+    expect(await show()).toEqual([{ path: `${state}/queue.lmdb`, waiting: 0, refused: 0, examples: [] }])
+    {
+      const closed = `${state}/closed.socket?role=read-only`
+      await using _ = await startDaemon(state, '--listen-address', closed)
+      const refused = await run(TVIX_STORE, ['import', '--store-composition', file, source])
+      expect(refused.code).toBe(77)
+      expect(refused.stderr).toContain('uploads are kept that the far side refuses')
+      const [queue] = await show()
+      expect(queue).toMatchObject({ waiting: 0, refused: expect.any(Number) })
+      expect(queue.examples[0].reason).toContain('which is read-only')
+      // Said again by whoever asks for it again.
+      const again = await run(TVIX_STORE, ['import', '--store-composition', file, source])
+      expect(again.code).toBe(73)
+    }
+    await using _ = await startDaemon(state)
+    await writeTo('daemon.socket')
+    await runOk(TVIX_STORE, ['import', '--store-composition', file, source])
+    expect(await show()).toMatchObject([{ waiting: 0, refused: 0 }])
   })
 
   test('a mistake in the file is told with its line, and the exit code of bad input', async () => {

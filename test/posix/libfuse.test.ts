@@ -8,8 +8,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadLibfuse } from '../../src/mount/fuse/libfuse-binding.ts'
 import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { whyNoLibfuse } from '../support/libfuse.ts'
 import { type ChildMount, MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 import { posixCases } from './all.ts'
@@ -26,15 +26,6 @@ const DEVIATIONS: Readonly<Record<string, string>> = {
     'libfuse hands them out for as long as it runs',
   'lists and reads extended attributes, if there are any, without a trap':
     'how much room the caller has is not told: too little is no ERANGE',
-}
-
-function whyNoLibfuse(): string | undefined {
-  try {
-    loadLibfuse()
-    return undefined
-  } catch (error) {
-    return (error as Error).message
-  }
 }
 
 const reason = whyNoMounts() ?? whyNoLibfuse()

@@ -1,4 +1,5 @@
-import type { BlobService, BlobStream } from '../../src/services/blobs/interface.ts'
+import { Digester } from '../../src/model/castore/digest.ts'
+import type { BlobService, BlobStream, BlobWriter } from '../../src/services/blobs/interface.ts'
 import { StoreError } from '../../src/support/errors.ts'
 
 /** A blob service whose state a test turns while it is used. */
@@ -11,6 +12,8 @@ export interface FaultyBlobs extends BlobService {
   hangs: boolean
   /** The next bytes are wrong. */
   lies: boolean
+  /** Writes of these contents, by digest, are refused when they are closed. */
+  readonly refuses: Set<string>
   /** Calls that read, by name. */
   readonly asked: { has: number; chunks: number; openRead: number }
 }
@@ -26,6 +29,7 @@ export function faultyBlobs(base: BlobService): FaultyBlobs {
     breaksAfter: undefined,
     hangs: false,
     lies: false,
+    refuses: new Set(),
     asked,
     async has(digest, call) {
       enter('has')
@@ -41,9 +45,26 @@ export function faultyBlobs(base: BlobService): FaultyBlobs {
       const stream = await base.openRead(digest, call)
       return stream && tampered(stream, faulty)
     },
-    openWrite: (call) => base.openWrite(call),
+    openWrite: (call) => refusing(base.openWrite(call), faulty.refuses),
   }
   return faulty
+}
+
+function refusing(writer: BlobWriter, refused: ReadonlySet<string>): BlobWriter {
+  const digester = new Digester()
+  return {
+    write(bytes) {
+      digester.update(bytes)
+      return writer.write(bytes)
+    },
+    async close() {
+      const digest = digester.digest()
+      if (!refused.has(digest.key)) return await writer.close()
+      await writer.abort()
+      throw new StoreError('denied', 'the test does not take this one')
+    },
+    abort: () => writer.abort(),
+  }
 }
 
 async function* tampered(stream: BlobStream, faulty: FaultyBlobs): AsyncGenerator<Uint8Array> {

@@ -1,8 +1,7 @@
-import { pino } from 'pino'
-import type { Logger } from '../../src/support/log.ts'
+import { jsonOf, type Logger, type LogLevel, loggerTo } from '../../src/support/log.ts'
 
 export interface LogLine {
-  readonly level: number
+  readonly level: LogLevel
   readonly msg: string
   readonly [field: string]: unknown
 }
@@ -10,6 +9,8 @@ export interface LogLine {
 /** A logger that keeps what it is told, warnings and worse. */
 export function recordingLogger(): { readonly logger: Logger; readonly lines: LogLine[] } {
   const lines: LogLine[] = []
-  const logger = pino({ level: 'warn', base: null }, { write: (line) => void lines.push(JSON.parse(line)) })
+  const logger = loggerTo('warn', ({ level, fields, message }) => {
+    lines.push({ level, ...JSON.parse(jsonOf(fields)), msg: message })
+  })
   return { logger, lines }
 }

@@ -1,5 +1,5 @@
 import { equalBytes, hex, view } from '../../support/bytes.ts'
-import { BLAKE3_BYTES, type Blake3Hasher, blake3, createBlake3 } from './blake3.ts'
+import { BLAKE3_BYTES, BLAKE3_OF_NOTHING, type Blake3Hasher, blake3, createBlake3 } from './blake3.ts'
 import { ValidationError } from './validation-error.ts'
 
 /** The BLAKE3 digest that addresses a blob, a chunk or a directory: 32 bytes. */
@@ -66,4 +66,4 @@ export class Digester {
   }
 }
 
-export const EMPTY_DIGEST = Digest.of(new Uint8Array(0))
+export const EMPTY_DIGEST = Digest.fromHex(BLAKE3_OF_NOTHING)

@@ -21,11 +21,22 @@ const MASKS = [
 ]
 const MASK_BITS_MIN = 5
 
-const gear = Array.from({ length: 256 }, (_, byte) =>
-  createHash('md5').update(Buffer.alloc(64, byte)).digest().readBigUInt64BE(),
-)
+/** Made when the first blob is cut: whoever only reads needs none of it. */
+let gear: readonly bigint[] | undefined
+let scan: GearScan | undefined
+
+function gearTable(): readonly bigint[] {
+  gear ??= Array.from({ length: 256 }, (_, byte) =>
+    createHash('md5').update(Buffer.alloc(64, byte)).digest().readBigUInt64BE(),
+  )
+  return gear
+}
+
 /** One for all: a cut is found without waiting for anything. */
-const scan = new GearScan(gear)
+function gearScan(): GearScan {
+  scan ??= new GearScan(gearTable())
+  return scan
+}
 
 function mask(bits: number): bigint {
   const digits = MASKS[bits - MASK_BITS_MIN]
@@ -55,7 +66,7 @@ export class Chunker {
   /** All that decides where is cut, as `struct gear` of native/gear.h has it. */
   get parameters(): BigUint64Array {
     const { min, avg, max } = this
-    return BigUint64Array.of(...gear, this.#strict, this.#loose, ...[min, avg, max].map(BigInt))
+    return BigUint64Array.of(...gearTable(), this.#strict, this.#loose, ...[min, avg, max].map(BigInt))
   }
 
   /** The length of the first chunk of `bytes`, which must be the rest of the blob or at least `max` of it. */
@@ -64,6 +75,7 @@ export class Chunker {
     if (bytes.length <= min) return bytes.length
     const end = Math.min(bytes.length, max)
     const centre = Math.min(bytes.length, avg)
+    const scan = gearScan()
     scan.reset()
     const early = scan.find(bytes, min, even(centre), this.#strict)
     if (early < even(centre)) return early

@@ -1,6 +1,6 @@
 /** The JSON form of NAR listings, `.ls` in a binary cache (spec §6.10). */
 import { isUtf8 } from 'node:buffer'
-import { compareBytes, printable, utf8, view } from '../../support/bytes.ts'
+import { compareBytes, utf8, view } from '../../support/bytes.ts'
 import { NAR_LISTING_BYTES_MAX, TREE_DEPTH_MAX } from '../../support/limits.ts'
 import { pathComponent } from '../castore/path-component.ts'
 import { type SymlinkTarget, symlinkTarget } from '../castore/symlink-target.ts'
@@ -10,10 +10,10 @@ import type { ListingDirectory, ListingEntry, ListingFile, ListingNode } from '.
 const VERSION = 1
 
 /**
- * The document of a listing: keys in alphabetical order, no spaces. Throws ValidationError `NotUtf8` for a name
- * or target that JSON cannot hold.
+ * The document of a listing: keys in alphabetical order, no spaces. Names and targets that are not UTF-8 stand there as the
+ * bytes that they are, as Nix writes them: JSON has no other way to say them.
  */
-export function printListing(root: ListingNode): string {
+export function printListing(root: ListingNode): Uint8Array {
   const parts = ['{"root":']
   const open: { readonly directory: ListingDirectory; index: number }[] = []
   const begin = (node: ListingNode) => {
@@ -38,7 +38,7 @@ export function printListing(root: ListingNode): string {
     }
   }
   parts.push(`,"version":${VERSION}}`)
-  return parts.join('')
+  return Buffer.from(parts.join(''), 'latin1')
 }
 
 function printFile(file: ListingFile): string {
@@ -46,11 +46,9 @@ function printFile(file: ListingFile): string {
   return `{${executable}"narOffset":${file.narOffset},"size":${file.size},"type":"regular"}`
 }
 
+/** A character for each byte, and a byte for each character in the end. */
 function quoted(bytes: Uint8Array): string {
-  // A replacement character would make two names one.
-  if (!isUtf8(bytes))
-    throw new ValidationError('NotUtf8', `NAR listing: "${printable(bytes)}" is not UTF-8, and JSON needs it`)
-  return JSON.stringify(view(bytes).toString('utf8'))
+  return JSON.stringify(view(bytes).toString('latin1'))
 }
 
 /**

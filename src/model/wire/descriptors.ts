@@ -2,7 +2,7 @@ import { ProtoReader } from '../castore/proto.ts'
 import { grpc, snix, tvix } from './generated/descriptors.js'
 import type { Family } from './rpc.ts'
 
-/** What can be described: the services of a family, or gRPC's own health service. */
+/** What can be described: the services of a family, or gRPC's own (health, and reflection itself). */
 export type Described = Family | 'grpc'
 
 const SETS: Readonly<Record<Described, string>> = { tvix, snix, grpc }

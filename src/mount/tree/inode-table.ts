@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto'
+import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import { Digest } from '../../model/castore/digest.ts'
 import type { DirectoryNode, FileNode, Node, SymlinkNode } from '../../model/castore/node.ts'
 import { SYMLINK_TARGET_BYTES_MAX } from '../../support/limits.ts'
@@ -16,8 +17,9 @@ export const ROOT_INODE: InodeNumber = 1
  */
 const SLOTS = 2 ** 28
 const GENERATION_MAX = 2 ** 25 - 1
-/** A power of two, as is the number of buckets ever after. */
 const INITIAL_CAPACITY = 4096
+/** A power of two, as is their number ever after: 256 KiB, so that no walk of an ordinary closure has to hash anew what it found. */
+const INITIAL_BUCKETS = 65_536
 /** A table that was just enlarged has room for this many times its inodes. */
 const GROWTH = 1.25
 /** Where in `#counters` what is counted; `targets` are the two of their arena. As native/inode_table.c. */
@@ -40,7 +42,7 @@ const FIRST_SLOT = 2
 export class InodeTable {
   #columns = new InodeColumns(INITIAL_CAPACITY)
   /** First slot of each hash bucket; at least as many as there are slots. */
-  #buckets = new Uint32Array(INITIAL_CAPACITY)
+  #buckets = new Uint32Array(INITIAL_BUCKETS)
   readonly #counters = new Float64Array(COUNTERS)
   readonly #fileBytes = new BigUint64Array(1)
   #targets = this.#newTargets()
@@ -199,7 +201,7 @@ export class InodeTable {
 
   #findContent(kind: SlotKind, digest: Uint8Array, size: bigint): number {
     const { kind: kinds, size: sizes, next } = this.#columns
-    let slot = this.#buckets[this.#contentBucket(kind, digest)]!
+    let slot = this.#buckets[this.#contentBucket(kind, digest, 0)]!
     while (slot !== 0) {
       if (kinds[slot] === kind && sizes[slot] === size && this.#columns.hasDigest(slot, digest)) return slot
       slot = next[slot]!
@@ -330,14 +332,16 @@ export class InodeTable {
   }
 
   #bucketOf(slot: number): number {
-    const { kind, parent, position } = this.#columns
+    const { kind, parent, position, digests } = this.#columns
     if (kind[slot] === SLOT_KIND.directory) return this.#placeBucket(parent[slot]!, position[slot]!)
-    return this.#contentBucket(kind[slot] as SlotKind, this.#columns.digest(slot))
+    // Without a view of them: a table that grows asks for every inode.
+    return this.#contentBucket(kind[slot] as SlotKind, digests, slot * BLAKE3_BYTES)
   }
 
-  #contentBucket(kind: SlotKind, digest: Uint8Array): number {
+  /** Of the digest that begins at `at`. */
+  #contentBucket(kind: SlotKind, digests: Uint8Array, at: number): number {
     let hash = mix(this.#seed, kind)
-    for (let at = 0; at < digest.length; at += 4) hash = mix(hash, word(digest, at))
+    for (let end = at + BLAKE3_BYTES; at < end; at += 4) hash = mix(hash, word(digests, at))
     return this.#bucket(hash)
   }
 

@@ -54,11 +54,12 @@ export class RootDirectory {
     const { listing } = this.#options
     if (!listing) throw new TreeFault('EPERM')
     if (cookie === 0) listing.begin()
+    const start = listing.from(cookie)
     // What is known is handed out before anything is waited for.
-    if (this.#offerKnown(listing, cookie, sink, remember)) return
+    if (this.#offerKnown(listing, start, sink, remember)) return
     return listing
-      .has(cookie, call)
-      .then((has) => void (has && this.#offerKnown(listing, cookie, sink, remember)))
+      .has(start, call)
+      .then((has) => void (has && this.#offerKnown(listing, listing.from(start), sink, remember)))
   }
 
   /** False when there was nothing to hand out. */

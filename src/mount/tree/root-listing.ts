@@ -2,6 +2,7 @@ import type { Node } from '../../model/castore/node.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
+import { ROOT_HOLES_MAX } from '../../support/limits.ts'
 import { sourceFailure } from './failures.ts'
 import { nameKey } from './root-names.ts'
 import type { FetchStats } from './stats.ts'
@@ -29,11 +30,14 @@ export const GONE = Symbol('gone')
 /**
  * The names at the root, in the order in which they became known. Places are only ever added, so that a
  * position stays what it was and a listing can be continued or repeated from anywhere, however slowly the
- * source tells its names and however small the reader's buffer is.
+ * source tells its names and however small the reader's buffer is. When most places are of names that are gone, those that are
+ * there move behind all others: who is in the middle of a listing then sees some twice, and misses none.
  */
 export class RootListing {
   readonly #options: RootListingOptions
-  readonly #entries: (RootListingEntry | typeof GONE)[] = []
+  #entries: (RootListingEntry | typeof GONE)[] = []
+  /** The position of the first of them; there is nothing before it. */
+  #first = 0
   readonly #positions = new Map<string, number>()
   readonly #waiting = new Set<() => void>()
   #wakeScheduled = false
@@ -50,9 +54,14 @@ export class RootListing {
     this.#completedAt = Number.NEGATIVE_INFINITY
   }
 
-  /** `undefined`: nothing yet. */
+  /** Where a listing goes on that came to `position`. */
+  from(position: number): number {
+    return Math.max(position, this.#first)
+  }
+
+  /** `undefined`: nothing yet. For positions of `from`, and behind them. */
   at(position: number): RootListingEntry | typeof GONE | undefined {
-    return this.#entries[position]
+    return this.#entries[position - this.#first]
   }
 
   /** A listing begins: asks the source again, unless that is going on already or was done just now. */
@@ -69,7 +78,7 @@ export class RootListing {
    * when the source failed: a listing that is cut short must not look complete.
    */
   async has(position: number, call: Call | undefined): Promise<boolean> {
-    while (position >= this.#entries.length) {
+    while (position >= this.#first + this.#entries.length) {
       throwIfAborted(call?.signal)
       if (!this.#running) {
         if (this.#failure) throw this.#failure
@@ -84,6 +93,7 @@ export class RootListing {
     const { rootNodes, source, stats, now, closing } = this.#options
     this.#running = true
     this.#failure = undefined
+    this.#closeHoles()
     stats.fetched++
     const seen = new Set<string>()
     try {
@@ -105,24 +115,34 @@ export class RootListing {
     for (const [key, position] of this.#positions) {
       if (seen.has(key)) continue
       this.#positions.delete(key)
-      this.#entries[position] = GONE
+      this.#entries[position - this.#first] = GONE
     }
+  }
+
+  /** A store in which paths come and go would fill the memory with places of those that went. */
+  #closeHoles(): void {
+    const there = this.#positions.size
+    if (this.#entries.length - there <= Math.max(there, ROOT_HOLES_MAX)) return
+    const entries = this.#entries.filter((entry) => entry !== GONE)
+    this.#first += this.#entries.length
+    this.#entries = entries
+    for (const [index, { name }] of entries.entries()) this.#positions.set(nameKey(name), this.#first + index)
   }
 
   #add(entry: RootListingEntry): string {
     const key = nameKey(entry.name)
     const known = this.#positions.get(key)
     if (known !== undefined) {
-      this.#entries[known] = entry
+      this.#entries[known - this.#first] = entry
       return key
     }
     const { namesMax } = this.#options
-    if (this.#entries.length >= namesMax)
+    if (this.#positions.size >= namesMax)
       throw new StoreError(
         'exhausted',
         `there are more than ${namesMax} store paths, mount without listing the root`,
       )
-    this.#positions.set(key, this.#entries.length)
+    this.#positions.set(key, this.#first + this.#entries.length)
     this.#entries.push(entry)
     this.#scheduleWake()
     return key

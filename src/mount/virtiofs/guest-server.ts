@@ -117,8 +117,8 @@ class Door {
 /** Says of which socket a line is, and of an error that a guest causes again and again once. */
 function loggerFor(logger: Logger, socket: string): Logger {
   const errors = new FaultLog(logger)
-  const add = (level: 'debug' | 'info' | 'warn') => (fields: object, message?: string) =>
+  const add = (level: 'debug' | 'info' | 'warn') => (fields: object, message: string) =>
     logger[level]({ socket, ...fields }, message)
-  const error = (fields: object, message = '') => errors.error({ socket, ...fields }, message)
-  return { debug: add('debug'), info: add('info'), warn: add('warn'), error } as Logger
+  const error = (fields: object, message: string) => errors.error({ socket, ...fields }, message)
+  return { debug: add('debug'), info: add('info'), warn: add('warn'), error }
 }

@@ -1,6 +1,5 @@
 /** The machine routes of a binary cache (spec §7): what stock Nix pulls from and pushes to. */
 import { Digest } from '../../model/castore/digest.ts'
-import { ValidationError } from '../../model/castore/validation-error.ts'
 import { printListing } from '../../model/nar/listing-json.ts'
 import { renderNarInfo } from '../../model/nix/narinfo-renderer.ts'
 import type { NarFileName } from '../../model/nix/nix-http.ts'
@@ -117,16 +116,11 @@ class BinaryCache {
 
   async #listing({ node }: PathInfo, call: Call): Promise<Content> {
     const listing = await narListing(this.#parts.directories, node, call)
-    try {
-      return documentOf(utf8(printListing(listing)), {
-        type: 'application/json',
-        tag: `${tagOf(node)}-ls`,
-        cacheControl: NARINFO_CACHE_CONTROL,
-      })
-    } catch (error) {
-      if (!(error instanceof ValidationError)) throw error
-      throw new Refusal(501, error.message)
-    }
+    return documentOf(printListing(listing), {
+      type: 'application/json',
+      tag: `${tagOf(node)}-ls`,
+      cacheControl: NARINFO_CACHE_CONTROL,
+    })
   }
 }
 

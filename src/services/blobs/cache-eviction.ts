@@ -46,8 +46,17 @@ export class CacheEviction {
   wrote(bytes: number): void {
     this.#unaccounted += bytes
     if (this.#running || this.#unaccounted < this.#bytesMax * DISK_CACHE_RESCAN_SHARE) return
+    this.#start(false)
+  }
+
+  /** The disk took no more, though the folder is below its limit: others fill it, or it is smaller than that. */
+  diskIsFull(): void {
+    if (!this.#running) this.#start(true)
+  }
+
+  #start(diskIsFull: boolean): void {
     this.#unaccounted = 0
-    this.#running = this.run()
+    this.#running = this.run(diskIsFull)
       .catch((error: unknown) => {
         this.#logger.warn({ folder: this.#folder, err: error }, 'the blob cache could not be cleaned up')
       })
@@ -61,21 +70,22 @@ export class CacheEviction {
     await this.#running
   }
 
-  /** Looks at everything once, and at what is oldest a second time if that is too much. */
-  async run(): Promise<void> {
+  /** Looks at everything once, and at what is oldest a second time if that is too much; on a full disk, it is. */
+  async run(diskIsFull = false): Promise<void> {
     const bySecond = new Map<number, number>()
     let total = 0
     for await (const { bytes, usedSecond } of this.#entries()) {
       total += bytes
       bySecond.set(usedSecond, (bySecond.get(usedSecond) ?? 0) + bytes)
     }
-    if (total > this.#bytesMax) await this.#evict(total, bySecond)
+    const bytesMax = diskIsFull ? Math.min(total, this.#bytesMax) : this.#bytesMax
+    if (total > bytesMax || diskIsFull) await this.#evict(total, bytesMax, bySecond)
   }
 
-  async #evict(total: number, bySecond: ReadonlyMap<number, number>): Promise<void> {
+  async #evict(total: number, bytesMax: number, bySecond: ReadonlyMap<number, number>): Promise<void> {
     if (!(await this.#lock())) return
     try {
-      let excess = total - this.#bytesMax * DISK_CACHE_KEPT_SHARE
+      let excess = total - bytesMax * DISK_CACHE_KEPT_SHARE
       const cutoff = secondOf(bySecond, excess)
       for await (const { names, bytes, usedSecond } of this.#entries()) {
         if (excess <= 0) break
@@ -132,7 +142,9 @@ export class CacheEviction {
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error
       const stats = await lstat(this.#lockPath).catch(absent)
-      if (stats && Date.now() - stats.mtimeMs > DISK_CACHE_LOCK_STALE_MS) await remove(this.#lockPath)
+      // Either way: the clock may have been set back since.
+      if (stats && Math.abs(Date.now() - stats.mtimeMs) > DISK_CACHE_LOCK_STALE_MS)
+        await remove(this.#lockPath)
       return false
     }
   }

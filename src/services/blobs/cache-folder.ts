@@ -225,7 +225,8 @@ export class CacheFolder {
   /** Says that a blob was used; eviction begins with what was not. */
   #touch(path: string): void {
     const now = Date.now()
-    if (now - (this.#touched.get(path) ?? 0) < DISK_CACHE_TOUCH_MS) return
+    // Either way: the clock may have been set back.
+    if (Math.abs(now - (this.#touched.get(path) ?? 0)) < DISK_CACHE_TOUCH_MS) return
     this.#touched.set(path, now)
     // The time of modification tells that nobody wrote to it (hashed-mark.ts); without the addon nothing depends on that.
     const touched = nativeFileNotes()?.touchAccess(path) ?? utimes(path, now / 1000, now / 1000)

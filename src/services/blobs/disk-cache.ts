@@ -4,7 +4,7 @@ import { Digest, Digester, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent, SingleFlight } from '../../support/concurrency.ts'
-import { StoreError } from '../../support/errors.ts'
+import { StoreError, systemCode } from '../../support/errors.ts'
 import {
   CACHE_CHUNK_LISTS_MAX,
   CACHE_HELD_BYTES_MAX,
@@ -44,6 +44,9 @@ export interface DiskCacheOptions {
 export async function openDiskCache(far: Source<BlobService>, options: DiskCacheOptions): Promise<DiskCache> {
   return new DiskBlobCache(far, await CacheFolder.open(options.path), options)
 }
+
+/** What the system says when a disk, or a share of one, takes no more. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
 /** A blob on its way from far: all of it, or its beginning and the rest. */
 type Fetched = { readonly bytes: Uint8Array } | { rest: AsyncGenerator<Uint8Array> | undefined } | undefined
@@ -388,6 +391,7 @@ class DiskBlobCache implements DiskCache {
     try {
       return await work()
     } catch (error) {
+      if (FULL.has(systemCode(error) ?? '')) this.#eviction.diskIsFull()
       this.#faults?.failed(this.#here, error)
       return undefined
     }

@@ -48,7 +48,7 @@ export class LocalChunks {
     if (size > CHUNK_BYTES_MAX) return undefined
     const contents = Buffer.allocUnsafeSlow(size)
     countBuffers(size)
-    const steps = new ChunkSteps(1)
+    const steps = new ChunkSteps(1, true)
     const step = steps.readAndCompare(digest, 0, size)
     await this.run(steps, contents)
     return steps.isDone(step) ? contents : undefined
@@ -101,6 +101,7 @@ const RECORD_WORDS = STEP.bytes / 4
 const OFFSET = STEP.offset / 4
 const READ = 1
 const COMPARE = 2
+const STAYS = 4
 
 const PLACE_OF_ONE = { bytes: BLAKE3_BYTES + PLACE_BYTES, digest: 0, place: BLAKE3_BYTES } as const
 
@@ -108,10 +109,15 @@ const PLACE_OF_ONE = { bytes: BLAKE3_BYTES + PLACE_BYTES, digest: 0, place: BLAK
 export class ChunkSteps {
   readonly #records: Uint8Array
   readonly #words: Uint32Array
+  readonly #read: number
   #count = 0
 
-  /** `max`: how many there will be at most. */
-  constructor(max: number) {
+  /**
+   * `max`: how many there will be at most. `isKeptAbove`: who reads keeps the contents, as a mount's kernel does, so large ones
+   * need not stay in the page cache as well. What is sent away would come from the disk each time.
+   */
+  constructor(max: number, isKeptAbove = false) {
+    this.#read = isKeptAbove ? READ : READ | STAYS
     this.#records = new Uint8Array(max * STEP.bytes)
     this.#words = new Uint32Array(this.#records.buffer)
   }
@@ -122,7 +128,7 @@ export class ChunkSteps {
 
   /** Puts the contents of a chunk there, of exactly this size. All three return the number of the step. */
   read(chunk: Digest, offset: number, size: number): number {
-    return this.#add(chunk, offset, size, READ)
+    return this.#add(chunk, offset, size, this.#read)
   }
 
   /** Compares what lies there with a digest. */
@@ -131,7 +137,7 @@ export class ChunkSteps {
   }
 
   readAndCompare(chunk: Digest, offset: number, size: number): number {
-    return this.#add(chunk, offset, size, READ | COMPARE)
+    return this.#add(chunk, offset, size, this.#read | COMPARE)
   }
 
   /** Whether it succeeded. */

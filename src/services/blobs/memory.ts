@@ -1,10 +1,12 @@
 import type { Digest } from '../../model/castore/digest.ts'
-import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { READ_BUFFER_BYTES } from '../../support/limits.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
+
+/** In the pieces in which they came. */
+type StoredBlob = readonly Uint8Array[]
 
 /** Blobs in the memory of this process, gone when it ends. Never chunked. */
 export function memoryBlobService(): BlobService {
@@ -12,7 +14,7 @@ export function memoryBlobService(): BlobService {
 }
 
 class MemoryBlobService implements BlobService {
-  readonly #blobs = new Map<string, Uint8Array>()
+  readonly #blobs = new Map<string, StoredBlob>()
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
     throwIfAborted(call?.signal)
@@ -35,21 +37,23 @@ class MemoryBlobService implements BlobService {
   }
 }
 
-async function* pieces(blob: Uint8Array, call?: Call): AsyncGenerator<Uint8Array> {
-  for (let start = 0; start < blob.length; start += READ_BUFFER_BYTES) {
-    throwIfAborted(call?.signal)
-    yield blob.slice(start, start + READ_BUFFER_BYTES)
-  }
+async function* pieces(blob: StoredBlob, call?: Call): AsyncGenerator<Uint8Array> {
+  for (const piece of blob)
+    for (let start = 0; start < piece.length; start += READ_BUFFER_BYTES) {
+      throwIfAborted(call?.signal)
+      yield piece.slice(start, start + READ_BUFFER_BYTES)
+    }
 }
 
 class MemoryBlobWriter implements BlobWriter {
-  readonly #blobs: Map<string, Uint8Array>
+  readonly #blobs: Map<string, StoredBlob>
   readonly #call: Call | undefined
+  readonly #digester = new PieceDigester()
   #pieces: Uint8Array[] = []
   #aborted = false
   #digest: Digest | undefined
 
-  constructor(blobs: Map<string, Uint8Array>, call?: Call) {
+  constructor(blobs: Map<string, StoredBlob>, call?: Call) {
     this.#blobs = blobs
     this.#call = call
   }
@@ -57,16 +61,17 @@ class MemoryBlobWriter implements BlobWriter {
   async write(bytes: Uint8Array): Promise<void> {
     this.#checkOpen()
     if (this.#digest) throw new StoreError('internal', 'write to a blob that was closed')
-    this.#pieces.push(bytes)
+    // The caller may use its memory again later; and put together in the end, a blob would be in memory twice.
+    const piece = Uint8Array.prototype.slice.call(bytes)
+    this.#digester.update(piece)
+    this.#pieces.push(piece)
   }
 
   async close(): Promise<Digest> {
     if (this.#digest) return this.#digest
     this.#checkOpen()
-    const digester = new PieceDigester()
-    for (const piece of this.#pieces) digester.update(piece)
-    this.#digest = digester.digest()
-    if (!this.#blobs.has(this.#digest.key)) this.#blobs.set(this.#digest.key, concatBytes(this.#pieces))
+    this.#digest = this.#digester.digest()
+    if (!this.#blobs.has(this.#digest.key)) this.#blobs.set(this.#digest.key, this.#pieces)
     this.#pieces = []
     return this.#digest
   }

@@ -25,7 +25,7 @@ import { readOnlyDirectoryService } from '../directories/read-only.ts'
 import { writeBackDirectoryService } from '../directories/write-back.ts'
 import { writeThroughDirectoryService } from '../directories/write-through.ts'
 import { cachePathInfoService } from '../pathinfos/cache.ts'
-import { ContentAddressProofs, type ProveContentAddress } from '../pathinfos/content-address-proofs.ts'
+import type { ProveContentAddress } from '../pathinfos/content-address-proofs.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
 import { lruPathInfoService } from '../pathinfos/lru.ts'
 import { priorityPathInfoService } from '../pathinfos/priority.ts'
@@ -287,7 +287,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
       directory_service: { type: 'reference', to: 'directories' },
     },
     writesTo: 'inner',
-    pathInfos: ({ source, texts, proveContentAddress, use, logger }) => {
+    pathInfos: async ({ source, texts, proveContentAddress, use, logger }) => {
+      const { ContentAddressProofs } = await import('../pathinfos/content-address-proofs.ts')
       const { service, name } = source('inner')
       const keys = readPublicKeys(texts('trusted_public_keys'))
       const contentAddresses = use(new ContentAddressProofs(proveContentAddress))

@@ -74,6 +74,12 @@ function uploadsOf(queues: readonly WriteQueue[]): Uploads {
     get waiting() {
       return queues.reduce((sum, { length }) => sum + length, 0)
     },
+    get refused() {
+      return queues.reduce((sum, { refused }) => sum + refused, 0)
+    },
+    get refusal() {
+      return queues.find(({ refusal }) => refusal)?.refusal
+    },
     async drained(call) {
       for (const queue of queues) await queue.drained(call)
     },

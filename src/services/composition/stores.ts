@@ -3,6 +3,7 @@ import type { SizeFormula } from '../../model/castore/directory.ts'
 import type { Node } from '../../model/castore/node.ts'
 import type { PathInfo } from '../../model/nix/path-info.ts'
 import type { Call } from '../../support/call.ts'
+import type { StoreError } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
 import type { LocalChunkSource } from '../blobs/chunk-places.ts'
 import type { BlobService } from '../blobs/interface.ts'
@@ -55,7 +56,11 @@ export interface NarTransfer {
 /** What near has and far does not have yet. */
 export interface Uploads {
   readonly waiting: number
-  /** Resolves when there is nothing more; rejects when the call is aborted. */
+  /** What far refused and may take later. */
+  readonly refused: number
+  /** Why far refused the first of what was to be sent since the stores were opened; trying again what was refused does not count. */
+  readonly refusal: StoreError | undefined
+  /** Resolves when nothing waits any more; rejects when the call is aborted. */
   drained(call?: Call): Promise<void>
 }
 

@@ -1,6 +1,7 @@
 import { Digest } from '../../model/castore/digest.ts'
 import type { Directory } from '../../model/castore/directory.ts'
 import type { Call } from '../../support/call.ts'
+import type { CheckNotRefused } from '../refused-uploads.ts'
 import type { Source } from '../source-set.ts'
 import type { WriteQueue } from '../write-queue.ts'
 import { closurePutter } from './closure-putter.ts'
@@ -17,7 +18,9 @@ export function writeBackDirectoryService(
   far: Source<DirectoryService>,
   queue: WriteQueue,
 ): DirectoryService {
-  queue.register('directory', (key, call) => send(Digest.fromBytes(key), near.service, far.service, call))
+  queue.register('directory', (key, call, check) =>
+    send(Digest.fromBytes(key), near.service, far.service, call, check),
+  )
   const noting = async <T>(root: Digest, store: () => Promise<T>): Promise<T> => {
     const ready = await queue.add('directory', root.bytes)
     try {
@@ -51,9 +54,21 @@ export function writeBackDirectoryService(
   }
 }
 
-async function send(root: Digest, near: DirectoryService, far: DirectoryService, call: Call): Promise<void> {
+async function send(
+  root: Digest,
+  near: DirectoryService,
+  far: DirectoryService,
+  call: Call,
+  check: CheckNotRefused,
+): Promise<void> {
   const closure: Directory[] = []
-  for await (const directory of near.getRecursive(root, call)) closure.push(directory)
+  for await (const directory of near.getRecursive(root, call)) {
+    for (const { node } of directory.entries) {
+      if (node.kind === 'file') check('blob', node.digest.bytes)
+      if (node.kind === 'directory') check('directory', node.digest.bytes)
+    }
+    closure.push(directory)
+  }
   // Noted, but never stored: whoever put it was told so.
   if (closure.length === 0) return
   const putter = far.startPutter(call)

@@ -10,6 +10,7 @@ const KNOWN: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   EACCES: ['denied', 'permission denied: check owner and mode'],
   EPERM: ['denied', 'operation not permitted: check owner and attributes'],
   EROFS: ['precondition', 'the file system is mounted read-only'],
+  ENOTDIR: ['precondition', 'a part of the path is a file and no folder: name another place'],
   ENOENT: ['unavailable', 'it, or a folder above it, went away'],
   EIO: ['unavailable', 'the disk reports an input/output error: check the kernel log'],
   ESTALE: ['unavailable', 'the file server forgot this file: try again'],

@@ -20,6 +20,8 @@ function uploadsOf(waiting: number) {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const uploads = {
     waiting,
+    refused: 0,
+    refusal: undefined as StoreError | undefined,
     drained: (call?: Call) => {
       call?.signal?.addEventListener('abort', () => reject(new StoreError('cancelled', 'given up')))
       return promise
@@ -63,4 +65,24 @@ test('without a queue, or with an empty one, nothing is said', async () => {
   await finishUploads({}, stopOf(new AbortController().signal))
   await finishUploads({ uploads: uploadsOf(0).uploads }, stopOf(new AbortController().signal))
   expect(said()).toBe('')
+})
+
+test('what the far side refused of this command is its failure, and the code is that of the refusal', async () => {
+  const { uploads, resolve } = uploadsOf(3)
+  uploads.refused = 2
+  uploads.refusal = new StoreError('denied', 'blob b3:x: not for you')
+  const finished = finishUploads({ uploads }, stopOf(new AbortController().signal))
+  resolve()
+  await expect(finished).rejects.toMatchObject({
+    code: 'denied',
+    message: expect.stringContaining('2 uploads are kept'),
+  })
+  expect(said()).toContain('uploaded what the far side takes')
+})
+
+test('what was refused earlier is told, and is no failure', async () => {
+  const { uploads } = uploadsOf(0)
+  uploads.refused = 2
+  await finishUploads({ uploads }, stopOf(new AbortController().signal))
+  expect(said()).toContain('2 uploads are kept')
 })

@@ -35,7 +35,8 @@ test.each(vectors.nar.listing_json.cases as { nar: string; json: string }[])(
   async ({ nar, json }) => {
     const services = { blobs: memoryBlobService(), directories: memoryDirectoryService() }
     const root = await storeTree(services, FIXTURES[nar]!)
-    expect(printListing(await narListing(services.directories, root))).toBe(json)
+    const document = printListing(await narListing(services.directories, root))
+    expect(Buffer.from(document).toString('utf8')).toBe(json)
   },
 )
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { CastoreTreeOptions } from '../../../../src/mount/tree/castore-tree.ts'
 import type { EntrySink, Tree } from '../../../../src/mount/tree/interface.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
+import { ROOT_HOLES_MAX } from '../../../../src/support/limits.ts'
 import { FakeStore, type Listed, list, PageSink, walk } from '../../../support/trees.ts'
 
 const name = (n: number) => `e-${String(n).padStart(5, '0')}`
@@ -86,6 +87,28 @@ describe.each(PLACES)('listing $place', ({ open, extra }) => {
 })
 
 describe('the root', () => {
+  test('lists a store in which paths come and go for as long as it is mounted', async () => {
+    const { store } = storeWith(0)
+    for (let n = 0; n < 4; n++) store.rootNodes.add(name(n), store.file('f'))
+    // One place more than there are paths: a new one is known before the old one is gone.
+    const tree = store.tree({ limits: { rootNamesMax: 6 }, negativeMs: 0 })
+    const half = new PageSink(2)
+    await tree.readdir(1, 0, half, false)
+    await list(tree, 1, 100)
+    for (let n = 4; n < 3 * ROOT_HOLES_MAX; n++) {
+      // The first one stays.
+      store.rootNodes.entries.splice(1, 1)
+      store.rootNodes.add(name(n), store.file('f'))
+      await list(tree, 1, 100)
+    }
+    const there = store.rootNodes.entries.map((entry) => Buffer.from(entry.name).toString())
+    expect(new Set(namesOf(await list(tree, 1, 100)))).toEqual(new Set(there))
+    // Who began long ago, too, misses nothing that was there all the time.
+    const rest = new PageSink(100)
+    await tree.readdir(1, half.taken.at(-1)!.cookie, rest, false)
+    expect(namesOf(rest.taken)).toEqual(expect.arrayContaining(there.filter((each) => each !== 'dir-all')))
+  })
+
   test('is not listed unless asked for, and then nobody is asked', async () => {
     const { store } = storeWith(3)
     const tree = store.tree({ listRoot: false })

@@ -22,6 +22,12 @@ beforeAll(async () => {
 })
 afterAll(() => server[Symbol.asyncDispose]())
 
+const GRPC_SERVICES = [
+  'grpc.health.v1.Health',
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+]
+
 describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
   async function ask(request: Record<string, string>): Promise<Response> {
     const loaded = loadSync(`${protos}/grpc/reflection/${version}/reflection.proto`, { oneofs: true })
@@ -49,7 +55,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
   const sorted = (files: readonly Uint8Array[]) =>
     files.map((file) => Buffer.from(file).toString('hex')).sort()
 
-  test('lists the services of both families, and health', async () => {
+  test('lists every service: those of both families, health, and itself, as the server of grpc-go does', async () => {
     const { listServicesResponse } = await ask({ listServices: '*' })
     const names = listServicesResponse!.service.map(({ name }) => name)
     const expected = FAMILIES.flatMap((family) => [
@@ -57,7 +63,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
       `${family}.castore.v1.DirectoryService`,
       `${family}.store.v1.PathInfoService`,
     ])
-    expect(names.sort()).toEqual([...expected, 'grpc.health.v1.Health'].sort())
+    expect(names.sort()).toEqual([...expected, ...GRPC_SERVICES].sort())
   })
 
   describe.each(FAMILIES)('%s', (family) => {

@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { decodeAnonymousNode } from '../../../../src/model/castore/directory-codec.ts'
+import { symlinkTarget } from '../../../../src/model/castore/symlink-target.ts'
 import { StorePath } from '../../../../src/model/nix/store-path.ts'
 import { narUrl } from '../../../../src/servers/http/nar-url.ts'
-import { HTTP_ROOT_NODE_BYTES_MAX } from '../../../../src/support/limits.ts'
+import { HTTP_ROOT_NODE_BYTES_MAX, SYMLINK_TARGET_BYTES_MAX } from '../../../../src/support/limits.ts'
 import { makeNar } from '../../../support/binary-cache.ts'
 import { makePathInfo } from '../../../support/path-infos.ts'
 import { startTestBridge, type TestBridge } from '../../../support/test-bridge.ts'
@@ -107,6 +108,12 @@ describe('NAR by root node', () => {
     const at = (length: number) => bridge.send('GET', `/nar/tvix-castore/${encoded(length)}?narsize=1`)
     expect((await at(HTTP_ROOT_NODE_BYTES_MAX)).status).toBe(404) // no protobuf
     expect((await at(HTTP_ROOT_NODE_BYTES_MAX + 1)).status).toBe(400)
+  })
+
+  test('a symlink with the longest target has a URL', async () => {
+    const target = symlinkTarget(Buffer.alloc(SYMLINK_TARGET_BYTES_MAX, 'x'))
+    const answer = await bridge.send('GET', `/${narUrl({ kind: 'symlink', target }, 4_208n)}`)
+    expect([answer.status, answer.body.length]).toEqual([200, 4_208])
   })
 
   test.each(vectors.nar_bridge_urls.cases as { node: string; b64url: string; tvix_url: string }[])(
