@@ -110,7 +110,12 @@ function print(
     ['one stream, of grpc-js', gigabytes(rates.one), (rates.one / rates.stock).toFixed(2), '≥ 2'],
     [`${STREAMS} streams, of one`, gigabytes(rates.eight), eightOfOne.toFixed(2), '≥ 1'],
     ['upload into packs, of one', gigabytes(rates.upload), (rates.upload / rates.one).toFixed(2), '≥ 0.3'],
-    ['upload into a file for each chunk, of one', gigabytes(rates.files), (rates.files / rates.one).toFixed(2), ''],
+    [
+      'upload into a file for each chunk, of one',
+      gigabytes(rates.files),
+      (rates.files / rates.one).toFixed(2),
+      '',
+    ],
     ['the same disk alone: one file, written and synced', gigabytes(rates.disk), '', ''],
     [`unary calls, ${CALLS_IN_FLIGHT} in flight`, `${Math.round(rates.unary)}/s`, '', '≥ 5000/s'],
     [

@@ -27,8 +27,7 @@ export function directoryHandlers(directories: DirectoryService): Handlers<typeo
 
     async Put(messages, call) {
       const putter = directories.startPutter(call)
-      for await (const message of messages)
-        for (const directory of message) await putter.put(directory)
+      for await (const message of messages) for (const directory of message) await putter.put(directory)
       return putter.close()
     },
   }

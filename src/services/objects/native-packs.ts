@@ -34,12 +34,7 @@ export interface RecordRun {
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
-  layOut(
-    records: readonly NewRecord[],
-    salt: number,
-    zstdLevel: number,
-    rooms?: RunRooms,
-  ): Promise<RecordRun>
+  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }

@@ -205,7 +205,9 @@ class PackedObjectStore implements PackedObjects {
     const salt = await this.#appender.salt()
     try {
       const { addon } = this.#ops
-      return addon ? await addon.layOut(records, salt, ZSTD_LEVEL, this.#rooms) : await layOutRecords(records, salt)
+      return addon
+        ? await addon.layOut(records, salt, ZSTD_LEVEL, this.#rooms)
+        : await layOutRecords(records, salt)
     } catch (error) {
       throw fileError(`storing objects in ${this.name}`, error)
     }
