@@ -83,7 +83,10 @@ function addonOf(native: NativePacks): PacksAddon {
       const keys = Buffer.concat(records.map(({ key }) => key))
       const bodies = records.map(({ body }) => body)
       const length = await native.layOut(into, keys, bodies, places, salt, zstdLevel)
-      if (length < 0) throw systemError(length, 'compressing')
+      if (length < 0) {
+        rooms?.giveBack(into)
+        throw systemError(length, 'compressing')
+      }
       return { bytes: into.subarray(0, length), places }
     },
     lock(fd) {
