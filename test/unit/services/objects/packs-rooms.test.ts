@@ -24,7 +24,11 @@ test('nothing is kept when none is in use', () => {
 test('small and huge ones are never kept, nor what came from elsewhere', () => {
   const rooms = new RunRooms()
   rooms.take(LARGE)
-  for (const room of [rooms.take(100), rooms.take(PACK_ROOM_BYTES + 1), Buffer.allocUnsafeSlow(PACK_ROOM_BYTES)]) {
+  for (const room of [
+    rooms.take(100),
+    rooms.take(PACK_ROOM_BYTES + 1),
+    Buffer.allocUnsafeSlow(PACK_ROOM_BYTES),
+  ]) {
     rooms.giveBack(room)
     expect(rooms.take(LARGE).buffer).not.toBe(room.buffer)
   }
