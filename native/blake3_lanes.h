@@ -72,6 +72,8 @@ static void LANES_NAME(const struct part *parts, size_t count, words8 cvs[])
 			const uint8_t *from = block < full[lane] ? bytes[lane] + block * BLOCK_BYTES : ends[lane];
 			for (int begin = 0; begin < 16; begin += LANES)
 				memcpy(&m[begin + lane], from + 4 * begin, sizeof(lanes));
+			/* Of what follows in a long message. So many places at once are more than processors foresee. */
+			__builtin_prefetch(from + LANES * CHUNK_BYTES);
 		}
 		for (int begin = 0; begin < 16; begin += LANES)
 			transpose(m + begin);

@@ -30,11 +30,25 @@ struct job {
 	bool is_last;
 };
 
+/* Of the blob, that are hashed at once: whole subtrees of it, which a chunk that ends anywhere would tear apart. */
+#define BLOB_STEP 65536
+
+/* Hashes what ends with a step, while it is in the processor's cache, or everything. The next that is to be hashed. */
+static const uint8_t *hash_blob(struct job *job, const uint8_t *from, const uint8_t *to, bool is_all)
+{
+	uint64_t hashed = job->blob->chunks * BLAKE3_CHUNK_BYTES + job->blob->buffered;
+	size_t length = to - from, rest = is_all ? 0 : (hashed + length) % BLOB_STEP;
+	if (rest >= length)
+		return from;
+	blake3_update(job->blob, from, length - rest);
+	return to - rest;
+}
+
 /* The chunks that are certain; what is left of the bytes belongs to the next. */
 static void execute(napi_env env, void *data)
 {
 	struct job *job = data;
-	const uint8_t *bytes = job->bytes;
+	const uint8_t *bytes = job->bytes, *unhashed = bytes;
 	size_t left = job->length;
 	(void)env;
 	while (job->count < job->records_max && (job->is_last ? left > 0 : left >= job->gear->max)) {
@@ -42,10 +56,11 @@ static void execute(napi_env env, void *data)
 		size_t size = gear_cut(job->gear, bytes, left);
 		record->size = size;
 		blake3(bytes, size, record->digest);
-		blake3_update(job->blob, bytes, size);
 		bytes += size;
 		left -= size;
+		unhashed = hash_blob(job, unhashed, bytes, false);
 	}
+	hash_blob(job, unhashed, bytes, true);
 }
 
 static void forget(napi_env env, struct job *job)

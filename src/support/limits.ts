@@ -109,10 +109,14 @@ export const OBJECT_BATCH_MAX = 512
 export const OBJECT_BATCH_BYTES_MAX = 4 * MiB
 /** Batches on their way at the same time: the next is written while one waits for the disk. */
 export const OBJECT_BATCHES_MAX = 3
+/** Batches that are full of bytes: more of them share each wait for the disk. What is in them, large blobs bound. */
+export const OBJECT_LARGE_BATCHES_MAX = 9
 /** Small blobs of one import that are on their way at the same time, where they are stored in batches. */
 export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 /** A pack beyond this takes no more objects: large enough to have few files, small enough to be copied and rewritten. */
 export const PACK_BYTES_MAX = 1024 * MiB
+/** Memory in which objects are laid out that go into a pack together: a batch, and what its frames are longer. */
+export const PACK_ROOM_BYTES = 6 * MiB
 /** Packs that one store has open to read from. */
 export const PACK_FILES_MAX = 64
 /** Bytes of an object's key in a pack; LMDB takes 1,978. */

@@ -1,6 +1,6 @@
 /**
- * One server of `npm run bench -- grpc`, in a process of its own: `ours`, `http2` or `grpc-js`, and for ours the folder
- * of its store. Prints its port; ends with its standard input.
+ * One server of `npm run bench -- grpc`, in a process of its own: `ours`, `http2` or `grpc-js`, and for ours the address
+ * of its blobs. Prints its port; ends with its standard input.
  */
 import { createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -23,10 +23,10 @@ const SERVERS: Record<string, () => Promise<number>> = { ours, http2: bareHttp2,
 process.stdin.on('end', () => process.exit(0)).resume()
 console.log(await SERVERS[process.argv[2]!]!())
 
-/** Our server over objects in files, with one blob more that costs nothing to make. */
+/** Our server, with one blob more that costs nothing to make. */
 async function ours(): Promise<number> {
   const stores = await openStores({
-    blobs: `objectstore+file://${process.argv[3]}`,
+    blobs: process.argv[3]!,
     directories: 'memory:',
     pathInfos: 'memory:',
   })

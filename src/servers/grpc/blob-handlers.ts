@@ -1,7 +1,8 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { blobRpc } from '../../model/wire/services.ts'
 import type { BlobService, BlobWriter } from '../../services/blobs/interface.ts'
-import { StoreError, withContext } from '../../support/errors.ts'
+import { withContext } from '../../support/errors.ts'
+import { AbsenceError } from './absence.ts'
 import { blobMessages } from './blob-messages.ts'
 import type { Handlers } from './method-adapter.ts'
 import { requireDigest } from './request-digest.ts'
@@ -37,11 +38,10 @@ export function blobHandlers(blobs: BlobService): Handlers<typeof blobRpc> {
   }
 }
 
-async function copy(messages: AsyncIterable<Uint8Array>, writer: BlobWriter): Promise<void> {
-  for await (const data of messages) {
-    if (data.length === 0) continue
+async function copy(messages: AsyncIterable<readonly Uint8Array[]>, writer: BlobWriter): Promise<void> {
+  for await (const pieces of messages) {
     try {
-      await writer.write(data)
+      for (const data of pieces) if (data.length > 0) await writer.write(data)
     } catch (error) {
       throw withContext('error copying', error)
     }
@@ -56,6 +56,6 @@ async function finish(writer: BlobWriter): Promise<Digest> {
   }
 }
 
-function absent(digest: Digest): StoreError {
-  return new StoreError('not-found', `blob ${digest} not found`)
+function absent(digest: Digest): AbsenceError {
+  return new AbsenceError(`blob ${digest} not found`)
 }

@@ -1,6 +1,7 @@
 import type { directoryRpc } from '../../model/wire/services.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
 import { StoreError } from '../../support/errors.ts'
+import { AbsenceError } from './absence.ts'
 import type { Handlers } from './method-adapter.ts'
 import { requireDigest } from './request-digest.ts'
 
@@ -21,12 +22,12 @@ export function directoryHandlers(directories: DirectoryService): Handlers<typeo
       }
       // Clients of the newer family take NOT_FOUND for absence only while they read the stream (spec §1.13).
       call.sendHeaders()
-      throw new StoreError('not-found', `directory ${digest} not found`)
+      throw new AbsenceError(`directory ${digest} not found`)
     },
 
     async Put(messages, call) {
       const putter = directories.startPutter(call)
-      for await (const directory of messages) await putter.put(directory)
+      for await (const message of messages) for (const directory of message) await putter.put(directory)
       return putter.close()
     },
   }

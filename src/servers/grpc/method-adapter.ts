@@ -22,14 +22,17 @@ import { pullFrom, ResponseSink } from './backpressure.ts'
 import { checkResponseSize } from './message-size.ts'
 import { type CallContext, RunningCall, type ServerCall } from './running-call.ts'
 
-/** The plain function that serves a method. What it throws becomes a status by the error table. */
+/**
+ * The plain function that serves a method. What it throws becomes a status by the error table. Requests of a stream come
+ * as what one message holds: one, or several where it came in pieces; each `await` of a piece of 16 KiB would show.
+ */
 export type Handler<M> =
   M extends Method<infer Kind, infer Request, infer Response>
     ? Kind extends 'unary'
       ? (request: Request, call: ServerCall) => Promise<Response>
       : Kind extends 'server-stream'
         ? (request: Request, call: ServerCall) => AsyncIterable<Response>
-        : (requests: AsyncIterable<Request>, call: ServerCall) => Promise<Response>
+        : (requests: AsyncIterable<readonly Request[]>, call: ServerCall) => Promise<Response>
     : never
 
 export type Handlers<S extends RpcService> = { readonly [N in keyof S['methods']]: Handler<S['methods'][N]> }
@@ -141,15 +144,14 @@ async function* decodeRequests(
   call: ServerReadableStream<Buffer, Buffer>,
   running: RunningCall,
   { limits }: CallContext,
-): AsyncGenerator<unknown> {
+): AsyncGenerator<readonly unknown[]> {
   const { decodeParts } = method.request
   for await (const message of pullFrom(call, running.signal, decodeParts !== undefined)) {
     const bytes = totalLength(message)
     const giveBack = limits.takeUploadBytes(bytes)
     running.receivedBytes += bytes
     try {
-      if (decodeParts) yield* checked(method, () => decodeParts(message))
-      else yield checked(method, () => method.request.decode(message[0]!))
+      yield checked(method, () => decodeParts?.(message) ?? [method.request.decode(message[0]!)])
     } finally {
       giveBack()
     }

@@ -2,6 +2,7 @@ import { STORE_PATH_DIGEST_BYTES } from '../../model/nix/store-path.ts'
 import type { pathInfoRpc } from '../../model/wire/services.ts'
 import type { NarCalculation, PathInfoService } from '../../services/pathinfos/interface.ts'
 import { MissingError, StoreError } from '../../support/errors.ts'
+import { AbsenceError } from './absence.ts'
 import type { Handlers } from './method-adapter.ts'
 
 /** spec §2.4 */
@@ -15,7 +16,7 @@ export function pathInfoHandlers(
       if (outputHash.length !== STORE_PATH_DIGEST_BYTES)
         throw new StoreError('invalid-argument', 'invalid output digest length')
       const pathInfo = await pathInfos.get(outputHash, call)
-      if (!pathInfo) throw new StoreError('not-found', 'PathInfo not found')
+      if (!pathInfo) throw new AbsenceError('PathInfo not found')
       return pathInfo
     },
 
@@ -26,7 +27,7 @@ export function pathInfoHandlers(
         return await narCalculation.calculateNar(node, call)
       } catch (error) {
         // The client named the node, and may not have uploaded all of it; damage is something else (spec §11.3).
-        if (error instanceof MissingError) throw new StoreError('not-found', error.message, { cause: error })
+        if (error instanceof MissingError) throw new AbsenceError(error.message, { cause: error })
         throw error
       }
     },

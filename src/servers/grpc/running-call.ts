@@ -5,6 +5,7 @@ import type { Call } from '../../support/call.ts'
 import { type ErrorCode, StoreError } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
 import { continueTrace } from '../../support/trace-context.ts'
+import { withoutFalseAbsence } from './absence.ts'
 import type { CallLimits } from './call-limits.ts'
 import type { CallMetrics } from './call-metrics.ts'
 import { http2Stream } from './grpc-js-internals.ts'
@@ -83,7 +84,7 @@ export class RunningCall implements ServerCall {
     for (const giveBack of this.#taken) giveBack()
     // grpc-js says of every call, at its end, that it was cancelled.
     this.#call.off('cancelled', this.#abort)
-    const known = error === undefined ? undefined : StoreError.from(error)
+    const known = error === undefined ? undefined : withoutFalseAbsence(StoreError.from(error))
     const answer = known ? statusOfError(known) : { code: status.OK, details: '' }
     this.#count(status[answer.code]!)
     this.#log(status[answer.code]!, known)

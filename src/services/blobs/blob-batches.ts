@@ -1,7 +1,12 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import { type Call, onAbort, throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { OBJECT_BATCH_BYTES_MAX, OBJECT_BATCH_MAX, OBJECT_BATCHES_MAX } from '../../support/limits.ts'
+import {
+  OBJECT_BATCH_BYTES_MAX,
+  OBJECT_BATCH_MAX,
+  OBJECT_BATCHES_MAX,
+  OBJECT_LARGE_BATCHES_MAX,
+} from '../../support/limits.ts'
 import type { NewObject, PutMany, PutManyCall } from '../objects/interface.ts'
 import { blobKey, chunkKey } from './object-keys.ts'
 
@@ -114,7 +119,7 @@ export class BlobBatches {
 
   /** When all that is ready in this turn of the event loop has come. */
   #startSoon(): void {
-    if (this.#isDue || this.#waiting.length === 0 || this.#running === OBJECT_BATCHES_MAX) return
+    if (this.#isDue || this.#waiting.length === 0 || this.#running === OBJECT_LARGE_BATCHES_MAX) return
     this.#isDue = true
     setImmediate(() => {
       this.#isDue = false
@@ -124,8 +129,9 @@ export class BlobBatches {
 
   /** A batch that is not full begins only when none is on its way: small ones cost as many syncs as large ones. */
   get #isTimeForMore(): boolean {
-    const isFull = this.#waiting.length >= OBJECT_BATCH_MAX || this.#waitingBytes >= OBJECT_BATCH_BYTES_MAX
-    return this.#running < OBJECT_BATCHES_MAX && (isFull || (this.#running === 0 && this.#waiting.length > 0))
+    if (this.#running === 0) return this.#waiting.length > 0
+    if (this.#waitingBytes >= OBJECT_BATCH_BYTES_MAX) return this.#running < OBJECT_LARGE_BATCHES_MAX
+    return this.#waiting.length >= OBJECT_BATCH_MAX && this.#running < OBJECT_BATCHES_MAX
   }
 
   #next(): Item[] {

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
 import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
+import type { RunRooms } from './packs-rooms.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
 interface NativePacks {
@@ -33,7 +34,7 @@ export interface RecordRun {
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
-  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number): Promise<RecordRun>
+  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
@@ -69,7 +70,7 @@ function frameBytesMax(bytes: number): number {
 
 function addonOf(native: NativePacks): PacksAddon {
   return {
-    async layOut(records, salt, zstdLevel) {
+    async layOut(records, salt, zstdLevel, rooms) {
       const places = new Uint32Array(2 * records.length)
       let room = 0
       for (const [i, { key, body, isZstd }] of records.entries()) {
@@ -78,11 +79,14 @@ function addonOf(native: NativePacks): PacksAddon {
         room += isZstd ? frameBytesMax(body.length) : body.length
       }
       // Not its own bytes are what costs: most of it is never touched.
-      const into = Buffer.allocUnsafeSlow(room)
+      const into = rooms?.take(room) ?? Buffer.allocUnsafeSlow(room)
       const keys = Buffer.concat(records.map(({ key }) => key))
       const bodies = records.map(({ body }) => body)
       const length = await native.layOut(into, keys, bodies, places, salt, zstdLevel)
-      if (length < 0) throw systemError(length, 'compressing')
+      if (length < 0) {
+        rooms?.giveBack(into)
+        throw systemError(length, 'compressing')
+      }
       return { bytes: into.subarray(0, length), places }
     },
     lock(fd) {

@@ -11,13 +11,14 @@ import { openFileObjectStore } from './file.ts'
 import { fileError } from './file-error.ts'
 import type { ByteRange, NewObject, ObjectStore, PutManyCall } from './interface.ts'
 import type { NewRecord, RecordRun } from './native-packs.ts'
-import { PackAppender } from './packs-append.ts'
+import { PackAppender, type RunPlace } from './packs-append.ts'
 import { INDEX_FILE, PACKS_FOLDER, PACKS_VERSION, RECORD_BYTES_MAX, VERSION_FILE } from './packs-format.ts'
 import { type IndexEntry, PacksIndex, type Place } from './packs-index.ts'
 import { encodeKey } from './packs-key.ts'
 import { nodePacksOps, type PacksOps } from './packs-ops.ts'
 import { PackReads } from './packs-reads.ts'
 import { layOutRecords } from './packs-records.ts'
+import { RunRooms } from './packs-rooms.ts'
 import { cutRange } from './range.ts'
 
 /**
@@ -85,6 +86,7 @@ class PackedObjectStore implements PackedObjects {
   readonly #index: PacksIndex
   readonly #appender: PackAppender
   readonly #reads: PackReads
+  readonly #rooms = new RunRooms()
   readonly #puts = new Semaphore(OBJECT_PUTS_MAX)
   readonly #commits = new Grouped<readonly IndexEntry[], undefined>((commits) => this.#commit(commits))
   readonly #underway = new Set<Promise<unknown>>()
@@ -182,13 +184,21 @@ class PackedObjectStore implements PackedObjects {
       .map(({ key }) => ({ key, place: undefined }))
     if (filled.length > 0) {
       const { bytes, places } = await this.#layOut(filled)
-      const { pack, offset } = await this.#appender.append(bytes)
+      const { pack, offset } = await this.#append(bytes)
       for (const [i, { key }] of filled.entries()) {
         const place = { pack, offset: offset + places[2 * i]!, stored: places[2 * i + 1]! }
         entries.push({ key, place })
       }
     }
     await this.#commits.add(entries)
+  }
+
+  async #append(run: Uint8Array): Promise<RunPlace> {
+    try {
+      return await this.#appender.append(run)
+    } finally {
+      this.#rooms.giveBack(run)
+    }
   }
 
   async #layOut(records: readonly NewRecord[]): Promise<RecordRun> {
@@ -198,7 +208,9 @@ class PackedObjectStore implements PackedObjects {
     const salt = await this.#appender.salt()
     try {
       const { addon } = this.#ops
-      return addon ? await addon.layOut(records, salt, ZSTD_LEVEL) : await layOutRecords(records, salt)
+      return addon
+        ? await addon.layOut(records, salt, ZSTD_LEVEL, this.#rooms)
+        : await layOutRecords(records, salt)
     } catch (error) {
       throw fileError(`storing objects in ${this.name}`, error)
     }

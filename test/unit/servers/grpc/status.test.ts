@@ -319,6 +319,8 @@ describe('what fails behind the server', () => {
     ['corrupt', 'DATA_LOSS'],
     ['deadline', 'DEADLINE_EXCEEDED'],
     ['internal', 'INTERNAL'],
+    // Of something that the service needs: a bucket, a file.
+    ['not-found', 'FAILED_PRECONDITION'],
   ] as const)('%s is %s and never NOT_FOUND', async (code, expected) => {
     await using server = await startTestServer('127.0.0.1:0', failing(code))
     using client = rawClient(server.bound)

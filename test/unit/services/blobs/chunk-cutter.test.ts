@@ -63,6 +63,15 @@ describe('the cutter in the thread pool', () => {
         if (bytes >= 0) await same(native, pseudoRandom(bytes, 7), 1 << 20, [])
     })
 
+  // Of the blob whole subtrees are hashed at a time, and the last two may be the halves of the root.
+  for (const chunks of [64, 65, 127, 128, 192, 256, 257])
+    test(`digests blobs of about ${chunks} KiB that come and are cut in pieces`, async () => {
+      for (const bytes of [1024 * chunks - 1, 1024 * chunks, 1024 * chunks + 1])
+        for (const blob of [pseudoRandom(bytes, 8), new Uint8Array(bytes)])
+          for (const piece of [40_000, 65_536, 66_560])
+            await same(native, blob, 1024, Array(Math.ceil(bytes / piece)).fill(piece))
+    })
+
   for (const { input, avg, chunks } of vectors.fastcdc.cases)
     test(`cuts ${input} with an average of ${avg} as the vectors say`, async () => {
       if (!/^BLOB|^ZEROES/.test(input)) return
