@@ -187,6 +187,19 @@ static napi_value open_source(napi_env env, napi_callback_info info)
 	return integer(env, -ENOMEM);
 }
 
+/* blake3(bytes, into): the digest of a message, in the 32 bytes of `into`. 0 or -errno. */
+static napi_value blake3_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length, room;
+	uint8_t *bytes, *into;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!bytes_of(env, args[0], &bytes, &length) || !bytes_of(env, args[1], &into, &room) || room != BLAKE3_BYTES)
+		return integer(env, -EINVAL);
+	blake3(bytes, length, into);
+	return integer(env, 0);
+}
+
 /* zstdCompress(bytes, into, level): one frame, with the size of its contents; its bytes, or less than 0. */
 static napi_value zstd_compress_call(napi_env env, napi_callback_info info)
 {
@@ -218,6 +231,7 @@ NAPI_MODULE_INIT()
 	static const struct exported functions[] = {
 	    {"zstdCompress", zstd_compress_call},
 	    {"zstdDecompress", zstd_decompress_call},
+	    {"blake3", blake3_call},
 	    {"openChunkSource", open_source},
 	    {"loadChunks", load_chunks},
 	    {"loadChunkNow", load_chunk_now},

@@ -6,6 +6,7 @@ import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { isSwitchedOn } from './environment.ts'
+import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
@@ -84,7 +85,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
   announceReady(options, logger)
-  logger.info({ target, store: stores.describe }, 'mounted')
+  loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))

@@ -7,6 +7,7 @@ import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
+import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import {
@@ -80,6 +81,7 @@ async function runVirtiofs(
   })
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   announceReady(options, logger)
+  loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))

@@ -597,7 +597,7 @@ export const SIBLINGS_MISSES_ENOUGH = 3
 export const SIBLINGS_BYTES_MAX = 1 * MiB
 /** Directories whose misses are counted. */
 export const SIBLINGS_DIRECTORIES_MAX = 1_024
-/** Records of listed files that wait for such evidence, 48 bytes each; beyond it the oldest are forgotten. */
+/** Records of listed files that wait for such evidence, 64 bytes each; beyond it the oldest are forgotten. */
 export const FILL_RECORDS_BYTES_MAX = 8 * MiB
 
 /** Paths whose inodes the libfuse driver keeps; its kernel names everything by path. */

@@ -9,6 +9,8 @@ export interface NativeChunkSource {
 
 /** native/codec.c. What answers with a number says less than 0 when it failed; none throws. */
 export interface NativeCodec {
+  /** The digest of a message, in the 32 bytes of `into`. */
+  blake3(bytes: Uint8Array, into: Uint8Array): number
   /** One frame with the size of its contents, in `into`: how many bytes it has. */
   zstdCompress(bytes: Uint8Array, into: Uint8Array, level: number): number
   /** All frames, into `into`: how many bytes were in them. */

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { ALL_LOCAL_BLOBS, type LocalBlobs, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -26,7 +26,14 @@ for path in paths:
 print(len(paths), wrong)
 `
 
-describe.skipIf(reason)(reason ? `pushed files (skipped: ${reason})` : 'pushed files', () => {
+/** Where a test finds the file of a small blob, to spoil it. */
+const FILES_BELOW: Partial<Record<LocalBlobs, string>> = {
+  files: 'blobs.object_store/chunks',
+  raw: 'blobs.raw/blobs',
+}
+const title = reason ? `pushed files (skipped: ${reason}): ` : 'pushed files: '
+
+describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
   let folder: string
   let source: string
   let namespace: MountNamespace
@@ -40,7 +47,7 @@ describe.skipIf(reason)(reason ? `pushed files (skipped: ${reason})` : 'pushed f
       mkdirSync(join(source, `d${d}`), { recursive: true })
       for (let f = 0; f < FILES; f++) writeFileSync(join(source, `d${d}/f${f}`), contents(d * FILES + f))
     }
-    flags = localStoreFlags(folder)
+    flags = localStoreFlags(folder, blobs)
     namespace = await MountNamespace.create()
     path = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
   })
@@ -75,33 +82,38 @@ describe.skipIf(reason)(reason ? `pushed files (skipped: ${reason})` : 'pushed f
     expect(await mount.stop()).toBe(0)
   })
 
-  test('a chunk that is not what its name says is never pushed: reading it fails, the others are right', async () => {
-    await using mount = await start('corrupt')
-    const chunks = execFileSync(
-      'find',
-      [join(folder, 'blobs.object_store/chunks'), '-type', 'f', '-size', '-12k'],
-      {
-        encoding: 'utf8',
-      },
-    )
-    const [first, second] = chunks.trim().split('\n')
-    const original = execFileSync('cat', [first!])
-    try {
-      // A well-formed frame with the bytes of another chunk.
-      writeFileSync(first!, execFileSync('cat', [second!]))
-      const { stdout, stderr } = await namespace.run(
-        'sh',
-        '-c',
-        `find "$0" >/dev/null; cat "$0"/*/* | wc -c`,
-        join(mount.target, path),
+  test.runIf(FILES_BELOW[blobs])(
+    'a chunk that is not what its name says is never pushed: reading it fails, the others are right',
+    async () => {
+      await using mount = await start('corrupt')
+      const chunks = execFileSync(
+        'find',
+        [join(folder, FILES_BELOW[blobs]!), '-type', 'f', '-size', '-12k'],
+        {
+          encoding: 'utf8',
+        },
       )
-      expect(stderr.match(/Input\/output error/g)).toHaveLength(1)
-      expect(Number(stdout)).toBeGreaterThan(0)
-      expect((await mount.stats()).kernel.filled.files).toBeGreaterThan(0)
-    } finally {
-      writeFileSync(first!, original)
-    }
-  })
+      const [first, second] = chunks.trim().split('\n')
+      const original = execFileSync('cat', [first!])
+      try {
+        // A well-formed frame with the bytes of another chunk.
+        writeFileSync(first!, execFileSync('cat', [second!]))
+        const { stdout, stderr } = await namespace.run(
+          'sh',
+          '-c',
+          `find "$0" >/dev/null; cat "$0"/*/* | wc -c`,
+          join(mount.target, path),
+        )
+        expect(stderr.match(/Input\/output error/g)).toHaveLength(1)
+        expect(Number(stdout)).toBeGreaterThan(0)
+        expect((await mount.stats()).kernel.filled.files).toBeGreaterThan(0)
+        // Threads tell nobody what is wrong; the service that was asked then does.
+        expect(mount.log).toContain('corrupt')
+      } finally {
+        writeFileSync(first!, original)
+      }
+    },
+  )
 
   test('unmounting in the middle of it ends at once', async () => {
     for (let round = 0; round < 3; round++) {

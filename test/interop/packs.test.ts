@@ -1,7 +1,7 @@
 /** The whole way over packs: trees on disk, `import` by several processes at once, `mount`, and programs that read it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { localStoreFlags, remoteStoreFlags, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
@@ -22,7 +22,8 @@ describe.skipIf(reason)(title, () => {
     await using dir = await tempDir()
     const [one, two] = [join(dir.path, 'one'), join(dir.path, 'two')]
     for (const source of [one, two]) makeSourceTree(source)
-    await writeFile(join(two, 'another'), 'one file more')
+    await mkdir(join(two, 'many'))
+    for (let i = 0; i < 300; i++) await writeFile(join(two, 'many', `f${i}`), `contents ${i}\n`.repeat(i + 1))
     const own = localStoreFlags(dir.path, 'packs')
     await using daemon = await startDaemon(dir.path, ...own)
     await using namespace = await MountNamespace.create()
@@ -45,6 +46,8 @@ describe.skipIf(reason)(title, () => {
       )
       expect({ stdout, stderr }).toEqual({ stdout: '', stderr: '' })
     }
+    // Small files came out of the packs by the addon, before they were asked for.
+    expect((await mount.stats()).kernel.filled.files).toBeGreaterThan(0)
   })
 
   test('says EIO for what a lost pack had, and why in the log, and never that it is absent', async () => {

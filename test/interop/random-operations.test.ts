@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { ALL_LOCAL_BLOBS, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { FULL } from '../support/requirements.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
@@ -85,7 +85,9 @@ for done in range(count):
 print(json.dumps({'done': count, 'different': different}))
 `
 
-describe.skipIf(reason)(reason ? `random operations (skipped: ${reason})` : 'random operations', () => {
+const title = reason ? `random operations (skipped: ${reason}): ` : 'random operations: '
+
+describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
   let folder: string
   let source: string
   let namespace: MountNamespace
@@ -96,7 +98,7 @@ describe.skipIf(reason)(reason ? `random operations (skipped: ${reason})` : 'ran
     folder = await mkdtemp(join(tmpdir(), 'tvix-store-random-'))
     source = join(folder, 'source')
     makeSourceTree(source)
-    flags = localStoreFlags(folder)
+    flags = localStoreFlags(folder, blobs)
     namespace = await MountNamespace.create()
     path = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
   })

@@ -41,10 +41,19 @@ export async function runOk(
   return stdout
 }
 
-/** The three address flags for stores below a folder: blobs in files, or in packs, the rest in LMDB. */
-export function localStoreFlags(folder: string, blobs: 'files' | 'packs' = 'files'): string[] {
+/** Where a store of this machine keeps its blobs, below a folder: chunks in files of their own, in packs, or raw blobs. */
+const LOCAL_BLOBS = {
+  files: (folder: string) => `objectstore+file://${folder}/blobs.object_store`,
+  packs: (folder: string) => `packs://${folder}/blobs.packs`,
+  raw: (folder: string) => `files://${folder}/blobs.raw`,
+}
+export type LocalBlobs = keyof typeof LOCAL_BLOBS
+export const ALL_LOCAL_BLOBS = Object.keys(LOCAL_BLOBS) as LocalBlobs[]
+
+/** The three address flags for stores below a folder; directories and path infos are in LMDB. */
+export function localStoreFlags(folder: string, blobs: LocalBlobs = 'files'): string[] {
   return addressFlags(
-    blobs === 'packs' ? `packs://${folder}/blobs.packs` : `objectstore+file://${folder}/blobs.object_store`,
+    LOCAL_BLOBS[blobs](folder),
     `lmdb://${folder}/directories.lmdb`,
     `lmdb://${folder}/pathinfo.lmdb`,
   )

@@ -32,7 +32,10 @@ export class FileVerification {
     const before = await file.stat({ bigint: true })
     const state = `${before.dev} ${before.ino} ${before.size} ${before.ctimeNs}`
     if (this.#right.get(digest.key) === state) return 'known'
-    if (await this.#mark.fits(file.fd, before, digest)) return 'known'
+    if (await this.#mark.fits(file.fd, before, digest)) {
+      this.#right.set(digest.key, state)
+      return 'known'
+    }
     if (!(await hasDigest(file, digest, call))) return 'wrong'
     await this.#mark.set(file.fd, before, digest)
     this.#right.set(digest.key, state)

@@ -18,7 +18,7 @@ interface NativePacks {
 
 /** An object that is to be stored, by its encoded key. */
 export interface NewRecord {
-  readonly key: Uint8Array
+  readonly key: Buffer
   readonly body: Uint8Array
   /** What is stored is a zstd frame of it. */
   readonly isZstd: boolean

@@ -60,11 +60,14 @@ export async function openPackedObjectStore(
   return new PackedObjectStore(folder, ops, index, appender, new PackReads(packs, await readPaceOf(folder)))
 }
 
-/** The version comes first: a folder with anything else in it is not ours. */
+/**
+ * The version comes first: a folder with anything else in it is not ours. So it is looked for after all else: another process
+ * may be making the store at this moment.
+ */
 async function prepareFolder(folder: string): Promise<void> {
   const files = await openFileObjectStore(folder)
-  const version = await files.get(VERSION_FILE)
   const others = (await readdir(folder)).filter((name) => !name.startsWith('.'))
+  const version = await files.get(VERSION_FILE)
   if (!version && others.length === 0) await files.put(VERSION_FILE, utf8(PACKS_VERSION), { ifAbsent: true })
   else if (!version || view(version).toString('latin1') !== PACKS_VERSION)
     throw new StoreError(
@@ -176,13 +179,13 @@ class PackedObjectStore implements PackedObjects {
     const filled = records.filter(({ body }) => body.length > 0)
     const entries: IndexEntry[] = records
       .filter(({ body }) => body.length === 0)
-      .map(({ key }) => ({ key: key as Buffer, place: undefined }))
+      .map(({ key }) => ({ key, place: undefined }))
     if (filled.length > 0) {
       const { bytes, places } = await this.#layOut(filled)
       const { pack, offset } = await this.#appender.append(bytes)
       for (const [i, { key }] of filled.entries()) {
         const place = { pack, offset: offset + places[2 * i]!, stored: places[2 * i + 1]! }
-        entries.push({ key: key as Buffer, place })
+        entries.push({ key, place })
       }
     }
     await this.#commits.add(entries)

@@ -1,7 +1,7 @@
 /** What a mount is asked for the first time: a new one for every figure, over a store that is in the page cache. */
 import { join } from 'node:path'
 import { measure } from '../report.ts'
-import { type Fixture, rawStoreFlags } from './fixture.ts'
+import { type Fixture, otherStoreFlags } from './fixture.ts'
 import { inTurns, ROUNDS } from './rounds.ts'
 import { onDisk, ours, type Place, rivals, type Side } from './sides.ts'
 import { type ComparedRow, comparedTable } from './table.ts'
@@ -79,7 +79,8 @@ function workOn(fixture: Fixture): Work[] {
   const large = `read ${sizes.largeBytes / 2 ** 20} MiB in order`
   const rate = (s: number) => `${(sizes.largeBytes / s / 1e9).toFixed(1)} GB/s`
   const make = Object.keys(fixture.storePaths).find((name) => name.startsWith('make-'))!
-  const raw = rawStoreFlags(fixture)
+  const raw = otherStoreFlags(fixture, 'raw')
+  const loose = ours('loose', ...otherStoreFlags(fixture, 'loose'))
   const listAndRead = (place: Place) => {
     find(smallOf(place))
     readSmall(smallOf(place), small)
@@ -92,6 +93,7 @@ function workOn(fixture: Fixture): Work[] {
       prepare: dropInodes,
     },
     { work: `list, then read ${small * 100} small files`, target: 2, run: listAndRead },
+    { work: 'the same, from a file for each', run: listAndRead, side: loose },
     {
       work: `read ${small * 100} small files by name, never listed`,
       run: (place) => readSmall(smallOf(place), small),

@@ -51,11 +51,11 @@ export function makeFixture(folder: string, sizes: Sizes): Fixture {
   const content = join(folder, 'content')
   const [smallArchive, closureArchive] = [join(folder, 'small.tar'), join(folder, 'closure.tar')]
   const storeFlags = [
-    `--blob-service-addr=objectstore+file://${folder}/blobs`,
+    `--blob-service-addr=packs://${folder}/packs`,
     `--directory-service-addr=lmdb://${folder}/directories.lmdb`,
     `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
   ]
-  const made = join(folder, `made-${sizes.largeBytes}.json`)
+  const made = join(folder, `made-packs-${sizes.largeBytes}.json`)
   if (!existsSync(made)) {
     if (existsSync(content)) throw new Error(`${folder} has a fixture of another size; name another folder`)
     mkdirSync(content)
@@ -76,10 +76,15 @@ export function makeFixture(folder: string, sizes: Sizes): Fixture {
   return { folder, sizes, content, storePaths, storeFlags, smallArchive, closureArchive }
 }
 
-/** In the place of `storeFlags`: the same tree with its blobs as raw files. Made when it is needed. */
-export function rawStoreFlags({ folder, content, storeFlags, storePaths }: Fixture): string[] {
-  const blobs = join(folder, 'raw')
-  const flags = [`--blob-service-addr=files://${blobs}`, ...storeFlags.slice(1)]
+const OTHER_BLOBS = { raw: 'files', loose: 'objectstore+file' } as const
+
+/** In the place of `storeFlags`: `tree` with its blobs as raw files, or with a file for each chunk. Made when it is needed. */
+export function otherStoreFlags(
+  { folder, content, storeFlags, storePaths }: Fixture,
+  kind: keyof typeof OTHER_BLOBS,
+): string[] {
+  const blobs = join(folder, kind)
+  const flags = [`--blob-service-addr=${OTHER_BLOBS[kind]}://${blobs}`, ...storeFlags.slice(1)]
   if (!existsSync(blobs)) {
     const path = run(builtTvixStore(), ['import', ...flags, join(content, 'tree')])
     if (basename(path.trim()) !== storePaths['tree']) throw new Error(`${folder} is not what was made there`)

@@ -237,4 +237,26 @@ describe.skipIf(reason)(reason ? `a mark (skipped: ${reason})` : 'a mark', () =>
     renameSync(other, path)
     expect(await verdict(subject, path)).toBe('wrong')
   })
+
+  it('is looked at once by a process, and again after somebody wrote to the file', async () => {
+    await using dir = await tempDir()
+    const path = await markedFile({ path: dir.path, mark: () => new HashedMark() })
+    let looks = 0
+    class CountedMark extends HashedMark {
+      override fits(...args: Parameters<HashedMark['fits']>): Promise<boolean> {
+        looks++
+        return super.fits(...args)
+      }
+    }
+    const verification = new FileVerification(new CountedMark())
+    const verify = async () => {
+      await using file = await open(path, 'r')
+      return await verification.verify(file, DIGEST, undefined)
+    }
+    for (let i = 0; i < 3; i++) expect(await verify()).toBe('known')
+    expect(looks).toBe(1)
+    await flipByte(path)
+    expect(await verify()).toBe('wrong')
+    expect(looks).toBe(2)
+  })
 })

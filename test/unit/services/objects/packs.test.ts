@@ -286,6 +286,12 @@ describe('a folder', () => {
     ])
   })
 
+  it('is made by several at once', async () => {
+    await using dir = await tempDir()
+    const opening = Array.from({ length: 10 }, () => openPackedObjectStore(join(dir.path, 'new')))
+    for (const store of await Promise.all(opening)) await store[Symbol.asyncDispose]()
+  })
+
   it('gets no pack before something is stored', async () => {
     await using dir = await tempDir()
     await using store = await openPackedObjectStore(dir.path)
