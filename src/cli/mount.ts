@@ -85,6 +85,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
   announceReady(options, logger)
+  logger.info({ target, store: stores.describe }, 'mounted')
   loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
