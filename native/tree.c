@@ -1,6 +1,6 @@
 /*
- * The inner loops of the mounted tree: checking a directory, finding a name in it, listing it for the kernel with an inode
- * for each entry, and telling which directory comes next. src/mount/tree does the same in JavaScript, and decides everything. Used on its thread only.
+ * The inner loops of the mounted tree: checking a directory, finding a name in it, and listing it for the kernel with an
+ * inode for each entry. src/mount/tree does the same in JavaScript, and decides everything. Used on its thread only.
  */
 #include <linux/fuse.h>
 #include <stdlib.h>
@@ -206,53 +206,12 @@ static napi_value list_entries(napi_env env, napi_callback_info info)
 	return integer(env, LIST_END);
 }
 
-/* Where the node at `offset` ends; 0 when none is there. */
-static size_t end_of_node(const uint8_t *encoded, size_t length, size_t offset)
-{
-	const uint8_t *at = encoded + offset;
-	struct node node;
-	return offset < length && read_node(&at, encoded + length, &node) ? (size_t)(at - encoded) : 0;
-}
-
-/*
- * directoryAfter(encoded, index, position, digest): fills in the digest of the directory that is listed next after the one at
- * a position, or of the first one for -1; false when there is none. Directories stand in front of everything else, in the
- * order in which they are listed.
- */
-static napi_value directory_after(napi_env env, napi_callback_info info)
-{
-	napi_value args[4], found;
-	size_t argc = 4, length, count, digest_length, offset = 0;
-	int32_t position;
-	uint8_t *encoded, *digest;
-	uint32_t *index;
-	napi_typedarray_type type;
-	struct node node;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!bytes_of(env, args[0], &encoded, &length) ||
-	    napi_get_typedarray_info(env, args[1], &type, &count, (void **)&index, NULL, NULL) != napi_ok ||
-	    type != napi_uint32_array || napi_get_value_int32(env, args[2], &position) != napi_ok ||
-	    !bytes_of(env, args[3], &digest, &digest_length) || digest_length != BLAKE3_BYTES)
-		return NULL;
-	bool is_found = position < 0;
-	if (position >= 0 && (size_t)position < count) {
-		offset = end_of_node(encoded, length, index[position]);
-		is_found = offset != 0;
-	}
-	const uint8_t *at = encoded + offset;
-	is_found = is_found && read_node(&at, encoded + length, &node) && node.kind == NODE_DIRECTORY;
-	if (is_found)
-		memcpy(digest, node.value, BLAKE3_BYTES);
-	return napi_get_boolean(env, is_found, &found) == napi_ok ? found : NULL;
-}
-
 NAPI_MODULE_INIT()
 {
 	static const struct exported functions[] = {
 	    {"openDirectory", open_directory},
 	    {"lookupEntry", lookup_entry},
 	    {"listEntries", list_entries},
-	    {"directoryAfter", directory_after},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;

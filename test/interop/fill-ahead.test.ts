@@ -82,6 +82,15 @@ describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
     expect(await mount.stop()).toBe(0)
   })
 
+  test('reach the kernel when it knows the files, also of a directory that is read as soon as it is listed', async () => {
+    await using mount = await start('in-turn')
+    await namespace.run('sh', '-c', `for d in "$0"/*; do cat "$d"/* > /dev/null; done`, join(mount.target, path))
+    const { filled } = (await mount.stats()).kernel
+    expect(filled.files).toBeGreaterThan(0)
+    expect(filled.failed).toBe(0)
+    expect(await mount.stop()).toBe(0)
+  })
+
   test.runIf(FILES_BELOW[blobs])(
     'a chunk that is not what its name says is never pushed: reading it fails, the others are right',
     async () => {

@@ -118,7 +118,6 @@ function listOperation(plus: boolean): Operation<Listing> {
       if (!delivered) listing.forget(context.tree)
       else if (listing.inode === ROOT_NODE) context.rootListed()
       context.listings.give(listing)
-      context.tree.listingTaken?.()
     },
   }
 }

@@ -98,16 +98,6 @@ export class CachedFetch<V extends object> {
     return value
   }
 
-  /** As `getNow` for what nobody asked for yet. */
-  prefetchNow(key: string, fetch: () => V | undefined): void {
-    const value = this.#cache.has(key) ? undefined : fetch()
-    if (value === undefined) return
-    const { stats, bytes } = this.#options
-    stats.fetched++
-    stats.fetchedBytes += bytes(value)
-    this.#cache.set(key, value)
-  }
-
   /** For what turned out not to be right. */
   drop(key: string): void {
     this.#cache.delete(key)

@@ -263,10 +263,6 @@ class LazyTree implements CastoreTree {
       : this.#entries.readdir(inode, cookie, sink, remember, call)
   }
 
-  listingTaken(): void {
-    this.#entries.listingTaken()
-  }
-
   read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]> {
     return this.#reads.read(inode, offset, size, call)
   }

@@ -21,7 +21,6 @@ import { type ListedDirectory, offerEntry } from './offer-entry.ts'
 import { MISSING_FOREVER } from './root-directory.ts'
 import { whenReady } from './soon.ts'
 import type { SubtreeAhead } from './subtree-ahead.ts'
-import { WalkAhead } from './walk-ahead.ts'
 
 export interface DirectoryEntriesOptions {
   readonly inodes: InodeTable
@@ -39,12 +38,10 @@ export interface DirectoryEntriesOptions {
 export class DirectoryEntries {
   readonly #options: DirectoryEntriesOptions
   readonly #inodes: InodeTable
-  readonly #walk: WalkAhead
 
   constructor(options: DirectoryEntriesOptions) {
     this.#options = options
     this.#inodes = options.inodes
-    this.#walk = new WalkAhead(options.inodes, options.directories)
   }
 
   lookup(parent: InodeNumber, name: Uint8Array, call: Call | undefined): Soon<TreeEntry | Missing> {
@@ -66,13 +63,7 @@ export class DirectoryEntries {
       if (packed) sink.addPacked!(packed, cookie)
       else this.#offerEntries(sink, inode, directory.directory.entries, cookie, remember)
       if (remember) this.#options.fillAhead().endPage(inode, cookie === 0)
-      if (cookie === 0) this.#walk.listed(inode, directory.digest)
     })
-  }
-
-  /** As Tree.listingTaken. */
-  listingTaken(): void {
-    this.#walk.prepare()
   }
 
   #find(parent: InodeNumber, kept: KeptDirectory, name: Uint8Array): TreeEntry | Missing {

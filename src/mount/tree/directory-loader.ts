@@ -58,11 +58,6 @@ export class DirectoryLoader {
     this.#fetches.keep(directory.digest.key, KeptDirectory.of(directory))
   }
 
-  /** Reads one that will be asked for, if it is on this machine. */
-  prefetchHere(digest: Digest): void {
-    this.#fetches.prefetchNow(digest.key, () => this.#readHere(digest))
-  }
-
   /** A directory that is referred to and not there is `corrupt`. */
   get(digest: Digest, call: Call | undefined): Soon<KeptDirectory> {
     const { key } = digest

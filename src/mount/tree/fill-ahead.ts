@@ -142,9 +142,13 @@ export class FillAhead {
     this.#pageContents += contents
   }
 
-  /** A part of the listing of `directory` was handed out, the first one when `isFirst`. */
+  /**
+   * A part of the listing of `directory` is being handed out, the first one when `isFirst`. Who asks for the next one, or for the
+   * end, has taken the inodes of those before; what is pushed to an inode that the kernel does not know yet is lost.
+   */
   endPage(directory: InodeNumber, isFirst: boolean): void {
     if (isFirst) this.#drop(directory)
+    else this.#pushOnly(directory)
     if (this.#pageBytes === 0) return
     const batch = this.#listed.get(directory) ?? this.#append(directory)
     batch.parts.push(this.#page.slice(0, this.#pageBytes))
@@ -154,8 +158,12 @@ export class FillAhead {
     this.#pageBytes = 0
     this.#pageContents = 0
     this.#dropOldest()
-    // Whoever lists and reads directory after directory is not made to ask once in each.
-    if (this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
+  }
+
+  /** Whoever lists and reads directory after directory is not made to ask once in each. */
+  #pushOnly(directory: InodeNumber): void {
+    const batch = this.#listed.get(directory)
+    if (batch && this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
   }
 
   /** A small file of `directory` was asked for: it was not pushed, or not yet. */

@@ -71,8 +71,6 @@ export interface Tree {
    * the sink took holds a reference.
    */
   readdir(inode: InodeNumber, cookie: number, sink: EntrySink, remember: boolean, call?: Call): Soon<void>
-  /** A listing was given to who asked for it: while they work on it, what they probably want next may be read, within microseconds. */
-  listingTaken?(): void
   /** The bytes from `offset` on: exactly `size` of them, or fewer at the end of the file; in pieces, not copied. */
   read(inode: InodeNumber, offset: number, size: number, call?: Call): Soon<readonly Uint8Array[]>
   /** Names of extended attributes, without terminators; empty when there are none. */

@@ -41,8 +41,6 @@ export interface NativeTree {
     records: Uint8Array,
     page: Float64Array,
   ): number | undefined
-  /** Fills in the digest of the directory that is listed after the one at `position`, or of the first for -1; false for none. */
-  directoryAfter(encoded: Uint8Array, index: Uint32Array, position: number, digest: Uint8Array): boolean
 }
 
 /** From `src/mount/tree` and from `dist/mount/tree` alike. */

@@ -57,10 +57,6 @@ export class GuestTree implements Tree {
     return this.#tree.readdir(inode, cookie, remember ? this.#counting(sink) : sink, remember, call)
   }
 
-  listingTaken(): void {
-    this.#tree.listingTaken?.()
-  }
-
   /** Takes note of what `sink` takes. */
   #counting(sink: EntrySink): EntrySink {
     const add: EntrySink['add'] = (name, entry, next) => {

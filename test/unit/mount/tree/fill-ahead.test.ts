@@ -45,6 +45,7 @@ function listing(size = 1000) {
       ahead.add(directory * 10, file(size))
       ahead.add(directory * 10 + 1, file(size))
       ahead.endPage(directory, true)
+      ahead.endPage(directory, false)
     }
   }
   return { filler, ahead, list }
@@ -100,13 +101,20 @@ describe('small files ahead of being read', () => {
     expect(filler.pushed).toEqual([10, 11, 20, 21])
   })
 
-  test('a directory that is listed while others are read in turn is pushed at once', () => {
+  test('a directory that is listed while others are read in turn is pushed, each page when the next is asked for', () => {
     const { filler, ahead, list } = listing()
     list(1)
     ahead.read(0, 1)
     ahead.read(0, 1)
-    list(2)
-    expect(filler.pushed).toEqual([10, 11, 20, 21])
+    filler.pushed.length = 0
+    ahead.add(20, file(1000))
+    ahead.endPage(2, true)
+    expect(filler.pushed).toEqual([])
+    ahead.add(21, file(1000))
+    ahead.endPage(2, false)
+    expect(filler.pushed).toEqual([20])
+    ahead.endPage(2, false)
+    expect(filler.pushed).toEqual([20, 21])
   })
 
   test('empty and larger files are left out', () => {
