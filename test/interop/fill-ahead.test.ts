@@ -84,7 +84,12 @@ describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
 
   test('reach the kernel when it knows the files, also of a directory that is read as soon as it is listed', async () => {
     await using mount = await start('in-turn')
-    await namespace.run('sh', '-c', `for d in "$0"/*; do cat "$d"/* > /dev/null; done`, join(mount.target, path))
+    await namespace.run(
+      'sh',
+      '-c',
+      `for d in "$0"/*; do cat "$d"/* > /dev/null; done`,
+      join(mount.target, path),
+    )
     const { filled } = (await mount.stats()).kernel
     expect(filled.files).toBeGreaterThan(0)
     expect(filled.failed).toBe(0)
