@@ -48,7 +48,7 @@ function loadSmall(): (bytes: Uint8Array) => Uint8Array {
 
 function hashByAddon(codec: NativeCodec): (bytes: Uint8Array) => Uint8Array {
   return (bytes) => {
-    const digest = new Uint8Array(BLAKE3_BYTES)
+    const digest = Buffer.alloc(BLAKE3_BYTES)
     // Else what is no array of bytes would have a digest of zeros.
     if (codec.blake3(bytes, digest) !== 0) throw new TypeError('BLAKE3 is of bytes')
     return digest
