@@ -16,9 +16,6 @@
 
 #define DIGEST_BYTES 32
 #define READ_BYTES (256 * 1024)
-/* What a job reads of its files while the one before is hashed; NAR_HASH_BYTES_MAX of src/support/limits.ts. */
-#define AHEAD_BYTES (4 * 1024 * 1024)
-#define JOBS_MAX 2
 
 /* OpenSSL, which is a part of the node executable: it exports the functions, and its headers may not be there. */
 static struct {
@@ -56,23 +53,10 @@ struct file {
 	uint32_t pieces_before, path;
 	/* 0, -errno, or CHANGED. */
 	int32_t outcome;
-	/* Bytes that were read ahead. */
-	uint32_t ahead;
+	uint32_t padding;
 };
 
 enum { CHANGED = 1 };
-
-/* Jobs are hashed in the order in which they were begun: each waits for its turn. */
-struct hash {
-	void *context;
-	pthread_mutex_t mutex;
-	pthread_cond_t turn_came;
-	uint64_t turn;
-	/* Of the thread of JavaScript: jobs that were begun, and that have ended. */
-	uint64_t begun, ended;
-	/* Of the jobs that run. */
-	uint8_t *ahead[JOBS_MAX];
-};
 
 struct piece {
 	const uint8_t *bytes;
@@ -83,17 +67,12 @@ struct job {
 	napi_async_work work;
 	napi_deferred deferred;
 	napi_ref keep_hash, keep_pieces, keep_files, keep_paths;
-	struct hash *hash;
-	uint64_t turn;
+	void *hash;
 	struct piece *pieces;
 	size_t pieces_count;
 	struct file *files;
 	size_t files_count;
 	const char *paths;
-	/* Files of which all is read, and the one after them that is open, if one is. */
-	size_t files_read;
-	int fd;
-	uint64_t left;
 	/* 0 or -errno: of the hash itself. */
 	int result;
 };
@@ -114,125 +93,51 @@ static bool is_as_it_was(int fd, const struct file *file)
 	       (ns_of(now.st_ctim) == file->changed_ns || now.st_nlink != file->links);
 }
 
-/* False, with the outcome of the file, where it is not what it should be or cannot be read. */
-static bool check(struct file *file, int outcome)
+static int hash_file(struct job *job, const struct file *file, uint8_t *buffer)
 {
-	file->outcome = outcome;
-	return outcome == 0;
-}
-
-static bool open_next(struct job *job)
-{
-	struct file *file = job->files + job->files_read;
 	/* Neither follow a symlink nor wait for a writer where a file was a moment ago. */
-	job->fd = open(job->paths + file->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	job->left = file->size;
-	return check(file, job->fd < 0 ? -errno : is_as_it_was(job->fd, file) ? 0 : CHANGED);
-}
-
-/* What is left of the file that is open, as far as there is room. */
-static bool read_open(struct job *job, uint8_t *into, size_t room, size_t *length)
-{
-	size_t wanted = job->left < room ? job->left : room;
-	for (*length = 0; *length < wanted;) {
-		ssize_t got = read(job->fd, into + *length, wanted - *length);
-		if (got <= 0)
-			return check(job->files + job->files_read, got < 0 ? -errno : CHANGED);
-		*length += got;
+	int fd = open(job->paths + file->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	uint64_t left = file->size;
+	int result = is_as_it_was(fd, file) ? 0 : CHANGED;
+	while (result == 0 && left > 0) {
+		ssize_t got = read(fd, buffer, left < READ_BYTES ? left : READ_BYTES);
+		if (got < 0)
+			result = -errno;
+		else if (got == 0)
+			result = CHANGED;
+		else if (library.update(job->hash, buffer, got) != 1)
+			result = -EIO;
+		left -= got > 0 ? got : 0;
 	}
-	job->left -= *length;
-	return true;
-}
-
-static bool close_open(struct job *job)
-{
-	struct file *file = job->files + job->files_read++;
-	bool is_right = is_as_it_was(job->fd, file);
-	close(job->fd);
-	job->fd = -1;
-	return check(file, is_right ? 0 : CHANGED);
-}
-
-static bool update(struct job *job, const void *bytes, size_t length)
-{
-	if (library.update(job->hash->context, bytes, length) != 1)
-		job->result = -EIO;
-	return job->result == 0;
-}
-
-/* Until there is no more room. False: a file is not as it was. */
-static bool read_ahead(struct job *job, uint8_t *room)
-{
-	size_t filled = 0, length;
-	while (job->files_read < job->files_count && filled < AHEAD_BYTES) {
-		struct file *file = job->files + job->files_read;
-		if (!open_next(job) || !read_open(job, room + filled, AHEAD_BYTES - filled, &length))
-			return false;
-		file->ahead = (uint32_t)length;
-		filled += length;
-		if (job->left > 0)
-			return true;
-		if (!close_open(job))
-			return false;
-	}
-	return true;
-}
-
-/* What is not read yet goes through `buffer`. */
-static bool hash_rest(struct job *job, uint8_t *buffer)
-{
-	size_t length;
-	if (job->fd < 0 && !open_next(job))
-		return false;
-	while (job->left > 0)
-		if (!read_open(job, buffer, READ_BYTES, &length) || !update(job, buffer, length))
-			return false;
-	return close_open(job);
-}
-
-static bool hash_pieces(struct job *job, size_t *next, size_t before)
-{
-	for (; *next < before && *next < job->pieces_count; ++*next)
-		if (!update(job, job->pieces[*next].bytes, job->pieces[*next].length))
-			return false;
-	return true;
-}
-
-/* Ends where something is wrong: what comes behind it would be hashed in vain. */
-static void hash_all(struct job *job, uint8_t *ahead)
-{
-	size_t next = 0, filled = 0;
-	for (size_t i = 0; i < job->files_count; i++) {
-		const struct file *file = job->files + i;
-		if (!hash_pieces(job, &next, file->pieces_before) || !update(job, ahead + filled, file->ahead))
-			return;
-		filled += file->ahead;
-		/* The last one that was read ahead, so what was read is hashed by now. */
-		if (i >= job->files_read && !hash_rest(job, ahead))
-			return;
-	}
-	hash_pieces(job, &next, job->pieces_count);
+	if (result == 0 && !is_as_it_was(fd, file))
+		result = CHANGED;
+	close(fd);
+	return result;
 }
 
 static void execute(napi_env env, void *data)
 {
 	struct job *job = data;
-	struct hash *hash = job->hash;
-	uint8_t *ahead = hash->ahead[job->turn % JOBS_MAX];
+	size_t next = 0;
 	(void)env;
-	bool is_right = read_ahead(job, ahead);
-	pthread_mutex_lock(&hash->mutex);
-	while (hash->turn != job->turn)
-		pthread_cond_wait(&hash->turn_came, &hash->mutex);
-	pthread_mutex_unlock(&hash->mutex);
-	if (is_right)
-		hash_all(job, ahead);
-	if (job->fd >= 0)
-		close(job->fd);
-	pthread_mutex_lock(&hash->mutex);
-	hash->turn++;
-	pthread_cond_broadcast(&hash->turn_came);
-	pthread_mutex_unlock(&hash->mutex);
+	uint8_t *buffer = malloc(READ_BYTES);
+	if (!buffer) {
+		job->result = -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i <= job->files_count && job->result == 0; i++) {
+		struct file *file = i < job->files_count ? &job->files[i] : NULL;
+		size_t before = file ? file->pieces_before : job->pieces_count;
+		for (; next < before && next < job->pieces_count; next++)
+			if (library.update(job->hash, job->pieces[next].bytes, job->pieces[next].length) != 1)
+				job->result = -EIO;
+		/* What comes behind a file that is not as it was would be hashed in vain. */
+		if (file && (file->outcome = hash_file(job, file, buffer)) != 0)
+			break;
+	}
+	free(buffer);
 }
 
 static void forget(napi_env env, struct job *job)
@@ -250,7 +155,6 @@ static void forget(napi_env env, struct job *job)
 static void complete(napi_env env, napi_status status, void *data)
 {
 	struct job *job = data;
-	job->hash->ended++;
 	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? job->result : -ECANCELED));
 	forget(env, job);
 }
@@ -293,21 +197,9 @@ static bool take_files(napi_env env, napi_value files, napi_value paths, struct 
 	       napi_create_reference(env, paths, 1, &job->keep_paths) == napi_ok;
 }
 
-/* The room for the files of the job, which the one before the last has left. */
-static bool take_turn(struct job *job)
-{
-	struct hash *hash = job->hash;
-	uint8_t **ahead = &hash->ahead[hash->begun % JOBS_MAX];
-	if (job->files_count > 0 && !*ahead && !(*ahead = malloc(AHEAD_BYTES)))
-		return false;
-	job->turn = hash->begun;
-	return true;
-}
-
 /*
- * update(hash, pieces, files, paths): a promise of 0 or -errno; the outcomes of the files are in their records, and nothing
- * of it may be touched until then. While one is hashed the files of the next are read: JOBS_MAX at a time for a hash. A job
- * that waits for its turn keeps a thread of the pool, which takes jobs in their order, so the one before it has one, too.
+ * update(hash, pieces, files, paths): a promise of 0 or -errno; the outcomes of the files are in their records. One at a
+ * time for a hash, and nothing of it may be touched until then.
  */
 static napi_value update_call(napi_env env, napi_callback_info info)
 {
@@ -317,41 +209,26 @@ static napi_value update_call(napi_env env, napi_callback_info info)
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	job->fd = -1;
 	int error = EINVAL;
-	if (napi_get_value_external(env, args[0], (void **)&job->hash) != napi_ok || !take_pieces(env, args[1], job) ||
+	if (napi_get_value_external(env, args[0], &job->hash) != napi_ok || !take_pieces(env, args[1], job) ||
 	    !take_files(env, args[2], args[3], job))
 		goto failed;
-	error = EBUSY;
-	if (job->hash->begun - job->hash->ended >= JOBS_MAX)
-		goto failed;
 	error = ENOMEM;
-	if (!take_turn(job) || napi_create_reference(env, args[0], 1, &job->keep_hash) != napi_ok ||
+	if (napi_create_reference(env, args[0], 1, &job->keep_hash) != napi_ok ||
 	    !start_work(env, "tvix-store:sha256", execute, complete, job, &job->work, &job->deferred,
 	                &promise))
 		goto failed;
-	job->hash->begun++;
 	return promise;
 failed:
 	forget(env, job);
 	return integer(env, -error);
 }
 
-static void close_hash(struct hash *hash)
-{
-	library.free(hash->context);
-	for (size_t i = 0; i < JOBS_MAX; i++)
-		free(hash->ahead[i]);
-	pthread_cond_destroy(&hash->turn_came);
-	pthread_mutex_destroy(&hash->mutex);
-	free(hash);
-}
-
 static void free_hash(napi_env env, void *hash, void *hint)
 {
 	(void)env;
 	(void)hint;
-	close_hash(hash);
+	library.free(hash);
 }
 
 /* create(): a hash, or -errno. */
@@ -361,15 +238,10 @@ static napi_value create_call(napi_env env, napi_callback_info info)
 	(void)info;
 	if (pthread_once(&once, find) != 0 || !found)
 		return integer(env, -ENOSYS);
-	struct hash *hash = calloc(1, sizeof *hash);
-	if (!hash)
-		return integer(env, -ENOMEM);
-	pthread_mutex_init(&hash->mutex, NULL);
-	pthread_cond_init(&hash->turn_came, NULL);
-	hash->context = library.new();
-	if (!hash->context || library.init(hash->context, library.sha256(), NULL) != 1 ||
+	void *hash = library.new();
+	if (!hash || library.init(hash, library.sha256(), NULL) != 1 ||
 	    napi_create_external(env, hash, free_hash, NULL, &result) != napi_ok) {
-		close_hash(hash);
+		library.free(hash);
 		return integer(env, -ENOMEM);
 	}
 	return result;
@@ -380,14 +252,14 @@ static napi_value digest_call(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
 	size_t argc = 2, room;
-	struct hash *hash;
+	void *hash;
 	uint8_t *into;
 	unsigned length;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_external(env, args[0], (void **)&hash) != napi_ok || !bytes_of(env, args[1], &into, &room) ||
+	if (napi_get_value_external(env, args[0], &hash) != napi_ok || !bytes_of(env, args[1], &into, &room) ||
 	    room != DIGEST_BYTES)
 		return integer(env, -EINVAL);
-	return integer(env, library.final(hash->context, into, &length) == 1 && length == DIGEST_BYTES ? 0 : -EIO);
+	return integer(env, library.final(hash, into, &length) == 1 && length == DIGEST_BYTES ? 0 : -EIO);
 }
 
 NAPI_MODULE_INIT()

@@ -28,8 +28,8 @@ export interface SourceFile {
 
 export interface Sha256 {
   /**
-   * Hashes what comes next. While it does that, it may be called once more: the files of the next call are read
-   * meanwhile. Throws a system error, or ChangedFile, with the `path` that it is about; the hash is of no use then.
+   * Hashes what comes next; one call at a time. Throws a system error, or ChangedFile, with the `path` that it is
+   * about; the hash is of no use then.
    */
   update(parts: readonly (Uint8Array | SourceFile)[]): Promise<void>
   /** 32 bytes, once. */
@@ -149,14 +149,8 @@ function systemError(negativeErrno: number): Error {
 
 class SlowSha256 implements Sha256 {
   readonly #hash: Hash = createHash('sha256')
-  #running = Promise.resolve()
 
-  update(parts: readonly (Uint8Array | SourceFile)[]): Promise<void> {
-    this.#running = this.#running.then(() => this.#update(parts))
-    return this.#running
-  }
-
-  async #update(parts: readonly (Uint8Array | SourceFile)[]): Promise<void> {
+  async update(parts: readonly (Uint8Array | SourceFile)[]): Promise<void> {
     for (const part of parts) {
       if (part instanceof Uint8Array) this.#hash.update(part)
       else await this.#file(part)

@@ -24,8 +24,6 @@ type Step =
  * itself. If all of them are, perhaps nobody needs the hash: it waits until somebody does.
  */
 export class SourceNar {
-  /** The one that reads ahead of its hash. */
-  static #ahead: SourceNar | undefined
   readonly #sha256 = createSha256()
   readonly #writer = new NarWriter()
   #steps: Step[] = []
@@ -34,8 +32,6 @@ export class SourceNar {
   #parts: (Uint8Array | SourceFile)[] = []
   #partBytes = 0
   #waiting: PromiseWithResolvers<void>[] = []
-  /** What was flushed last. */
-  #hashing: Promise<void> | undefined
   /** Called when there is something new to do, or to wait for. */
   #wake: (() => void) | undefined
   #room: PromiseWithResolvers<void> | undefined
@@ -107,11 +103,7 @@ export class SourceNar {
   }
 
   #start(): void {
-    this.#running ??= this.#run()
-      .catch((error) => this.fail(error))
-      .finally(() => {
-        if (SourceNar.#ahead === this) SourceNar.#ahead = undefined
-      })
+    this.#running ??= this.#run().catch((error) => this.fail(error))
   }
 
   async #run(): Promise<void> {
@@ -119,7 +111,7 @@ export class SourceNar {
       const step = this.#steps[this.#next]
       if (step && this.#take(step)) this.#advance()
       else if (this.#parts.length > 0 || this.#writer.pendingBytes > 0) await this.#flush()
-      else if (!step && this.#isComplete) return await this.#hashing
+      else if (!step && this.#isComplete) return
       else await new Promise<void>((resolve) => (this.#wake = resolve))
       if (this.#partBytes + this.#writer.pendingBytes >= NAR_HASH_BYTES_MAX) await this.#flush()
     }
@@ -170,28 +162,13 @@ export class SourceNar {
     }
   }
 
-  /**
-   * Resolves when the next may begin. What has files to read begins while the one before is hashed: of one tree at a time,
-   * for it keeps a thread of the pool waiting.
-   */
   async #flush(): Promise<void> {
     this.#takeWritten()
     const parts = this.#parts
+    const waiting = this.#waiting
     this.#parts = []
     this.#partBytes = 0
-    const before = this.#hashing
-    const hasFiles = parts.some((part) => !(part instanceof Uint8Array))
-    if (hasFiles) SourceNar.#ahead ??= this
-    this.#hashing = this.#hash(parts, this.#waiting.splice(0))
-    this.#hashing.catch(() => {}) // `before` of the next one tells
-    await before
-    if (!hasFiles || SourceNar.#ahead !== this) await this.#hashing
-  }
-
-  async #hash(
-    parts: readonly (Uint8Array | SourceFile)[],
-    waiting: PromiseWithResolvers<void>[],
-  ): Promise<void> {
+    this.#waiting = []
     try {
       await this.#sha256.update(parts)
     } catch (error) {
