@@ -44,13 +44,7 @@ describe.each([
     const expected = createHash('sha256')
     let before: Promise<void> | undefined
     // Larger and smaller than what is read ahead, with files that end there and files of which a part is.
-    for (const [round, sizes] of [
-      [5_000_000],
-      [10],
-      [4_194_304, 1],
-      [4_194_303, 2],
-      [0, 9_000_000, 7],
-    ].entries()) {
+    for (const [round, sizes] of [[5_000_000], [10], [4_194_304, 1], [4_194_303, 2], [0, 9_000_000, 7]].entries()) {
       const parts: (Uint8Array | SourceFile)[] = []
       for (const [i, size] of sizes.entries()) {
         const path = join(dir.path, `${round}-${i}`)
