@@ -38,42 +38,6 @@ describe.each([
     expect(Buffer.from(hash.digest()).toString('hex')).toBe(expected.digest('hex'))
   })
 
-  it('hashes two calls at once in their order, whichever is read first', async () => {
-    await using dir = await tempDir()
-    const hash = createSha256(isNative)
-    const expected = createHash('sha256')
-    let before: Promise<void> | undefined
-    // Larger and smaller than what is read ahead, with files that end there and files of which a part is.
-    for (const [round, sizes] of [[5_000_000], [10], [4_194_304, 1], [4_194_303, 2], [0, 9_000_000, 7]].entries()) {
-      const parts: (Uint8Array | SourceFile)[] = []
-      for (const [i, size] of sizes.entries()) {
-        const path = join(dir.path, `${round}-${i}`)
-        const bytes = pseudoRandom(size, round * 10 + i)
-        await writeFile(path, bytes)
-        parts.push(utf8(path), sourceOf(path))
-        expected.update(path).update(bytes)
-      }
-      const running = hash.update(parts)
-      await before
-      before = running
-    }
-    await before
-    expect(Buffer.from(hash.digest()).toString('hex')).toBe(expected.digest('hex'))
-  })
-
-  it('tells of a file that changed where the one before is still hashed', async () => {
-    await using dir = await tempDir()
-    const [large, path] = [join(dir.path, 'large'), join(dir.path, 'file')]
-    await writeFile(large, pseudoRandom(20_000_000, 1))
-    await writeFile(path, 'contents')
-    const source = sourceOf(path)
-    await appendFile(path, 'more')
-    const hash = createSha256(isNative)
-    const outcomes = await Promise.allSettled([hash.update([sourceOf(large)]), hash.update([source])])
-    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
-    expect(outcomes[1]).toMatchObject({ reason: { path: utf8(path) } })
-  })
-
   it.each<[string, (path: string) => Promise<unknown>]>([
     ['grew', (path) => appendFile(path, 'more')],
     ['was written again', (path) => writeFile(path, 'CONTENTS')],
