@@ -5,13 +5,11 @@ import { StorePath } from '../model/nix/store-path.ts'
 import type { Logger } from '../support/log.ts'
 
 /**
- * Loads what the first look at a path needs and being ready does not, so that it does not wait for that: generated code, which
- * puts itself together when it is first used, and the hash of small messages. To be called when the mount is ready.
+ * Loads what the first look at a path needs: generated code, which puts itself together when it is first used, and the hash of small
+ * messages. To be awaited before anybody is told that the mount is ready: else whoever looks at once waits for it.
  */
-export function loadAhead(logger: Logger): void {
-  setImmediate(() => {
-    load().catch((err: unknown) => logger.debug({ err }, 'loading ahead failed'))
-  })
+export async function loadAhead(logger: Logger): Promise<void> {
+  await load().catch((err: unknown) => logger.debug({ err }, 'loading ahead failed'))
 }
 
 const SAMPLE: PathInfo = {

@@ -86,9 +86,9 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
+  await loadAhead(logger)
   announceReady(options, logger)
   logger.info({ target, store: stores.describe }, 'mounted')
-  loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))

@@ -80,8 +80,8 @@ async function runVirtiofs(
     onListening: () => confineProcess(options, logger),
   })
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
+  await loadAhead(logger)
   announceReady(options, logger)
-  loadAhead(logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
