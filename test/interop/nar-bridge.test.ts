@@ -2,7 +2,7 @@
  * Stock Nix as the client (Debian's 2.8): it pushes closures with references and signatures, pulls them into other
  * stores with signatures required, asks for path infos and listings, and finds every path intact afterwards.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunResult, remoteStoreFlags, run, startDaemon } from '../support/cli.ts'
@@ -55,6 +55,8 @@ describe.runIf(CAN_BUILD_WITH_NIX)(`Nix pushes and pulls${isMissing}`, { timeout
   const freshClient = () => nixClient(dir.path, `client-${++clients}`)
 
   async function bridge(name: string, ...flags: string[]): Promise<NarBridge> {
+    // Nix remembers narinfos by address, and an earlier bridge may have had this one's port.
+    await rm(join(`${source.root}-home`, '.cache'), { recursive: true, force: true })
     return startNarBridge(join(dir.path, name), { flags })
   }
 
