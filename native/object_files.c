@@ -26,11 +26,6 @@ enum { THERE_ALREADY = 0, DONE = 1, DONE_IN_NEW_FOLDER = 2 };
 
 enum step { WRITE_TEMPS, PUBLISH, CREATE_EMPTY, REMOVE_TEMPS };
 
-struct body {
-	const uint8_t *bytes;
-	size_t length;
-};
-
 struct job {
 	napi_async_work work;
 	napi_deferred deferred;
@@ -270,23 +265,6 @@ static bool take_keys(napi_env env, napi_value value, struct job *job)
 	return count == job->count;
 }
 
-static bool take_bodies(napi_env env, napi_value value, struct job *job)
-{
-	uint32_t length;
-	if (napi_get_array_length(env, value, &length) != napi_ok || length != job->count)
-		return false;
-	job->bodies = calloc(length, sizeof *job->bodies);
-	for (uint32_t i = 0; job->bodies && i < length; i++) {
-		napi_value body;
-		uint8_t *bytes;
-		if (napi_get_element(env, value, i, &body) != napi_ok ||
-		    !bytes_of(env, body, &bytes, &job->bodies[i].length))
-			return false;
-		job->bodies[i].bytes = bytes;
-	}
-	return job->bodies && napi_create_reference(env, value, 1, &job->keep_bodies) == napi_ok;
-}
-
 static bool take_outcomes(napi_env env, napi_value value, struct job *job)
 {
 	napi_typedarray_type type;
@@ -320,7 +298,8 @@ static napi_value start(napi_env env, napi_callback_info info, enum step step)
 	    !take_keys(env, args[2], job) || !take_temp(env, args[3], job))
 		goto failed;
 	if (step == WRITE_TEMPS &&
-	    (!take_bodies(env, args[4], job) || napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok ||
+	    (!bodies_of(env, args[4], job->count, &job->bodies, &job->keep_bodies) ||
+	     napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok ||
 	     napi_get_value_bool(env, args[6], &job->is_synced) != napi_ok))
 		goto failed;
 	error = ENOSYS;

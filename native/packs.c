@@ -20,11 +20,6 @@
 /* zlib of the node executable; its header is not there. */
 static unsigned long (*crc32)(unsigned long, const uint8_t *, unsigned);
 
-struct body {
-	const uint8_t *bytes;
-	size_t length;
-};
-
 struct job {
 	napi_async_work work;
 	napi_deferred deferred;
@@ -125,23 +120,6 @@ static void complete(napi_env env, napi_status status, void *data)
 	forget(env, job);
 }
 
-static bool take_bodies(napi_env env, napi_value value, struct job *job)
-{
-	uint32_t length;
-	if (napi_get_array_length(env, value, &length) != napi_ok || length != job->count)
-		return false;
-	job->bodies = calloc(length, sizeof *job->bodies);
-	for (uint32_t i = 0; job->bodies && i < length; i++) {
-		napi_value body;
-		uint8_t *bytes;
-		if (napi_get_element(env, value, i, &body) != napi_ok ||
-		    !bytes_of(env, body, &bytes, &job->bodies[i].length))
-			return false;
-		job->bodies[i].bytes = bytes;
-	}
-	return job->bodies && napi_create_reference(env, value, 1, &job->keep_bodies) == napi_ok;
-}
-
 static bool take_records(napi_env env, napi_value value, struct job *job)
 {
 	napi_typedarray_type type;
@@ -183,7 +161,8 @@ static napi_value lay_out_call(napi_env env, napi_callback_info info)
 	int error = EINVAL;
 	if (!bytes_of(env, args[0], &job->into, &job->room) ||
 	    napi_create_reference(env, args[0], 1, &job->keep_into) != napi_ok ||
-	    !take_records(env, args[3], job) || !take_keys(env, args[1], job) || !take_bodies(env, args[2], job) ||
+	    !take_records(env, args[3], job) || !take_keys(env, args[1], job) ||
+	    !bodies_of(env, args[2], job->count, &job->bodies, &job->keep_bodies) ||
 	    napi_get_value_uint32(env, args[4], &job->salt) != napi_ok ||
 	    napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok)
 		goto failed;

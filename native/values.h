@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <node_api.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 /* PATH_MAX, and one page of options, which is all that mount(2) takes. */
 #define STRING_MAX 4096
@@ -37,6 +38,31 @@ static inline bool string_of(napi_env env, napi_value value, char out[STRING_MAX
 	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= STRING_MAX)
 		return false;
 	return napi_get_value_string_utf8(env, value, out, STRING_MAX, &length) == napi_ok;
+}
+
+struct body {
+	const uint8_t *bytes;
+	size_t length;
+};
+
+/*
+ * An array of `count` Uint8Arrays: they stay while `keep` does. `bodies` is to be freed in any case, also when this is false
+ * and it is not NULL.
+ */
+static inline bool bodies_of(napi_env env, napi_value value, size_t count, struct body **bodies, napi_ref *keep)
+{
+	uint32_t length;
+	if (napi_get_array_length(env, value, &length) != napi_ok || length != count)
+		return false;
+	*bodies = calloc(length, sizeof **bodies);
+	for (uint32_t i = 0; *bodies && i < length; i++) {
+		napi_value body;
+		uint8_t *bytes;
+		if (napi_get_element(env, value, i, &body) != napi_ok || !bytes_of(env, body, &bytes, &(*bodies)[i].length))
+			return false;
+		(*bodies)[i].bytes = bytes;
+	}
+	return *bodies && napi_create_reference(env, value, 1, keep) == napi_ok;
 }
 
 /* Begins `execute` in the thread pool; `work` is to be deleted in any case, where it is not NULL. False: nothing began. */
