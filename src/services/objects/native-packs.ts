@@ -42,8 +42,13 @@ export interface PacksAddon {
 /** From `src/services/objects` and from `dist/services/objects` alike. */
 const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
 
+let loading: Promise<PacksAddon | undefined> | undefined
+
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const packsAddon: PacksAddon | undefined = await load()
+export function packsAddon(): Promise<PacksAddon | undefined> {
+  loading ??= load()
+  return loading
+}
 
 async function load(): Promise<PacksAddon | undefined> {
   try {
