@@ -6,7 +6,10 @@ import { relative, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
 
 /** Packages that are bundled. The others bring binaries or load their own files, or belong to commands that may wait. */
-const BUNDLED = new Set(['commander', 'lru-cache', 'smol-toml'])
+const BUNDLED = new Set(['commander', 'lmdb', 'lru-cache', 'smol-toml'])
+
+/** What a bundled package imports that is not bundled: it calls `eval` on names that a bundler may change. */
+const NOT_BUNDLED = new Set(['ordered-binary'])
 
 const packageOf = (path) => path.split('/', path.startsWith('@') ? 2 : 1).join('/')
 
@@ -15,7 +18,8 @@ const externalPackages = {
   resolveId(path, importer) {
     if (importer === undefined || /^[./]/.test(path)) return null
     const isOurs = !importer.includes('/node_modules/')
-    return isOurs && !BUNDLED.has(packageOf(path)) ? { id: path, external: true } : null
+    const isBundled = isOurs ? BUNDLED.has(packageOf(path)) : !NOT_BUNDLED.has(path)
+    return isBundled ? null : { id: path, external: true }
   },
 }
 
@@ -30,6 +34,65 @@ const ownUrls = {
     return { moduleType: 'ts', code: text.replaceAll('import.meta.url', `new URL(${own}, import.meta.url)`) }
   },
 }
+
+/**
+ * What LMDB's package imports and we do not need, which was more than half of the time that it took to load: an encoder of values, which
+ * are bytes here, and a search for its binary, which is where npm puts it, or else is found by that search.
+ */
+const LMDB_PARTS = {
+  msgpackr: 'export const Encoder = undefined',
+  'node-gyp-build-optional-packages': `
+    import { createRequire } from 'node:module'
+    export default function load() {
+      const lmdb = createRequire(import.meta.url).resolve('lmdb')
+      const require = createRequire(lmdb)
+      try {
+        return require('@lmdb/lmdb-' + process.platform + '-' + process.arch + '/node.napi.glibc.node')
+      } catch {
+        return require('node-gyp-build-optional-packages')(lmdb.slice(0, lmdb.lastIndexOf('/dist/')))
+      }
+    }`,
+}
+
+const lmdbParts = {
+  name: 'parts of lmdb',
+  resolveId: (path, importer) =>
+    importer?.includes('/node_modules/lmdb/') && Object.hasOwn(LMDB_PARTS, path) ? `lmdb-part:${path}` : null,
+  load: (id) => (id.startsWith('lmdb-part:') ? LMDB_PARTS[id.slice('lmdb-part:'.length)] : null),
+}
+
+/**
+ * The first look at the global `performance` loads nine modules of Node. The package makes a note of it for times to live, which it
+ * counts in milliseconds; `Date` is what it takes where there is none.
+ */
+const lruCache = {
+  name: 'lru-cache',
+  transform(code, path) {
+    if (!path.includes('/node_modules/lru-cache/')) return null
+    const changed = code.replace('typeof performance=="object"', 'false')
+    if (changed === code) throw new Error('lru-cache no longer looks for `performance` as it did')
+    return { code: changed, map: null }
+  },
+}
+
+/** Modules of Node that take milliseconds to load and that many commands never use; each is loaded when it is first used. */
+const LATE_MODULES = ['node:child_process', 'node:crypto', 'node:net', 'node:stream/promises', 'node:zlib']
+
+const lateModules = {
+  name: 'late modules',
+  renderChunk(code) {
+    const used = new RegExp(`([\\w$]+) = require\\("(${LATE_MODULES.join('|')})"\\)`, 'g')
+    const changed = code.replace(used, '$1 = __late(() => require("$2"))')
+    // No line of the code moves.
+    return changed === code ? null : { code: changed + LATE, map: null }
+  },
+}
+
+const LATE = `
+function __late(load) {
+  let loaded
+  return new Proxy({}, { get: (_, name) => (loaded ??= load())[name] })
+}`
 
 /** The rest of the program is a module of its own, since only what is imported later is kept compiled. */
 const program = {
@@ -57,7 +120,7 @@ rmSync('dist', { recursive: true, force: true })
 const bundle = await rolldown({
   input: { main: 'src/cli/main.ts', program: 'src/cli/program.ts' },
   platform: 'node',
-  plugins: [program, externalPackages, ownUrls],
+  plugins: [program, lmdbParts, lruCache, externalPackages, ownUrls, lateModules],
 })
 await bundle.write({
   dir: 'dist/cli',
