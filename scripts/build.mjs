@@ -76,7 +76,15 @@ const lruCache = {
 }
 
 /** Modules of Node that take milliseconds to load and that many commands never use; each is loaded when it is first used. */
-const LATE_MODULES = ['node:child_process', 'node:crypto', 'node:net', 'node:stream/promises', 'node:zlib']
+const LATE_MODULES = [
+  'node:child_process',
+  'node:crypto',
+  'node:net',
+  'node:stream/promises',
+  'node:v8',
+  'node:vm',
+  'node:zlib',
+]
 
 const lateModules = {
   name: 'late modules',
@@ -122,7 +130,7 @@ const bundle = await rolldown({
   platform: 'node',
   plugins: [program, lmdbParts, lruCache, externalPackages, ownUrls, lateModules],
 })
-await bundle.write({
+const { output } = await bundle.write({
   dir: 'dist/cli',
   // Linking ES modules, and the namespaces that Node makes for them of its own modules, with everything that their getters load, took
   // a tenth of a start.
@@ -142,6 +150,17 @@ await bundle.write({
     })),
   },
 })
+// V8 keeps a text with a single character beyond Latin-1 in two bytes a character, and all of it is read at every start.
+for (const { fileName, type } of output)
+  if (type === 'chunk') {
+    const text = readFileSync(`dist/cli/${fileName}`, 'utf8')
+    writeFileSync(`dist/cli/${fileName}`, text.replaceAll(/[^\0-\x7f]/g, escapeCharacter))
+  }
 // Which says of .js files that they are ES modules, as the sources are.
 writeFileSync('dist/package.json', '{ "type": "commonjs" }\n')
 chmodSync('dist/cli/main.js', 0o755)
+
+/** One unit of UTF-16, as all kinds of literals have it. */
+function escapeCharacter(unit) {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+}

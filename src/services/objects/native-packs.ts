@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
+import { loadAddon } from '../../support/addon.ts'
 import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
 import type { RunRooms } from './packs-rooms.ts'
 
@@ -39,9 +38,6 @@ export interface PacksAddon {
   lock(fd: number): boolean
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
-
 let loading: Promise<PacksAddon | undefined> | undefined
 
 /** `undefined` where the addon was not built: everything works without it, only slower. */
@@ -52,7 +48,7 @@ export function packsAddon(): Promise<PacksAddon | undefined> {
 
 async function load(): Promise<PacksAddon | undefined> {
   try {
-    const addon = addonOf(createRequire(import.meta.url)(ADDON) as NativePacks)
+    const addon = addonOf(loadAddon('packs') as NativePacks)
     return (await isWorking(addon)) ? addon : undefined
   } catch {
     return undefined
