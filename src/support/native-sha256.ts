@@ -78,9 +78,9 @@ export function createSha256(isNative = true): Sha256 {
   return hash === undefined || typeof hash === 'number' ? new SlowSha256() : new FastSha256(native!, hash)
 }
 
-/** As `struct file` of native/sha256.c. */
-const RECORD_BYTES = 64
-const OUTCOME_OFFSET = 56
+/** As `struct file` of native/sha256.c, in words of 8 bytes; the outcome is the first half of the last one. */
+const RECORD_WORDS = 8
+const OUTCOME_WORD = 7
 const CHANGED = 1
 const DIGEST_BYTES = 32
 
@@ -97,7 +97,9 @@ class FastSha256 implements Sha256 {
     const pieces: Uint8Array[] = []
     const files: SourceFile[] = []
     for (const part of parts) part instanceof Uint8Array ? pieces.push(part) : files.push(part)
-    const records = Buffer.alloc(files.length * RECORD_BYTES)
+    // Ten times as fast as the methods of Buffer, for seven numbers a file.
+    const records = new BigUint64Array(files.length * RECORD_WORDS)
+    const halves = new Uint32Array(records.buffer)
     const paths = Buffer.alloc(files.reduce((sum, { path }) => sum + path.length + 1, 0))
     let [piece, file, path] = [0, 0, 0]
     for (const part of parts) {
@@ -105,14 +107,17 @@ class FastSha256 implements Sha256 {
         piece++
         continue
       }
-      writeRecord(records, file++ * RECORD_BYTES, part.state, piece, path)
+      const at = RECORD_WORDS * file++
+      writeState(records, at, part.state)
+      halves[2 * (at + 6)] = piece
+      halves[2 * (at + 6) + 1] = path
       paths.set(part.path, path)
       path += part.path.length + 1
     }
-    const result = await this.#native.update(this.#hash, pieces, records, paths)
+    const result = await this.#native.update(this.#hash, pieces, new Uint8Array(records.buffer), paths)
     if (result !== 0) throw systemError(result)
     for (const [i, { path }] of files.entries()) {
-      const outcome = records.readInt32LE(i * RECORD_BYTES + OUTCOME_OFFSET)
+      const outcome = halves[2 * (i * RECORD_WORDS + OUTCOME_WORD)]! | 0
       if (outcome === CHANGED) throw new ChangedFile(path)
       if (outcome !== 0) throw Object.assign(systemError(outcome), { path })
     }
@@ -126,16 +131,14 @@ class FastSha256 implements Sha256 {
   }
 }
 
-function writeRecord(records: Buffer, at: number, state: FileState, piece: number, path: number): void {
-  records.writeBigUInt64LE(state.size, at)
-  // Node reads these two as signed numbers.
-  records.writeBigUInt64LE(BigInt.asUintN(64, state.ino), at + 8)
-  records.writeBigUInt64LE(BigInt.asUintN(64, state.dev), at + 16)
-  records.writeBigUInt64LE(state.nlink, at + 24)
-  records.writeBigInt64LE(state.mtimeNs, at + 32)
-  records.writeBigInt64LE(state.ctimeNs, at + 40)
-  records.writeUInt32LE(piece, at + 48)
-  records.writeUInt32LE(path, at + 52)
+/** What Node reads as signed numbers is stored modulo 2^64. */
+function writeState(records: BigUint64Array, at: number, state: FileState): void {
+  records[at] = state.size
+  records[at + 1] = state.ino
+  records[at + 2] = state.dev
+  records[at + 3] = state.nlink
+  records[at + 4] = state.mtimeNs
+  records[at + 5] = state.ctimeNs
 }
 
 function systemError(negativeErrno: number): Error {
