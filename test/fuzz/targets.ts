@@ -1,8 +1,4 @@
-/**
- * What is fuzzed. A target takes any bytes and returns what became of them in a few words: two inputs that fare alike have
- * the same words, so a new text is the sign of an input worth keeping. It throws for what must not happen; errors that a
- * parser may throw (StoreError) it turns into words.
- */
+/** The parsers that are fuzzed, and what must hold of them. */
 
 import { ValidationError } from '../../src/model/castore/validation-error.ts'
 import type { NarEvent } from '../../src/model/nar/event.ts'
@@ -15,22 +11,8 @@ import { parseNarFileName, parseNarInfoFileName } from '../../src/model/nix/nix-
 import { encodeNixbase32 } from '../../src/model/nix/nixbase32.ts'
 import { compareBytes, concatBytes, equalBytes, utf8, view } from '../../src/support/bytes.ts'
 import { vectors } from '../support/vectors.ts'
-
-export interface Target {
-  run(input: Uint8Array): string
-  /** What the format is made of. */
-  readonly words: readonly Uint8Array[]
-  readonly seeds: () => Uint8Array[]
-}
-
-/** A rule that was broken by the code and not by the input. */
-export class FuzzFailure extends Error {
-  override readonly name = 'FuzzFailure'
-}
-
-function check(holds: boolean, promise: string): void {
-  if (!holds) throw new FuzzFailure(`broken promise: ${promise}`)
-}
+import { check, type Target } from './target.ts'
+import { vhostUser } from './vhost-user.ts'
 
 /** What `parse` gives, or the words for how it refused; anything but a ValidationError passes. */
 function refusal<T>(parse: () => T): { readonly value: T } | { readonly words: string } {
@@ -269,6 +251,7 @@ function fuzzNames(input: Uint8Array): string {
 }
 
 export const TARGETS: Readonly<Record<string, Target>> = {
+  'vhost-user': vhostUser,
   nar: { run: fuzzNar, words: NAR_WORDS, seeds: narSeeds },
   narinfo: {
     run: fuzzNarInfo,
