@@ -4,12 +4,12 @@
  * addon checks addresses in C: `scripts/sanitize -- node test/fuzz/main.ts vhost-user` has sanitizers watch it.
  */
 import { closeSync, readdirSync } from 'node:fs'
-import { Opcode } from '../../src/mount/fuse/protocol.ts'
-import { FEATURES, PROTOCOL_FEATURES, VhostRequest } from '../../src/mount/virtiofs/protocol.ts'
-import { GUEST_QUEUES_MAX } from '../../src/support/limits.ts'
-import { silentLogger } from '../../src/support/log.ts'
-import { directory, file } from '../posix/sample.ts'
-import { FakeTree } from '../support/fake-tree.ts'
+import { Opcode } from '../../../src/mount/fuse/protocol.ts'
+import { FEATURES, PROTOCOL_FEATURES, VhostRequest } from '../../../src/mount/virtiofs/protocol.ts'
+import { GUEST_QUEUES_MAX } from '../../../src/support/limits.ts'
+import { silentLogger } from '../../../src/support/log.ts'
+import { directory, file } from '../../posix/sample.ts'
+import { FakeTree } from '../../support/fake-tree.ts'
 import {
   FakeGuest,
   frontEndAddon,
@@ -20,8 +20,8 @@ import {
   u16,
   u32s,
   u64,
-} from '../support/guest/fake-guest.ts'
-import { check, type Target } from './target.ts'
+} from '../../support/guest/fake-guest.ts'
+import { check, type Target } from '../target.ts'
 
 /** Programs between two looks at the innocent guest, which cost some milliseconds each. */
 const LOOK_EVERY = 64
