@@ -5,7 +5,7 @@
  * Large ones are streamed in their turn.
  */
 import { EMPTY_DIGEST } from '../model/castore/digest.ts'
-import type { FileNode, Node } from '../model/castore/node.ts'
+import type { Node } from '../model/castore/node.ts'
 import {
   DIRECTORY_HEADER_BYTES,
   entryBytes,
@@ -22,7 +22,7 @@ import { BufferRooms } from '../support/buffer-rooms.ts'
 import type { Call } from '../support/call.ts'
 import { mapConcurrent } from '../support/concurrency.ts'
 import { NAR_BATCHES_MAX, NAR_ROOM_BYTES, NAR_ROOMS_MAX } from '../support/limits.ts'
-import { readBlobRange } from './blob-range.ts'
+import { type LargeFile, LargeFiles } from './large-files.ts'
 import { isSmall, type NarStep, stepEvents, walkNar } from './nar-walk.ts'
 
 export interface Contents {
@@ -44,24 +44,29 @@ export const narRooms = new BufferRooms({
  */
 export async function* renderNar(services: Contents, root: Node, call?: Call): AsyncGenerator<Uint8Array> {
   const writer = new NarWriter()
+  const large = new LargeFiles(services.blobs, call)
   const batches = mapConcurrent(
     walkNar(services.directories, root, call),
     NAR_BATCHES_MAX,
-    (steps, inner) => renderBatch(services.blobs, writer, steps, inner),
+    (steps, inner) => renderBatch(services.blobs, writer, large, steps, inner),
     call,
   )
-  for await (const { pieces, large, rest } of batches) {
-    yield* pieces
-    if (large) yield* readBlobRange(services.blobs, large, 0, Number(large.size), call)
-    yield* rest
+  try {
+    for await (const { pieces, contents, rest } of batches) {
+      yield* pieces
+      if (contents) yield* large.take(contents)
+      yield* rest
+    }
+    writer.finish()
+  } finally {
+    await large.end()
   }
-  writer.finish()
 }
 
 interface Batch {
   readonly pieces: readonly Uint8Array[]
-  /** Comes between the pieces and the rest. */
-  readonly large: FileNode | undefined
+  /** Come between the pieces and the rest. */
+  readonly contents: LargeFile | undefined
   readonly rest: readonly Uint8Array[]
 }
 
@@ -69,6 +74,7 @@ interface Batch {
 async function renderBatch(
   blobs: BlobService,
   writer: NarWriter,
+  large: LargeFiles,
   steps: readonly NarStep[],
   call: Call,
 ): Promise<Batch> {
@@ -76,7 +82,7 @@ async function renderBatch(
   writer.beginBuffer(buffer)
   const wanted: PlacedBlob[] = []
   let pieces: readonly Uint8Array[] | undefined
-  let large: FileNode | undefined
+  let contents: LargeFile | undefined
   for (const step of steps) {
     for (const event of stepEvents(step)) writer.write(event)
     if (step === 'end-directory' || step.node.kind !== 'file') continue
@@ -85,7 +91,7 @@ async function renderBatch(
       const blob = { digest: file.digest, size, offset: writer.leaveRoom(size) }
       if (size > 0 || !file.digest.equals(EMPTY_DIGEST)) wanted.push(blob)
     } else {
-      large = file
+      contents = large.add(file, size)
       pieces = writer.take()
       writer.skipContents(size)
       // A room is one piece, so that who gives that back gives all of it back.
@@ -95,7 +101,7 @@ async function renderBatch(
   }
   const rest = writer.take()
   await readBlobsInto(blobs, buffer, wanted, call)
-  return { pieces: pieces ?? [], large, rest }
+  return { pieces: pieces ?? [], contents, rest }
 }
 
 /** Room that a step takes in the buffer, or a little less. */
