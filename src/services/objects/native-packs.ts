@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
-import type { RunRooms } from './packs-rooms.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
 interface NativePacks {
@@ -34,7 +34,12 @@ export interface RecordRun {
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
-  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
+  layOut(
+    records: readonly NewRecord[],
+    salt: number,
+    zstdLevel: number,
+    rooms?: BufferRooms,
+  ): Promise<RecordRun>
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
