@@ -593,6 +593,11 @@ export const FILL_AFAR_BYTES_MAX = 8 * MiB
 export const READ_PLAN_SPANS_MAX = 64
 /** Chunks that the addon reads: four of its threads hold one each. */
 export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
+/**
+ * What a file that is read in order has loaded ahead by the addon, half of it at a time: four chunks, which take one thread less than
+ * a millisecond, and of which it keeps 64.
+ */
+export const PLANNED_READ_AHEAD_BYTES = 1 * MiB
 /** Buffers of 1 MiB for what the addon reads into memory; reads beyond go the usual way. */
 export const MEMORY_READS_MAX = 32
 /** Small files that wait to be fetched ahead … */
@@ -639,6 +644,12 @@ export const FUSE_PATIENCE_US = 50
 export const FUSE_QUICK_MS = 0.2
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
+/** Pages of listings that are put together before a guest asks for them … */
+export const LISTINGS_AHEAD_MAX = 8
+/** … none of which has room for more than this: where a guest asks for more at a time, it waits seldom. */
+export const LISTINGS_AHEAD_BYTES_MAX = 32 * KiB
+/** Directories of which it is known which one comes next in the listing of their parent. */
+export const LISTINGS_AHEAD_FOLLOWERS_MAX = 1_024
 /** Buffers for listings that are kept for reuse. */
 export const FUSE_LISTINGS_KEPT_MAX = 4
 /** The kernel's copy of the root listing is dropped after this long, so that new paths show up. */
