@@ -719,3 +719,5 @@ export const PAGES_TEXT_BYTES_MAX = 256 * KiB
 export const PAGES_CALL_MS_MAX = 30_000
 /** What V8 adds to what is kept of the heap, in percent of that, before it collects what is old. */
 export const HEAP_GROWTH_PERCENT = 100
+/** When that begins: after whoever waited for the start has had a look. */
+export const HEAP_GROWTH_AFTER_MS = 1_000

@@ -1,7 +1,6 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
 import type { BufferRooms } from '../../support/buffer-rooms.ts'
+import { loadAddon } from '../../support/addon.ts'
 import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
@@ -44,15 +43,17 @@ export interface PacksAddon {
   lock(fd: number): boolean
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
+let loading: Promise<PacksAddon | undefined> | undefined
 
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const packsAddon: PacksAddon | undefined = await load()
+export function packsAddon(): Promise<PacksAddon | undefined> {
+  loading ??= load()
+  return loading
+}
 
 async function load(): Promise<PacksAddon | undefined> {
   try {
-    const addon = addonOf(createRequire(import.meta.url)(ADDON) as NativePacks)
+    const addon = addonOf(loadAddon('packs') as NativePacks)
     return (await isWorking(addon)) ? addon : undefined
   } catch {
     return undefined

@@ -64,7 +64,7 @@ export async function openPackedObjectStore(
   await prepareFolder(folder)
   const index = await PacksIndex.open(join(folder, INDEX_FILE))
   const packs = join(folder, PACKS_FOLDER)
-  const { ops = nodePacksOps, packBytesMax = PACK_BYTES_MAX } = settings
+  const { ops = await nodePacksOps(), packBytesMax = PACK_BYTES_MAX } = settings
   const appender = new PackAppender(packs, ops, packBytesMax)
   return new PackedObjectStore(folder, ops, index, appender, new PackReads(packs, await readPaceOf(folder)))
 }
