@@ -1,6 +1,6 @@
 /*
- * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, and flock(2), which Node
- * does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
+ * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, where memory lies, and
+ * flock(2), which Node does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,6 +14,7 @@
 
 #define HEAD_BYTES 16
 #define ALIGNMENT 8
+#define PAGE_BYTES 4096
 /* "tvpr" */
 #define MAGIC 0x72707674u
 
@@ -178,6 +179,18 @@ failed:
 	return integer(env, -error);
 }
 
+/* lead(bytes): how many of a Uint8Array come before the next page of memory begins, where disks can read from; or -errno. */
+static napi_value lead_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1, length;
+	uint8_t *bytes;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!bytes_of(env, args[0], &bytes, &length))
+		return integer(env, -EINVAL);
+	return integer(env, -(uintptr_t)bytes % PAGE_BYTES);
+}
+
 /* lock(fd): 0 when nobody else has the file locked, until all descriptors that were made of this one are closed; or -errno. */
 static napi_value lock_call(napi_env env, napi_callback_info info)
 {
@@ -194,6 +207,7 @@ NAPI_MODULE_INIT()
 {
 	static const struct exported functions[] = {
 	    {"layOut", lay_out_call},
+	    {"lead", lead_call},
 	    {"lock", lock_call},
 	};
 	*(void **)&crc32 = dlsym(RTLD_DEFAULT, "crc32");

@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
-import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
+import { PACK_BULK_BYTES_EACH } from '../../support/limits.ts'
+import { PAGE_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord, wholePages } from './packs-format.ts'
 import type { RunRooms } from './packs-rooms.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
@@ -14,6 +15,7 @@ interface NativePacks {
     salt: number,
     zstdLevel: number,
   ): Promise<number> | number
+  lead(bytes: Uint8Array): number
   lock(fd: number): number
 }
 
@@ -30,11 +32,15 @@ export interface RecordRun {
   readonly bytes: Uint8Array
   /** For each record where its contents begin in `bytes`, and how many bytes they are: two numbers. */
   readonly places: Uint32Array
+  /** Of large records: `bytes` begin where a page of memory does, and are whole pages, with zeros at their end. */
+  readonly isBulk: boolean
 }
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
   layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
+  /** How many bytes of it come before its first whole page of memory. */
+  lead(bytes: Uint8Array): number
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
@@ -72,7 +78,7 @@ function addonOf(native: NativePacks): PacksAddon {
   return {
     async layOut(records, salt, zstdLevel, rooms) {
       const places = new Uint32Array(2 * records.length)
-      let room = 0
+      let room = PAGE_BYTES
       for (const [i, { key, body, isZstd }] of records.entries()) {
         places[2 * i] = key.length * 2 + (isZstd ? 1 : 0)
         room += RECORD_HEAD_BYTES + key.length + 2 * RECORD_ALIGNMENT
@@ -87,8 +93,11 @@ function addonOf(native: NativePacks): PacksAddon {
         rooms?.giveBack(into)
         throw systemError(length, 'compressing')
       }
-      return { bytes: into.subarray(0, length), places }
+      const isBulk = rooms?.isKept(into) === true && length >= records.length * PACK_BULK_BYTES_EACH
+      if (!isBulk) return { bytes: into.subarray(0, length), places, isBulk }
+      return { bytes: into.subarray(0, wholePages(length)).fill(0, length), places, isBulk }
     },
+    lead: (bytes) => native.lead(bytes),
     lock(fd) {
       const result = native.lock(fd)
       if (result === 0) return true
