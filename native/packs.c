@@ -3,11 +3,11 @@
  * flock(2), which Node does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
+#include "crc32.h"
 #include "stored_frame.h"
 #include "values.h"
 #include "zstd.h"
@@ -18,8 +18,7 @@
 /* "tvpr" */
 #define MAGIC 0x72707674u
 
-/* zlib of the node executable; its header is not there. */
-static unsigned long (*crc32)(unsigned long, const uint8_t *, unsigned);
+static bool has_crc32;
 
 struct job {
 	napi_async_work work;
@@ -80,7 +79,7 @@ static int64_t lay_out(const struct job *job, size_t i, const uint8_t *key, size
 	put32(head, MAGIC);
 	put32(head + 8, stored);
 	put32(head + 12, key_length);
-	put32(head + 4, crc32(job->salt, head + 8, end - at - 8));
+	put32(head + 4, crc32_of(job->salt, head + 8, end - at - 8));
 	record[0] = body_at;
 	record[1] = stored;
 	size_t padding = -end % ALIGNMENT;
@@ -168,7 +167,7 @@ static napi_value lay_out_call(napi_env env, napi_callback_info info)
 	    napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok)
 		goto failed;
 	error = ENOSYS;
-	if (!zstd_found() || !crc32)
+	if (!zstd_found() || !has_crc32)
 		goto failed;
 	error = ENOMEM;
 	if (!start_work(env, "tvix-store:packs", execute, complete, job, &job->work, &job->deferred, &promise))
@@ -210,7 +209,7 @@ NAPI_MODULE_INIT()
 	    {"lead", lead_call},
 	    {"lock", lock_call},
 	};
-	*(void **)&crc32 = dlsym(RTLD_DEFAULT, "crc32");
+	has_crc32 = crc32_found();
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

@@ -121,7 +121,9 @@ export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 export const PACK_BYTES_MAX = 1024 * MiB
 /** Memory in which objects are laid out that go into a pack together: a batch, and what its frames are longer. */
 export const PACK_ROOM_BYTES = 6 * MiB
-/** Records that are this large on average are chunks of large blobs, which go to the disk without staying in memory. */
+/** Records that are this large together … */
+export const PACK_BULK_BYTES_MIN = 1 * MiB
+/** … and on average are chunks of large blobs, which go to the disk without staying in memory. */
 export const PACK_BULK_BYTES_EACH = 64 * KiB
 /** Packs that one store has open to read from. */
 export const PACK_FILES_MAX = 64

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
-import { PACK_BULK_BYTES_EACH } from '../../support/limits.ts'
+import { PACK_BULK_BYTES_EACH, PACK_BULK_BYTES_MIN } from '../../support/limits.ts'
 import { PAGE_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord, wholePages } from './packs-format.ts'
 import type { RunRooms } from './packs-rooms.ts'
 
@@ -39,8 +39,6 @@ export interface RecordRun {
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
   layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
-  /** How many bytes of it come before its first whole page of memory. */
-  lead(bytes: Uint8Array): number
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
@@ -62,7 +60,7 @@ async function load(): Promise<PacksAddon | undefined> {
 
 /** A Node.js that was built with the libraries of the system may not export them. */
 async function isWorking(addon: PacksAddon): Promise<boolean> {
-  const [key, body] = [Buffer.from('key'), Buffer.from('body')]
+  const [key, body] = [Buffer.from('key'), Buffer.alloc(1_000, 'body')]
   const expected = Buffer.concat([Buffer.alloc(RECORD_HEAD_BYTES), key, body])
   sealRecord(expected, key.length, 7)
   const { bytes } = await addon.layOut([{ key, body, isZstd: false }], 7, 1)
@@ -78,26 +76,26 @@ function addonOf(native: NativePacks): PacksAddon {
   return {
     async layOut(records, salt, zstdLevel, rooms) {
       const places = new Uint32Array(2 * records.length)
-      let room = PAGE_BYTES
+      let room = 2 * PAGE_BYTES
       for (const [i, { key, body, isZstd }] of records.entries()) {
         places[2 * i] = key.length * 2 + (isZstd ? 1 : 0)
         room += RECORD_HEAD_BYTES + key.length + 2 * RECORD_ALIGNMENT
         room += isZstd ? frameBytesMax(body.length) : body.length
       }
       // Not its own bytes are what costs: most of it is never touched.
-      const into = rooms?.take(room) ?? Buffer.allocUnsafeSlow(room)
+      const memory = rooms?.take(room) ?? Buffer.allocUnsafeSlow(room)
+      const into = memory.subarray(native.lead(memory))
       const keys = Buffer.concat(records.map(({ key }) => key))
       const bodies = records.map(({ body }) => body)
       const length = await native.layOut(into, keys, bodies, places, salt, zstdLevel)
       if (length < 0) {
-        rooms?.giveBack(into)
+        rooms?.giveBack(memory)
         throw systemError(length, 'compressing')
       }
-      const isBulk = rooms?.isKept(into) === true && length >= records.length * PACK_BULK_BYTES_EACH
+      const isBulk = length >= Math.max(PACK_BULK_BYTES_MIN, records.length * PACK_BULK_BYTES_EACH)
       if (!isBulk) return { bytes: into.subarray(0, length), places, isBulk }
       return { bytes: into.subarray(0, wholePages(length)).fill(0, length), places, isBulk }
     },
-    lead: (bytes) => native.lead(bytes),
     lock(fd) {
       const result = native.lock(fd)
       if (result === 0) return true

@@ -134,6 +134,18 @@ describe.skipIf(!addon)('the addon', () => {
     }
   })
 
+  it('computes the checksum of zlib, of every length', async () => {
+    const records = Array.from({ length: 700 }, (_, size) => ({
+      key: Buffer.from(`key ${size}`),
+      body: pseudoRandom(size, size),
+      isZstd: false,
+    }))
+    for (const salt of [0, 1, 0xffffffff, 0x89abcdef]) {
+      const [expected, found] = [await layOutRecords(records, salt), await addon!.layOut(records, salt, 3)]
+      expect(Buffer.compare(found.bytes, expected.bytes), `salt ${salt}`).toBe(0)
+    }
+  })
+
   it('tells who has a file locked', async () => {
     await using dir = await tempDir()
     const [one, two] = [
@@ -578,7 +590,6 @@ describe('when one system call fails', () => {
       close: real.close,
       addon: real.addon && {
         layOut: over(real.addon.layOut, true),
-        lead: real.addon.lead,
         lock: over(real.addon.lock),
       },
     }
