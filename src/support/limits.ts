@@ -70,6 +70,10 @@ export const CHUNK_READS_MAX = 4
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
 export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
+/** Of a blob that is read so much is hashed at a time, in the thread pool: about 0.1 ms of it, several times what the trip costs. */
+export const HASH_STEP_BYTES = 512 * KiB
+/** … and so much may wait for it: what was handed on meanwhile cannot be collected. */
+export const HASH_WAITING_BYTES_MAX = 4 * MiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -117,6 +121,10 @@ export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 export const PACK_BYTES_MAX = 1024 * MiB
 /** Memory in which objects are laid out that go into a pack together: a batch, and what its frames are longer. */
 export const PACK_ROOM_BYTES = 6 * MiB
+/** Records that are this large together … */
+export const PACK_BULK_BYTES_MIN = 1 * MiB
+/** … and on average are chunks of large blobs, which go to the disk without staying in memory. */
+export const PACK_BULK_BYTES_EACH = 64 * KiB
 /** Packs that one store has open to read from. */
 export const PACK_FILES_MAX = 64
 /** Bytes of an object's key in a pack; LMDB takes 1,978. */

@@ -2,11 +2,8 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { Directory } from '../../../src/model/castore/directory.ts'
 import { decodeNodeMessage, encodeNodeMessage } from '../../../src/model/castore/directory-codec.ts'
-import {
-  DirectorySchema,
-  NodeSchema,
-} from '../../../src/model/wire/generated/tvix/castore/protos/castore_pb.js'
 import { equalBytes } from '../../../src/support/bytes.ts'
+import { DirectorySchema, NodeSchema } from '../../golden/generated/tvix/castore/protos/castore_pb.js'
 import { vectors } from '../../support/vectors.ts'
 import { check, refusal, type Target } from '../target.ts'
 import { messagesIn, PROTOBUF_WORDS } from './protobuf.ts'

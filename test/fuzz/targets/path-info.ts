@@ -1,8 +1,8 @@
 /** PathInfo: whatever is taken means the same to the generated code, and has one canonical encoding. */
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
-import { PathInfoSchema } from '../../../src/model/wire/generated/tvix/store/protos/pathinfo_pb.js'
 import { decodePathInfo, encodePathInfo } from '../../../src/model/wire/path-info.ts'
 import { equalBytes } from '../../../src/support/bytes.ts'
+import { PathInfoSchema } from '../../golden/generated/tvix/store/protos/pathinfo_pb.js'
 import { vectors } from '../../support/vectors.ts'
 import { check, refusal, type Target } from '../target.ts'
 import { messagesIn, PROTOBUF_WORDS } from './protobuf.ts'
