@@ -63,6 +63,8 @@ export interface NativeAddon {
   ): Reader | number
   /** 1: it is there; 0: `filled` will tell. */
   readInto(reader: Reader, plan: Uint8Array, into: Uint8Array): number
+  /** Loads what a plan wants parts of, unless enough of that is being done. */
+  keepAhead(reader: Reader, plan: Uint8Array): number
   readerBytes(reader: Reader): number
   /** The reader must not be used afterwards. */
   stopReader(reader: Reader): Promise<void>

@@ -10,7 +10,7 @@ export interface PacksOps {
   /** The names of the files in a folder. */
   list(folder: string): readonly string[]
   /** `flags` as for `fs.open`. */
-  open(path: string, flags: string): number
+  open(path: string, flags: string | number): number
   /** In bytes. */
   size(fd: number): number
   read(fd: number, length: number): Buffer
