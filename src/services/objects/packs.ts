@@ -64,7 +64,7 @@ export async function openPackedObjectStore(
   await prepareFolder(folder)
   const index = await PacksIndex.open(join(folder, INDEX_FILE))
   const packs = join(folder, PACKS_FOLDER)
-  const { ops = nodePacksOps, packBytesMax = PACK_BYTES_MAX } = settings
+  const { ops = await nodePacksOps(), packBytesMax = PACK_BYTES_MAX } = settings
   const appender = new PackAppender(packs, ops, packBytesMax)
   return new PackedObjectStore(folder, ops, index, appender, new PackReads(packs, await readPaceOf(folder)))
 }
@@ -191,8 +191,9 @@ class PackedObjectStore implements PackedObjects {
       .filter(({ body }) => body.length === 0)
       .map(({ key }) => ({ key, place: undefined }))
     if (filled.length > 0) {
-      const { bytes, places } = await this.#layOut(filled)
-      const { pack, offset } = await this.#append(bytes)
+      const run = await this.#layOut(filled)
+      const { places } = run
+      const { pack, offset } = await this.#append(run)
       for (const [i, { key }] of filled.entries()) {
         const place = { pack, offset: offset + places[2 * i]!, stored: places[2 * i + 1]! }
         entries.push({ key, place })
@@ -201,11 +202,11 @@ class PackedObjectStore implements PackedObjects {
     await this.#commits.add(entries)
   }
 
-  async #append(run: Uint8Array): Promise<RunPlace> {
+  async #append(run: RecordRun): Promise<RunPlace> {
     try {
       return await this.#appender.append(run)
     } finally {
-      this.#rooms.giveBack(run)
+      this.#rooms.giveBack(run.bytes)
     }
   }
 
