@@ -222,14 +222,14 @@ export const NAR_PREFETCH_FILES_MAX = 32
 export const NAR_BATCH_STEPS_MAX = 512
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
-/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one, or the thread of JavaScript for a processor. */
-export const NAR_BATCHES_MAX = 12
+/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
+export const NAR_BATCHES_MAX = 6
 /** Large files of one NAR that are begun before their turn; of each some MiB are then in memory (CHUNK_READS_MAX). */
 export const NAR_LARGE_AHEAD_MAX = 2
 /** Memory for a batch, which has one such file and what stands around the contents beside them. */
 export const NAR_ROOM_BYTES = 3 * MiB
 /** … of which so many wait for the next batch, of all NARs: one of them has 1.2 MB of memory as a rule, for the rest is not touched. */
-export const NAR_ROOMS_MAX = 16
+export const NAR_ROOMS_MAX = 12
 /** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */

@@ -30,7 +30,7 @@ export interface Contents {
   readonly directories: DirectoryService
 }
 
-/** Where the memory of pieces comes from, and where a reader may give those back that he is done with: it saves a fifth of the work. */
+/** Where the memory of pieces comes from, and where a reader may give those back that he is done with: a twentieth less to do. */
 export const narRooms = new BufferRooms({
   bytes: NAR_ROOM_BYTES,
   busyMax: NAR_ROOMS_MAX,

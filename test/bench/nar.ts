@@ -22,7 +22,7 @@ import { READ_BUFFER_BYTES } from '../../src/support/limits.ts'
 import { compress } from '../../src/support/zstd.ts'
 import { ingestNar } from '../../src/transfer/ingest-nar.ts'
 import { ingestTree } from '../../src/transfer/ingest-tree.ts'
-import { renderNar } from '../../src/transfer/render-nar.ts'
+import { narRooms, renderNar } from '../../src/transfer/render-nar.ts'
 import { localStoreFlags, TVIX_STORE } from '../support/cli.ts'
 import { collect } from '../support/collect.ts'
 import { builtTvixStore } from './mount/programs.ts'
@@ -116,7 +116,10 @@ async function rendering(
 ): Promise<Row> {
   const render = async () => {
     let bytes = 0
-    for await (const piece of renderNar(stores, node)) bytes += piece.length
+    for await (const piece of renderNar(stores, node)) {
+      bytes += piece.length
+      narRooms.giveBack(piece)
+    }
     if (bytes !== narBytes) throw new Error(`rendered ${bytes} bytes of ${narBytes}`)
   }
   const best = await turns(() => shell(`nix-store --dump '${tree}' > /dev/null`), render, WARM_ROUNDS)

@@ -21,11 +21,15 @@ import {
   HTTP_HEADER_BYTES_MAX,
   HTTP_UPLOADS_MAX,
   HTTP_URL_CHARACTERS_MAX,
+  NAR_ROOM_BYTES,
 } from '../../../../src/support/limits.ts'
 import { localNarCalculation } from '../../../../src/transfer/nar-calculation.ts'
+import { renderNar } from '../../../../src/transfer/render-nar.ts'
 import { makeNar } from '../../../support/binary-cache.ts'
 import { createAuthority, createCertificate, HAS_OPENSSL } from '../../../support/certificates.ts'
 import { until } from '../../../support/cli.ts'
+import { collect } from '../../../support/collect.ts'
+import { pseudoRandom } from '../../../support/pseudo-random.ts'
 import { recordingLogger } from '../../../support/recording-logger.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import {
@@ -81,6 +85,28 @@ test('two Host headers are refused: whoever stands in front may read the other o
 })
 
 describe.each(VERSIONS)('%s', (_, ask) => {
+  test('NARs that several read at once are whole, though memory is used again behind each', async () => {
+    const bridge = await started()
+    const { blobs, directories } = bridge.parts
+    const entries = []
+    for (let i = 10; i < 34; i++) {
+      const writer = blobs.openWrite()
+      await writer.write(pseudoRandom(NAR_ROOM_BYTES / 4 + 1_000 * i, i))
+      const [digest, size] = [await writer.close(), BigInt(NAR_ROOM_BYTES / 4 + 1_000 * i)]
+      const node = { kind: 'file', digest, size, executable: false } as const
+      entries.push({ name: pathComponent(Buffer.from(`f${i}`)), node })
+    }
+    const root = Directory.from(entries)
+    await directories.put(root)
+    const node = { kind: 'directory', digest: root.digest, size: root.size('rust') } as const
+    const nar = Buffer.concat(await collect(renderNar({ blobs, directories }, node)))
+    const url = `${bridge.url}/${narUrl(node, BigInt(nar.length))}`
+    const answers = await Promise.all([1, 2, 3, 4].map(() => ask(url, 'GET')))
+    expect(answers.map(({ isTorn, body }) => [isTorn, body.equals(nar)])).toEqual(
+      Array(4).fill([false, true]),
+    )
+  })
+
   test('GET, HEAD and a body', async () => {
     const bridge = await started()
     const { nar } = await makeNar('versions')
