@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from './addon.ts'
 
 /** native/chunker.c. What answers with a number less than 0 failed with that errno; none throws. */
 export interface NativeChunker {
@@ -17,15 +16,10 @@ export interface NativeChunker {
   digest(blob: Uint8Array, into: Uint8Array): number
 }
 
-/** From `src/support` and from `dist/support` alike. */
-const ADDON = fileURLToPath(new URL('../../native/build/chunker.node', import.meta.url))
-
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const nativeChunker: NativeChunker | undefined = load()
-
-function load(): NativeChunker | undefined {
+export function nativeChunker(): NativeChunker | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeChunker
+    return loadAddon('chunker') as NativeChunker
   } catch {
     return undefined
   }

@@ -20,7 +20,7 @@ import { GRPC_WINDOW_BYTES, READ_BUFFER_BYTES } from '../../src/support/limits.t
 import { PATTERN_BYTES, PATTERN_DIGEST, READ_PATH } from './grpc-pattern.ts'
 import { measure } from './report.ts'
 
-const ROUNDS = 3
+const ROUNDS = 5
 const UPLOAD_BYTES = 256 * 1024 * 1024
 /** Filled anew for each upload: to give back such memory would take a processor while the next is measured. */
 const CONTENTS = Buffer.alloc(UPLOAD_BYTES)

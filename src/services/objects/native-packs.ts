@@ -1,9 +1,8 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
+import { loadAddon } from '../../support/addon.ts'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { PACK_BULK_BYTES_EACH, PACK_BULK_BYTES_MIN } from '../../support/limits.ts'
 import { PAGE_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord, wholePages } from './packs-format.ts'
-import type { RunRooms } from './packs-rooms.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
 interface NativePacks {
@@ -38,20 +37,27 @@ export interface RecordRun {
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
-  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
+  layOut(
+    records: readonly NewRecord[],
+    salt: number,
+    zstdLevel: number,
+    rooms?: BufferRooms,
+  ): Promise<RecordRun>
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
+let loading: Promise<PacksAddon | undefined> | undefined
 
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const packsAddon: PacksAddon | undefined = await load()
+export function packsAddon(): Promise<PacksAddon | undefined> {
+  loading ??= load()
+  return loading
+}
 
 async function load(): Promise<PacksAddon | undefined> {
   try {
-    const addon = addonOf(createRequire(import.meta.url)(ADDON) as NativePacks)
+    const addon = addonOf(loadAddon('packs') as NativePacks)
     return (await isWorking(addon)) ? addon : undefined
   } catch {
     return undefined

@@ -34,7 +34,7 @@ const write = promisify(fs.write) as unknown as (
 ) => Promise<{ bytesWritten: number }>
 const fsync = promisify(fs.fsync)
 
-export const nodePacksOps: PacksOps = {
+const nodeOps: Omit<PacksOps, 'addon'> = {
   list: fs.readdirSync,
   open: fs.openSync,
   size: (fd) => fs.fstatSync(fd).size,
@@ -53,5 +53,8 @@ export const nodePacksOps: PacksOps = {
     }
   },
   close: fs.closeSync,
-  addon: packsAddon,
+}
+
+export async function nodePacksOps(): Promise<PacksOps> {
+  return { ...nodeOps, addon: await packsAddon() }
 }

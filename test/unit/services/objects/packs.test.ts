@@ -8,7 +8,7 @@ import { describe, expect, it, test } from 'vitest'
 import type { NewObject } from '../../../../src/services/objects/interface.ts'
 import { openPackedObjectStore, type PackedObjects } from '../../../../src/services/objects/packs.ts'
 import { decodeKey, encodedPrefixes, encodeKey } from '../../../../src/services/objects/packs-key.ts'
-import { nodePacksOps, type PacksOps } from '../../../../src/services/objects/packs-ops.ts'
+import { nodePacksOps as openPacksOps, type PacksOps } from '../../../../src/services/objects/packs-ops.ts'
 import { layOutRecords } from '../../../../src/services/objects/packs-records.ts'
 import { collect } from '../../../support/collect.ts'
 import { type FoundRecord, readPacks } from '../../../support/pack-reader.ts'
@@ -17,6 +17,7 @@ import { CAN_MOUNT } from '../../../support/requirements.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import { bodyOf } from './kill-body.ts'
 
+const nodePacksOps = await openPacksOps()
 const { addon } = nodePacksOps
 const HEX = 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f32'
 const KEYS = Array.from({ length: 100 }, (_, i) => `chunks/b3/af13/${HEX}${i.toString(16).padStart(2, '0')}`)
