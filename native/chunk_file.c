@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "stored_frame.h"
 #include "zstd.h"
 
 /* Chunks that may stay in the page cache: to read them anew costs more than their memory. */
@@ -88,6 +89,18 @@ static bool range_of(const struct chunk_source *source, const struct chunk *chun
 	       place->offset <= (uint64_t)INT64_MAX - range->length;
 }
 
+/* A large chunk of noise, stored as it is, goes where it belongs without a copy. False for any other, and what waits for the disk. */
+static bool read_stored(const struct range *range, size_t size, uint8_t *into)
+{
+	struct stored_heads heads;
+	struct iovec parts[STORED_PARTS_MAX];
+	if (size <= SMALL_MAX || range->length != stored_frame_bytes(size))
+		return false;
+	int count = split_stored_frame(&heads, into, size, parts);
+	return count > 0 && preadv2(range->fd, parts, count, range->offset, RWF_NOWAIT) == (ssize_t)range->length &&
+	       are_stored_heads(&heads, size);
+}
+
 /* CHUNK_LOADED: `range` is in the memory that `into` is, or in that of `room`, where it is to be decompressed. */
 static enum load_outcome load_range(struct chunk_source *source, const struct chunk *chunk, struct range *range,
                                     uint8_t *into, struct frame_room *room)
@@ -98,6 +111,8 @@ static enum load_outcome load_range(struct chunk_source *source, const struct ch
 		       : length == (ssize_t)chunk->size ? CHUNK_LOADED
 		                                        : CHUNK_NOT_LOADED;
 	}
+	if (kind_of(source) == SOURCE_PACKS && read_stored(range, chunk->size, into))
+		return CHUNK_LOADED;
 	if (!make_room(room, range->length))
 		return CHUNK_NOT_LOADED;
 	ssize_t length = read_range(range, room->bytes);

@@ -9,9 +9,8 @@
 #define SAMPLE_BYTES 1024
 #define CHI_SQUARE_MAX 400
 
-/* RFC 8878 §3.1.1: magic, single segment with a size of 4 bytes, that size; and the heads of raw blocks. */
-#define HEAD_BYTES 9
-#define BLOCK_HEAD_BYTES 3
+#define HEAD_BYTES STORED_HEAD_BYTES
+#define BLOCK_HEAD_BYTES STORED_BLOCK_HEAD_BYTES
 #define BLOCK_BYTES_MAX (128 * 1024)
 /* Blocks that are written at once. */
 #define BLOCKS 16
@@ -91,6 +90,34 @@ void put_stored_frame(uint8_t *into, const uint8_t *bytes, size_t length)
 		bytes += size;
 		length -= size;
 	} while (!is_last);
+}
+
+int split_stored_frame(struct stored_heads *heads, uint8_t *into, size_t length, struct iovec parts[STORED_PARTS_MAX])
+{
+	if (length == 0 || length > STORED_BLOCKS_MAX * BLOCK_BYTES_MAX)
+		return 0;
+	struct iovec *end = add_part(parts, heads->frame, HEAD_BYTES);
+	for (size_t block = 0, size; length > 0; block++, into += size, length -= size) {
+		size = length < BLOCK_BYTES_MAX ? length : BLOCK_BYTES_MAX;
+		end = add_part(end, heads->blocks[block], BLOCK_HEAD_BYTES);
+		end = add_part(end, into, size);
+	}
+	return end - parts;
+}
+
+bool are_stored_heads(const struct stored_heads *heads, size_t length)
+{
+	uint8_t expected[HEAD_BYTES];
+	put_head(expected, length);
+	if (memcmp(heads->frame, expected, HEAD_BYTES) != 0)
+		return false;
+	for (size_t block = 0, size; length > 0; block++, length -= size) {
+		size = length < BLOCK_BYTES_MAX ? length : BLOCK_BYTES_MAX;
+		put_block_head(expected, size, size == length);
+		if (memcmp(heads->blocks[block], expected, BLOCK_HEAD_BYTES) != 0)
+			return false;
+	}
+	return true;
 }
 
 int write_stored_frame(int fd, const uint8_t *bytes, size_t length)

@@ -70,10 +70,6 @@ export const CHUNK_READS_MAX = 4
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
 export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
-/** Of a blob that is read so much is hashed at a time, in the thread pool: about 0.1 ms of it, several times what the trip costs. */
-export const HASH_STEP_BYTES = 512 * KiB
-/** … and so much may wait for it: what was handed on meanwhile cannot be collected. */
-export const HASH_WAITING_BYTES_MAX = 4 * MiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */

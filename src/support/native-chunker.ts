@@ -12,9 +12,7 @@ export interface NativeChunker {
     records: Uint8Array,
     isLast: boolean,
   ): Promise<number> | number
-  /** Adds to the digest of a blob what is not cut. In the thread pool, one call after the other; the pieces must stay as they are meanwhile. */
-  update(blob: Uint8Array, pieces: readonly Uint8Array[]): Promise<number> | number
-  /** Of all that was added so far. */
+  /** Of all that was cut so far. */
   digest(blob: Uint8Array, into: Uint8Array): number
 }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import { LocalChunks } from '../../../../src/services/blobs/local-chunks.ts'
 import { concatBytes, utf8 } from '../../../../src/support/bytes.ts'
+import { storedFrame } from '../../../../src/support/zstd-stored.ts'
 import { rawName, TestPacks } from '../../../support/chunk-folders.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
@@ -54,6 +55,21 @@ describe('chunks in packs', () => {
     const [text, noise] = await chunks.read([sized(TEXT), sized(NOISE)])
     expect(Buffer.compare(text!, TEXT)).toBe(0)
     expect(Buffer.compare(noise!, NOISE)).toBe(0)
+  })
+
+  test('of noise are read into their places, of every size, and only where it is what lies there', async () => {
+    const sizes = [65_536, 65_537, 131_071, 131_072, 131_073, 262_144, 400_000, 2 ** 21, 2 ** 21 + 1]
+    const noise = sizes.map((size) => pseudoRandom(size, size))
+    for (const bytes of noise) packs.put(Digest.of(bytes), storedFrame(bytes))
+    const found = await chunks.read(noise.map(sized))
+    for (const [i, bytes] of noise.entries()) expect(Buffer.compare(found[i]!, bytes), `${sizes[i]}`).toBe(0)
+    // As long as a frame of noise, and none: a block that says that it is another one, or the frame that it has another size.
+    for (const at of [4, 5, 9, 11, 12 + 131_072]) {
+      const frame = Buffer.from(storedFrame(NOISE))
+      frame[at]! ^= 4
+      packs.put(Digest.of(NOISE), frame, at)
+      expect(await chunks.read([sized(NOISE)]), `byte ${at}`).toEqual([undefined])
+    }
   })
 
   test('are read on the spot where the kernel has the pack in memory', () => {
