@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 import { StoreError } from '../../support/errors.ts'
 
 declare const watchBrand: unique symbol
@@ -71,9 +70,6 @@ export interface NativeAddon {
   stopReader(reader: Reader): Promise<void>
 }
 
-/** From `src/mount/fuse` and from `dist/mount/fuse` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/fuse_device.node', import.meta.url))
-
 let loaded: NativeAddon | undefined
 
 export function nativeAddon(): NativeAddon {
@@ -83,7 +79,7 @@ export function nativeAddon(): NativeAddon {
 
 function load(): NativeAddon {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeAddon
+    return loadAddon('fuse_device') as NativeAddon
   } catch (error) {
     throw new StoreError(
       'unimplemented',
