@@ -35,12 +35,13 @@ export class InodeReads {
   readonly #inodes: InodeTable
   readonly #files: FileReader
   readonly #readAhead = new ReadAhead()
-  readonly #plan = new ReadPlan()
+  readonly #plan: ReadPlan
 
   constructor(options: InodeReadsOptions) {
     this.#options = options
     this.#inodes = options.inodes
     this.#files = options.files
+    this.#plan = new ReadPlan(options.plannedReads?.source)
   }
 
   read(
