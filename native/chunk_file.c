@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -151,4 +152,36 @@ enum load_outcome load_verified_chunk(struct chunk_source *source, const struct 
 		return outcome;
 	blake3(into, chunk->size, actual);
 	return memcmp(actual, chunk->digest, BLAKE3_BYTES) == 0 ? CHUNK_LOADED : CHUNK_NOT_LOADED;
+}
+
+static int64_t nanoseconds(const struct timespec *time)
+{
+	return time->tv_sec * 1000000000LL + time->tv_nsec;
+}
+
+static bool is_unchanged(int fd, const struct file_state *known)
+{
+	struct stat now;
+	return fstat(fd, &now) == 0 && now.st_dev == known->dev && now.st_ino == known->ino &&
+	       (uint64_t)now.st_size == known->size && nanoseconds(&now.st_mtim) == known->mtime_ns &&
+	       nanoseconds(&now.st_ctim) == known->ctime_ns;
+}
+
+enum load_outcome load_known_part(struct chunk_source *source, const uint8_t blob[BLAKE3_BYTES],
+                                  const struct file_state *known, uint64_t offset, size_t length, uint8_t *into,
+                                  bool at_once)
+{
+	const struct chunk whole = {.digest = blob, .blob = blob};
+	struct range range = {.offset = (off_t)offset, .length = length, .at_once = at_once};
+	struct source_file file;
+	if (!open_source_file(source, &whole, at_once, &file))
+		return at_once ? CHUNK_WOULD_WAIT : CHUNK_NOT_LOADED;
+	range.fd = file.fd;
+	ssize_t got = read_range(&range, into);
+	bool is_right = got == (ssize_t)length && is_unchanged(file.fd, known);
+	/* As in load_chunk: who reads keeps it. */
+	if (range.was_cold)
+		posix_fadvise(file.fd, range.offset, length, POSIX_FADV_DONTNEED);
+	close_source_file(source, &file);
+	return is_right ? CHUNK_LOADED : got < 0 && at_once ? CHUNK_WOULD_WAIT : CHUNK_NOT_LOADED;
 }

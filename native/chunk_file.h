@@ -30,4 +30,12 @@ enum load_outcome load_chunk(struct chunk_source *source, const struct chunk *ch
 enum load_outcome load_verified_chunk(struct chunk_source *source, const struct chunk *chunk, uint8_t *into,
                                       struct frame_room *room, bool at_once);
 
+/*
+ * Reads `length` bytes of a raw blob that was found to be right, without hashing anything: they count only if the file still is what it
+ * was then, after they were read. `at_once` as above.
+ */
+enum load_outcome load_known_part(struct chunk_source *source, const uint8_t blob[BLAKE3_BYTES],
+                                  const struct file_state *known, uint64_t offset, size_t length, uint8_t *into,
+                                  bool at_once);
+
 #endif

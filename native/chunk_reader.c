@@ -124,9 +124,13 @@ failed:
 }
 
 /* False for what would be a mistake of ours. */
-static bool is_valid(const struct request *request, size_t length)
+static bool is_valid(const struct chunk_source *source, const struct request *request, size_t length)
 {
-	if (request->count == 0 || request->count > SPANS_MAX ||
+	const struct known_part *known = &request->known;
+	if (known->length > 0 && (request->count > 0 || kind_of(source) != SOURCE_RAW || known->length > READ_MAX ||
+	                          known->offset > known->file.size || known->length > known->file.size - known->offset))
+		return false;
+	if ((request->count == 0 && known->length == 0) || request->count > SPANS_MAX ||
 	    length != sizeof *request - REQUEST_HEAD + request->count * sizeof(struct span))
 		return false;
 	for (uint32_t i = 0; i < request->count; i++) {
@@ -137,7 +141,7 @@ static bool is_valid(const struct request *request, size_t length)
 	return true;
 }
 
-struct request *request_of(const uint8_t *plan, size_t length, int *error)
+struct request *request_of(const struct reader *reader, const uint8_t *plan, size_t length, int *error)
 {
 	*error = EINVAL;
 	if (length < sizeof(struct request) - REQUEST_HEAD)
@@ -147,7 +151,7 @@ struct request *request_of(const uint8_t *plan, size_t length, int *error)
 	if (!request)
 		return NULL;
 	memcpy((uint8_t *)request + REQUEST_HEAD, plan, length);
-	if (is_valid(request, length))
+	if (is_valid(reader->source, request, length))
 		return request;
 	*error = EINVAL;
 	free(request);

@@ -24,6 +24,13 @@ struct span {
 	struct place place;
 };
 
+/* A part of a raw blob whose file is known to be right as it lies; `length` 0: there is none, but spans. */
+struct known_part {
+	struct file_state file;
+	uint64_t offset;
+	uint32_t length, padding;
+};
+
 struct request {
 	struct request *next;
 	/* NULL where the answer goes to the device; stays while `keep` does. */
@@ -36,6 +43,7 @@ struct request {
 	uint64_t unique, inode, offset;
 	uint32_t size, count;
 	uint8_t blob[BLAKE3_BYTES];
+	struct known_part known;
 	struct span spans[];
 };
 
@@ -79,12 +87,20 @@ static inline struct chunk chunk_of(const struct request *request, const struct 
 	return (struct chunk){.digest = span->digest, .blob = request->blob, .size = span->size, .place = span->place};
 }
 
+/* What the known part of a request wants. */
+static inline enum load_outcome load_known(struct chunk_source *source, const struct request *request, uint8_t *into,
+                                           bool at_once)
+{
+	const struct known_part *part = &request->known;
+	return load_known_part(source, request->blob, &part->file, part->offset, part->length, into, at_once);
+}
+
 /* `device`: duplicated; less than 0 without one. An object for JavaScript, or -errno. */
 napi_value start_reader_threads(napi_env env, int device, napi_value kind, napi_value folder, napi_value callback,
                                 const struct reader_work *work);
 
 /* A copy of a plan; NULL with the number of the error for one that is wrong. */
-struct request *request_of(const uint8_t *plan, size_t length, int *error);
+struct request *request_of(const struct reader *reader, const uint8_t *plan, size_t length, int *error);
 
 /* Gives a request to the threads. */
 void enqueue_request(struct reader *reader, struct request *request);

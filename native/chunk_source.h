@@ -38,6 +38,15 @@ struct chunk {
 	bool stays;
 };
 
+/*
+ * What a file was when it was found to be the blob it should be: 40 bytes, as src/services/blobs/file-state.ts writes them. Writing to it
+ * changes its time of change, which nobody can set.
+ */
+struct file_state {
+	uint64_t dev, ino, size;
+	int64_t mtime_ns, ctime_ns;
+};
+
 struct chunk_source;
 
 /* What a chunk lies in. */

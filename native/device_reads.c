@@ -48,6 +48,14 @@ static bool add_span(struct reader *reader, const struct request *request, const
 	return true;
 }
 
+static bool add_known(struct reader *reader, const struct request *request, struct reply *reply, struct scratch *scratch)
+{
+	size_t at = reply->count++;
+	reply->used[at] = NULL;
+	reply->parts[1 + at] = (struct iovec){scratch->contents, request->known.length};
+	return load_known(reader->source, request, scratch->contents, false) == CHUNK_LOADED;
+}
+
 /* The kernel says ENOENT for what it no longer wants. */
 static void send_reply(struct reader *reader, const struct request *request, struct reply *reply)
 {
@@ -65,8 +73,8 @@ static void send_reply(struct reader *reader, const struct request *request, str
 static bool answer(struct reader *reader, struct request *request, struct scratch *scratch)
 {
 	struct reply reply;
-	bool is_whole = scratch != NULL;
 	reply.count = reply.whole_bytes = 0;
+	bool is_whole = scratch && (request->known.length == 0 || add_known(reader, request, &reply, scratch));
 	for (uint32_t i = 0; i < request->count && is_whole; i++)
 		is_whole = add_span(reader, request, &request->spans[i], &reply, scratch);
 	if (is_whole)
@@ -108,17 +116,30 @@ napi_value start_reader(napi_env env, napi_callback_info info)
 	return start_reader_threads(env, device, args[1], args[2], args[3], &work);
 }
 
-/* A small file that is in the page cache of the store. */
-static bool answer_at_once(struct reader *reader, const struct request *request)
+/* A small file, or a small part of one that is known, that is in the page cache of the store; none where there is no such. */
+static struct iovec load_at_once(struct reader *reader, const struct request *request)
 {
+	const struct iovec none = {NULL, 0};
+	size_t known = request->known.length;
+	if (known > 0)
+		return known <= AT_ONCE_MAX && load_known(reader->source, request, reader->contents, true) == CHUNK_LOADED
+		           ? (struct iovec){reader->contents, known}
+		           : none;
 	const struct span *span = &request->spans[0];
 	const struct chunk chunk = chunk_of(request, span);
 	if (request->count != 1 || span->size > AT_ONCE_MAX ||
 	    load_verified_chunk(reader->source, &chunk, reader->contents, &reader->room, true) != CHUNK_LOADED)
-		return false;
+		return none;
+	return (struct iovec){reader->contents + span->from, span->to - span->from};
+}
+
+static bool answer_at_once(struct reader *reader, const struct request *request)
+{
 	struct reply reply;
+	reply.parts[1] = load_at_once(reader, request);
 	reply.count = 1;
-	reply.parts[1] = (struct iovec){reader->contents + span->from, span->to - span->from};
+	if (!reply.parts[1].iov_base)
+		return false;
 	send_reply(reader, request, &reply);
 	return true;
 }
@@ -134,7 +155,7 @@ napi_value read_chunks(napi_env env, napi_callback_info info)
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &data, &length))
 		return integer(env, -EINVAL);
-	struct request *request = request_of(data, length, &error);
+	struct request *request = request_of(reader, data, length, &error);
 	if (!request)
 		return integer(env, -error);
 	if (answer_at_once(reader, request)) {

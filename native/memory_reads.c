@@ -49,6 +49,8 @@ static bool fill_request(struct reader *reader, struct request *request, struct 
 	}
 	uint8_t *into = request->into;
 	request->is_filled = scratch != NULL;
+	if (request->is_filled && request->known.length > 0)
+		request->is_filled = load_known(reader->source, request, into, false) == CHUNK_LOADED;
 	for (uint32_t i = 0; i < request->count && request->is_filled; i++) {
 		const struct span *span = &request->spans[i];
 		request->is_filled = fill_span(reader, request, span, into, &scratch->frame);
@@ -83,9 +85,12 @@ napi_value start_memory_reader(napi_env env, napi_callback_info info)
 	return start_reader_threads(env, -1, args[0], args[1], args[2], &work);
 }
 
-/* From chunks that are kept, all of them. */
+/* From chunks that are kept, all of them; or a small part of a file that is known, out of the page cache. */
 static bool fill_at_once(struct reader *reader, const struct request *request)
 {
+	if (request->known.length > 0)
+		return request->known.length <= AT_ONCE_MAX &&
+		       load_known(reader->source, request, request->into, true) == CHUNK_LOADED;
 	struct kept *used[SPANS_MAX];
 	uint32_t count = 0;
 	for (; count < request->count; count++)
@@ -105,7 +110,7 @@ static bool fill_at_once(struct reader *reader, const struct request *request)
 
 static size_t total(const struct request *request)
 {
-	size_t length = 0;
+	size_t length = request->known.length;
 	for (uint32_t i = 0; i < request->count; i++)
 		length += request->spans[i].to - request->spans[i].from;
 	return length;
@@ -126,7 +131,7 @@ napi_value read_into(napi_env env, napi_callback_info info)
 	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &plan, &length) ||
 	    !bytes_of(env, args[2], &into, &room))
 		return integer(env, -EINVAL);
-	struct request *request = request_of(plan, length, &error);
+	struct request *request = request_of(reader, plan, length, &error);
 	if (!request)
 		return integer(env, -error);
 	request->into = into;
@@ -158,7 +163,7 @@ napi_value keep_ahead(napi_env env, napi_callback_info info)
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &plan, &length))
 		return integer(env, -EINVAL);
-	struct request *request = request_of(plan, length, &error);
+	struct request *request = request_of(reader, plan, length, &error);
 	if (!request)
 		return integer(env, -error);
 	/* Only this thread adds to them. */

@@ -353,6 +353,10 @@ export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
 /** Whole files of blobs of which it is remembered that they were right, so that opening one again reads nothing. */
 export const LOCAL_FILES_VERIFIED_MAX = 50_000
+/** Raw blobs of which it is remembered whether they must be hashed to be read; more are asked for again. */
+export const KNOWN_FILES_MAX = 10_000
+/** How long that holds before it is looked at anew: a system call or three in so long, for each that is being read. */
+export const KNOWN_FILES_MS = 1000
 /** Files from here on are marked as hashed: a smaller one is hashed in less time than it takes to note that it was. */
 export const HASHED_MARK_BYTES_MIN = 1 * MiB
 /** Blobs to be remembered as being put together from chunks that are not theirs. */

@@ -17,13 +17,13 @@ export interface FailedRead {
 
 /**
  * Threads of the addon that answer reads from chunks of the local disk. They verify what they send, themselves: bytes that take
- * this way pass no service.
+ * this way pass no service. Of a raw file that is known to be right they only verify that it is still the same.
  */
 export class ChunkReader {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #tree: Tree
   readonly #source: LocalChunkSource
-  readonly #plan = new ReadPlan()
+  readonly #plan: ReadPlan
   #reader: Reader | undefined
   #bytes = 0
 
@@ -41,6 +41,7 @@ export class ChunkReader {
       throw new StoreError('unavailable', `reading from ${folder}: ${getSystemErrorName(reader)}`)
     this.#tree = tree
     this.#source = source
+    this.#plan = new ReadPlan(source)
     this.#reader = reader
   }
 

@@ -13,14 +13,14 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #free: Uint8Array[] = []
   readonly #waiting = new Map<number, (isFilled: boolean) => void>()
-  readonly #source: LocalChunkSource
+  readonly source: LocalChunkSource
   #reader: Reader | undefined
   #isClosed = false
   #buffers = 0
   #tickets = 0
 
   constructor(source: LocalChunkSource) {
-    this.#source = source
+    this.source = source
   }
 
   read(plan: ReadPlan, size: number): Soon<Uint8Array | undefined> | undefined {
@@ -30,7 +30,7 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
     // The addon tells of it as a number of 32 bits, and nothing waits for four billion reads.
     const ticket = this.#tickets
     this.#tickets = (ticket + 1) >>> 0
-    if (this.#source.kind === 'packs') plan.locate(this.#source.places)
+    if (this.source.kind === 'packs') plan.locate(this.source.places)
     const outcome = this.#addon.readInto(reader, plan.finish(ticket, 0, 0, 0, size), buffer)
     if (outcome === 0) return this.#later(ticket, buffer, size)
     this.#free.push(buffer)
@@ -40,13 +40,13 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
   /** So that the reads that come are answered on the spot: a guest asks for the next piece while it works on the last one. */
   keepAhead(plan: ReadPlan): void {
     if (!this.#reader) return
-    if (this.#source.kind === 'packs') plan.locate(this.#source.places)
+    if (this.source.kind === 'packs') plan.locate(this.source.places)
     this.#addon.keepAhead(this.#reader, plan.finish(0, 0, 0, 0, 0))
   }
 
   #begun(): Reader | undefined {
     if (this.#reader || this.#isClosed) return this.#reader
-    const { kind, folder } = this.#source
+    const { kind, folder } = this.source
     const reader = this.#addon.startMemoryReader(kind, folder, (ticket, isFilled) => {
       this.#waiting.get(ticket)!(isFilled)
       this.#waiting.delete(ticket)

@@ -61,12 +61,22 @@ export class OpenFiles {
   /** Whatever fails here, the file can be read by asking. */
   async #back(inode: InodeNumber, call: Call): Promise<number> {
     try {
-      await using file = await this.#tree.localFile?.(inode, call)
-      return (file && this.#device.openBacking?.(file.fd)) ?? 0
+      const file = await this.#tree.localFile?.(inode, call)
+      if (!file) return 0
+      try {
+        return this.#device.openBacking?.(file.fd) ?? 0
+      } finally {
+        // The kernel has a descriptor of its own, and who opened the file does not wait for the end of ours.
+        file[Symbol.asyncDispose]().then(undefined, (error) => this.#logFailure(inode, error))
+      }
     } catch (error) {
-      const { code, message } = StoreError.from(error)
-      this.#logger.debug({ inode, code, reason: message }, 'a file is not passed through')
+      this.#logFailure(inode, error)
       return 0
     }
+  }
+
+  #logFailure(inode: InodeNumber, error: unknown): void {
+    const { code, message } = StoreError.from(error)
+    this.#logger.debug({ inode, code, reason: message }, 'a file is not passed through')
   }
 }

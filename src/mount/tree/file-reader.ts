@@ -112,6 +112,7 @@ export class FileReader {
   /** Writes down the chunks of `range`, which lies inside the file; false when they are not known, or there is no plan. */
   plan(file: FileContents, range: Range, plan: ReadPlan): boolean {
     plan.begin(file.digest.bytes)
+    if (plan.addKnown(file, range.start, range.end)) return true
     if (file.size <= UNDIVIDED_BYTES_MAX)
       return plan.add(file.digest.bytes, file.size, 0, range.start, range.end)
     const list = this.#lists.take(contentKey(file))

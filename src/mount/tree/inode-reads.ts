@@ -44,12 +44,13 @@ export class InodeReads {
     bytesMax: PLANNED_READ_AHEAD_BYTES,
     stepBytes: PLANNED_READ_AHEAD_BYTES / 2,
   })
-  readonly #plan = new ReadPlan()
+  readonly #plan: ReadPlan
 
   constructor(options: InodeReadsOptions) {
     this.#options = options
     this.#inodes = options.inodes
     this.#files = options.files
+    this.#plan = new ReadPlan(options.plannedReads?.source)
   }
 
   read(

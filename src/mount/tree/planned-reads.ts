@@ -1,8 +1,10 @@
-import type { Soon } from './interface.ts'
+import type { LocalChunkSource, Soon } from './interface.ts'
 import type { ReadPlan } from './read-plan.ts'
 
 /** Carries out plans, verifying what it reads. */
 export interface PlannedReads {
+  /** Where the chunks lie. */
+  readonly source: LocalChunkSource
   /**
    * The `size` bytes of a plan, which are good until the event loop turns, and at once only until the next read. `undefined`, at once or
    * later: they are to be had in the usual way, or an error is.

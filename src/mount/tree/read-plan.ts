@@ -1,8 +1,11 @@
-import { type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
-import { READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
+import { type LocalChunkSource, type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
+import type { SizedBlob } from '../../services/blobs/interface.ts'
+import { FUSE_READ_BYTES_MAX, READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
 
 /** A request for the addon, in the byte order of this machine (struct request of native/chunk_reader.c). */
-const REQUEST = { bytes: 64, unique: 0, inode: 8, offset: 16, size: 24, count: 28, blob: 32 } as const
+const REQUEST = { bytes: 120, unique: 0, inode: 8, offset: 16, size: 24, count: 28, blob: 32 } as const
+/** A part of a file that is known to be right (struct known_part); without one its length is 0. */
+const KNOWN = { state: 64, offset: 104, length: 112 } as const
 /** Which bytes of which chunk, and where that lies (struct span). */
 const SPAN = { bytes: 64, digest: 0, size: 32, from: 36, to: 40, place: 48 } as const
 
@@ -13,12 +16,29 @@ const SPAN = { bytes: 64, digest: 0, size: 32, from: 36, to: 40, place: 48 } as 
 export class ReadPlan {
   readonly #bytes = new Uint8Array(REQUEST.bytes + READ_PLAN_SPANS_MAX * SPAN.bytes)
   readonly #view = new DataView(this.#bytes.buffer)
+  readonly #source: LocalChunkSource | undefined
   #count = 0
+
+  /** `source`: where it will be carried out; without one, every plan is of chunks. */
+  constructor(source?: LocalChunkSource) {
+    this.#source = source
+  }
 
   /** A read of this blob. */
   begin(blob: Uint8Array): void {
     this.#bytes.set(blob, REQUEST.blob)
+    this.#view.setUint32(KNOWN.length, 0, true)
     this.#count = 0
+  }
+
+  /** The bytes `from` to `to` of this blob, all of them, if its file is known to be right as it lies. False: it is not taken. */
+  addKnown({ digest, size }: SizedBlob, from: number, to: number): boolean {
+    const state = this.#source?.kind === 'raw' ? this.#source.known?.state(digest, size) : undefined
+    if (!state || to - from > FUSE_READ_BYTES_MAX) return false
+    this.#bytes.set(state, KNOWN.state)
+    this.#view.setBigUint64(KNOWN.offset, BigInt(from), true)
+    this.#view.setUint32(KNOWN.length, to - from, true)
+    return true
   }
 
   /**

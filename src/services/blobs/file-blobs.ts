@@ -21,6 +21,7 @@ import {
 } from './file-blobs-layout.ts'
 import { FileBlobWriter } from './file-blobs-writer.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta } from './interface.ts'
+import { KnownFiles } from './known-files.ts'
 import { FileVerification, filePieces, type LocalFile } from './verified-file.ts'
 
 export interface FileBlobService extends BlobService {
@@ -54,7 +55,8 @@ class RawFileBlobService implements FileBlobService {
 
   constructor(objects: FileObjects) {
     this.#objects = objects
-    this.localChunks = { kind: 'raw', folder: objects.pathOf(BLOBS_PREFIX) }
+    const known = new KnownFiles((digest) => this.#knownState(digest))
+    this.localChunks = { kind: 'raw', folder: objects.pathOf(BLOBS_PREFIX), known }
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
@@ -104,6 +106,11 @@ class RawFileBlobService implements FileBlobService {
       await file.close()
       throw fileError(`reading ${path}`, error)
     }
+  }
+
+  async #knownState(digest: Digest): Promise<Uint8Array | undefined> {
+    await using file = await open(this.#objects.pathOf(blobKey(digest)), 'r')
+    return await this.#verification.known(file, digest)
   }
 
   async #openPlace(digest: Digest, call?: Call): Promise<BlobStream | undefined> {

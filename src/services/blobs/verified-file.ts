@@ -1,8 +1,10 @@
 import type { FileHandle } from 'node:fs/promises'
 import { LRUCache } from 'lru-cache'
 import { type Digest, Digester } from '../../model/castore/digest.ts'
+import { view } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { LOCAL_FILES_VERIFIED_MAX, READ_BUFFER_BYTES } from '../../support/limits.ts'
+import { encodeFileState, type FileStats } from './file-state.ts'
 import { HashedMark } from './hashed-mark.ts'
 
 /** A whole blob as a file of this machine, verified. */
@@ -15,6 +17,8 @@ export interface LocalFile extends AsyncDisposable {
   readonly wasRead: boolean
 }
 
+const NONE = new Uint8Array(0)
+
 /** `known`: it was read before, and nobody wrote to it since. */
 export type FileVerdict = 'known' | 'read' | 'wrong'
 
@@ -22,7 +26,7 @@ export type FileVerdict = 'known' | 'read' | 'wrong'
 export class FileVerification {
   readonly #mark: HashedMark
   /** What the file was when it was right: writing to it changes its time of change, which nobody can set. */
-  readonly #right = new LRUCache<string, string>({ max: LOCAL_FILES_VERIFIED_MAX })
+  readonly #right = new LRUCache<string, Uint8Array>({ max: LOCAL_FILES_VERIFIED_MAX })
 
   constructor(mark = new HashedMark()) {
     this.#mark = mark
@@ -30,16 +34,24 @@ export class FileVerification {
 
   async verify(file: FileHandle, digest: Digest, call: Call | undefined): Promise<FileVerdict> {
     const before = await file.stat({ bigint: true })
-    const state = `${before.dev} ${before.ino} ${before.size} ${before.ctimeNs}`
-    if (this.#right.get(digest.key) === state) return 'known'
-    if (await this.#mark.fits(file.fd, before, digest)) {
-      this.#right.set(digest.key, state)
-      return 'known'
-    }
+    if (await this.#known(file, before, digest)) return 'known'
     if (!(await hasDigest(file, digest, call))) return 'wrong'
     await this.#mark.set(file.fd, before, digest)
-    this.#right.set(digest.key, state)
+    this.#right.set(digest.key, encodeFileState(before))
     return 'read'
+  }
+
+  /** The state of a file that is known to be right; `undefined` for one that would have to be read to tell. */
+  async known(file: FileHandle, digest: Digest): Promise<Uint8Array | undefined> {
+    return await this.#known(file, await file.stat({ bigint: true }), digest)
+  }
+
+  async #known(file: FileHandle, stats: FileStats, digest: Digest): Promise<Uint8Array | undefined> {
+    const state = encodeFileState(stats)
+    if (view(this.#right.get(digest.key) ?? NONE).equals(state)) return state
+    if (!(await this.#mark.fits(file.fd, stats, digest))) return undefined
+    this.#right.set(digest.key, state)
+    return state
   }
 }
 

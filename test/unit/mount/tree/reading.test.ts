@@ -150,6 +150,7 @@ describe('chunks of this machine', () => {
     const spans: number[] = []
     const ahead: number[] = []
     const plannedReads: PlannedReads = {
+      source: { kind: 'loose', folder: '' },
       read: (plan, size) => {
         spans.push(new DataView(plan.finish(0, 0, 0, 0, size).buffer).getUint32(28, true))
         return size === 6 ? Promise.resolve(undefined) : size === 7 ? undefined : new Uint8Array(size).fill(7)
