@@ -45,7 +45,7 @@ export class Listing implements EntrySink {
     if (this.#bytes.length < this.#limit) {
       this.#bytes = new Uint8Array(this.#limit)
       this.#view = dataView(this.#bytes)
-      this.#records = new Uint8Array(Math.ceil(this.#limit / ENTRY_MIN_BYTES + 1) * FILL_RECORD.bytes)
+      this.#records = new Uint8Array(recordBytes(this.#limit))
     }
     this.#used = 0
     this.#overflowed = false
@@ -93,7 +93,7 @@ export class Listing implements EntrySink {
       entries.makeRoom()
     }
     entries.listed(this.#records.subarray(0, page[PAGE.recordsUsed]), page[PAGE.recordsContents]!)
-    return this.#inodes(start)
+    return listedInodes(this.#view, start, this.#used)
   }
 
   /** Not even one entry had room: an empty reply would say that the directory ends here. */
@@ -107,18 +107,23 @@ export class Listing implements EntrySink {
 
   /** Gives back the references of entries that the kernel never got to see. */
   forget(tree: Tree): void {
-    if (this.plus) for (const inode of this.#inodes(0)) tree.forget(inode, 1)
+    if (this.plus) for (const inode of listedInodes(this.#view, 0, this.#used)) tree.forget(inode, 1)
     this.#used = 0
   }
+}
 
-  /** Of the entries from `at` on, which have attributes. */
-  *#inodes(at: number): Generator<InodeNumber> {
-    while (at < this.#used) {
-      yield getU64(this.#view, at + ENTRY_OUT.nodeid)
-      const nameLength = this.#view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
-      at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
-    }
+/** Of the entries from `at` to `end`, which have attributes. */
+export function* listedInodes(view: DataView, at: number, end: number): Generator<InodeNumber> {
+  while (at < end) {
+    yield getU64(view, at + ENTRY_OUT.nodeid)
+    const nameLength = view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
+    at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
   }
+}
+
+/** Room for a `FILL_RECORD` of each entry of a listing of so many bytes. */
+export function recordBytes(listingBytes: number): number {
+  return Math.ceil(listingBytes / ENTRY_MIN_BYTES + 1) * FILL_RECORD.bytes
 }
 
 /** Listings that nobody uses, so that a walk through many directories allocates one buffer. */

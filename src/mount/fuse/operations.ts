@@ -117,6 +117,7 @@ function listOperation(plus: boolean): Operation<Listing> {
     end(listing, delivered, context) {
       if (!delivered) listing.forget(context.tree)
       else if (listing.inode === ROOT_NODE) context.rootListed()
+      else context.tree.listingTaken?.()
       context.listings.give(listing)
     },
   }
