@@ -17,7 +17,8 @@ export class WalkAhead {
   readonly #preparer: ListingPreparer
   /** Listed last, with what comes after it not looked for yet. */
   #listed: InodeNumber | undefined
-  #expected: InodeNumber | undefined
+  /** With its contents, if they are prepared. */
+  #expected: { readonly inode: InodeNumber; readonly directory: KeptDirectory | undefined } | undefined
   #isAsExpected = false
 
   constructor(inodes: InodeTable, directories: DirectoryLoader, preparer: ListingPreparer) {
@@ -28,7 +29,7 @@ export class WalkAhead {
 
   /** A directory begins to be listed. */
   listed(inode: InodeNumber): void {
-    this.#isAsExpected = this.#expected === inode
+    this.#isAsExpected = this.#expected?.inode === inode
     this.#listed = inode
   }
 
@@ -37,13 +38,16 @@ export class WalkAhead {
     const from = this.#listed
     if (from === undefined) return
     this.#listed = undefined
+    const prepared = this.#isAsExpected ? this.#expected?.directory : undefined
     this.#expected = undefined
     if (!this.#inodes.isAlive(from)) return
-    this.#prepare(from, this.#directories.peek(this.#inodes.digest(from)))
-    const next = this.#after(from)
-    this.#expected = next
-    if (this.#isAsExpected && next !== undefined)
-      this.#prepare(next, this.#directories.readAhead(this.#inodes.digest(next)))
+    const directory = prepared ?? this.#directories.peek(this.#inodes.digest(from))
+    if (!prepared) this.#prepare(from, directory)
+    const inode = this.#after(from, directory)
+    if (inode === undefined) return
+    const next = this.#isAsExpected ? this.#directories.readAhead(this.#inodes.digest(inode)) : undefined
+    this.#prepare(inode, next)
+    this.#expected = { inode, directory: next }
   }
 
   #prepare(inode: InodeNumber, directory: KeptDirectory | undefined): void {
@@ -53,20 +57,25 @@ export class WalkAhead {
   }
 
   /** The first directory in this one, or else the next one beside it or beside one that holds it. */
-  #after(inode: InodeNumber): InodeNumber | undefined {
-    let found = this.#directoryAfter(inode, -1)
+  #after(inode: InodeNumber, directory: KeptDirectory | undefined): InodeNumber | undefined {
+    let found = this.#directoryAfter(inode, directory, -1)
     for (let depth = 0; !found && depth < TREE_DEPTH_MAX; depth++) {
       const parent = this.#inodes.parent(inode)
       if (parent === ROOT_INODE || !this.#inodes.isAlive(parent)) return undefined
-      found = this.#directoryAfter(parent, this.#inodes.position(inode))
+      const holder = this.#directories.peek(this.#inodes.digest(parent))
+      found = this.#directoryAfter(parent, holder, this.#inodes.position(inode))
       inode = parent
     }
     return found || undefined
   }
 
-  #directoryAfter(inode: InodeNumber, position: number): InodeNumber | undefined {
-    const { encoded, index } = this.#directories.peek(this.#inodes.digest(inode)) ?? {}
-    if (!encoded || !index) return undefined
-    return nativeTree()?.directoryAfter(this.#inodes.tables, encoded, index, inode, position)
+  #directoryAfter(
+    inode: InodeNumber,
+    directory: KeptDirectory | undefined,
+    position: number,
+  ): InodeNumber | undefined {
+    const index = directory?.index
+    if (!index) return undefined
+    return nativeTree()?.directoryAfter(this.#inodes.tables, directory.encoded, index, inode, position)
   }
 }
