@@ -30,6 +30,8 @@ struct request {
 	uint8_t *into;
 	napi_ref keep;
 	bool is_filled;
+	/* Nobody waits for it: its chunks are to be kept for those who will. */
+	bool is_ahead;
 	/* The rest comes from JavaScript. */
 	uint64_t unique, inode, offset;
 	uint32_t size, count;
@@ -54,6 +56,8 @@ struct reader {
 	struct request *first, **last;
 	bool stopping;
 	struct kept_chunks kept;
+	/* Requests that nobody waits for, and that are not done. */
+	_Atomic uint32_t ahead;
 	/* What the kernel was given. */
 	_Atomic uint64_t bytes;
 	/* For reading on the thread of JavaScript. */

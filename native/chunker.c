@@ -1,6 +1,6 @@
 /*
- * Cuts blobs into chunks and digests both on threads of the pool. It decides nothing: what is cut where is said in
- * src/model/castore/fastcdc.ts, and when in src/services/blobs/chunk-cutter.ts.
+ * Cuts blobs into chunks and digests both on threads of the pool, and digests blobs that are read. It decides nothing: what is
+ * cut where is said in src/model/castore/fastcdc.ts, and when in src/services/blobs/chunk-cutter.ts and pooled-digester.ts.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -148,7 +148,76 @@ failed:
 	return integer(env, -error);
 }
 
-/* digest(blob, into): of all chunks that were cut so far, into a Uint8Array of 32 bytes. 0 or -errno. */
+struct hashing {
+	napi_async_work work;
+	napi_deferred deferred;
+	/* The buffers stay while they are hashed. */
+	napi_ref keep_blob, keep_pieces;
+	struct blake3_stream *blob;
+	struct body *pieces;
+	uint32_t count;
+};
+
+static void hash_pieces(napi_env env, void *data)
+{
+	struct hashing *hashing = data;
+	const struct body *piece = hashing->pieces, *end = piece + hashing->count;
+	(void)env;
+	while (piece < end) {
+		const uint8_t *bytes = piece->bytes;
+		size_t length = 0;
+		/* Those that lie side by side at once: every seam tears subtrees apart that a vector could be filled with. */
+		for (; piece < end && piece->bytes == bytes + length; piece++)
+			length += piece->length;
+		blake3_update(hashing->blob, bytes, length);
+	}
+}
+
+static void forget_hashing(napi_env env, struct hashing *hashing)
+{
+	if (hashing->keep_blob)
+		napi_delete_reference(env, hashing->keep_blob);
+	if (hashing->keep_pieces)
+		napi_delete_reference(env, hashing->keep_pieces);
+	if (hashing->work)
+		napi_delete_async_work(env, hashing->work);
+	free(hashing->pieces);
+	free(hashing);
+}
+
+static void complete_hashing(napi_env env, napi_status status, void *data)
+{
+	struct hashing *hashing = data;
+	napi_resolve_deferred(env, hashing->deferred, integer(env, status == napi_ok ? 0 : -ECANCELED));
+	forget_hashing(env, hashing);
+}
+
+/* update(blob, pieces): a promise of 0 once `blob`, as for cut, has taken the bytes of these Uint8Arrays; or -errno. */
+static napi_value update(napi_env env, napi_callback_info info)
+{
+	napi_value args[2], promise;
+	size_t argc = 2;
+	struct hashing *hashing = calloc(1, sizeof *hashing);
+	if (!hashing)
+		return integer(env, -ENOMEM);
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	int error = EINVAL;
+	if (!stream_of(env, args[0], &hashing->blob) ||
+	    napi_get_array_length(env, args[1], &hashing->count) != napi_ok ||
+	    !bodies_of(env, args[1], hashing->count, &hashing->pieces, &hashing->keep_pieces))
+		goto failed;
+	error = ENOMEM;
+	if (napi_create_reference(env, args[0], 1, &hashing->keep_blob) != napi_ok ||
+	    !start_work(env, "tvix-store:digest", hash_pieces, complete_hashing, hashing, &hashing->work,
+	                &hashing->deferred, &promise))
+		goto failed;
+	return promise;
+failed:
+	forget_hashing(env, hashing);
+	return integer(env, -error);
+}
+
+/* digest(blob, into): of all bytes that it took so far, into a Uint8Array of 32 bytes. 0 or -errno. */
 static napi_value digest(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
@@ -166,6 +235,7 @@ NAPI_MODULE_INIT()
 {
 	static const struct exported functions[] = {
 	    {"cut", cut},
+	    {"update", update},
 	    {"digest", digest},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);

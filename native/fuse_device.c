@@ -356,6 +356,7 @@ NAPI_MODULE_INIT()
 	    {"readChunks", read_chunks},
 	    {"startMemoryReader", start_memory_reader},
 	    {"readInto", read_into},
+	    {"keepAhead", keep_ahead},
 	    {"readerBytes", reader_bytes},
 	    {"stopReader", stop_reader},
 	};

@@ -49,15 +49,33 @@ static struct kept *find(struct kept_chunks *chunks, const uint8_t digest[BLAKE3
 	return NULL;
 }
 
+/* One more user of what is there or being loaded, when it is loaded. Under the mutex. */
+static void use_loaded(struct kept_chunks *chunks, struct kept *kept)
+{
+	kept->users++;
+	while (kept->is_loading)
+		pthread_cond_wait(&chunks->loaded, &chunks->mutex);
+}
+
+/* What was used, or NULL when loading it failed. Under the mutex. */
+static struct kept *used_now(struct kept_chunks *chunks, struct kept *kept)
+{
+	if (!kept)
+		return NULL;
+	kept->last_used = ++chunks->clock;
+	if (kept->size > 0)
+		return kept;
+	kept->users--;
+	return NULL;
+}
+
 struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
                         struct frame_room *room)
 {
 	pthread_mutex_lock(&chunks->mutex);
 	struct kept *kept = find(chunks, chunk->digest, chunk->size);
 	if (kept) {
-		kept->users++;
-		while (kept->is_loading)
-			pthread_cond_wait(&chunks->loaded, &chunks->mutex);
+		use_loaded(chunks, kept);
 	} else if ((kept = free_place(chunks, chunk->size))) {
 		memcpy(kept->digest, chunk->digest, BLAKE3_BYTES);
 		kept->size = chunk->size;
@@ -72,13 +90,18 @@ struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source,
 			kept->size = 0;
 		pthread_cond_broadcast(&chunks->loaded);
 	}
-	if (kept) {
-		kept->last_used = ++chunks->clock;
-		if (kept->size == 0) {
-			kept->users--;
-			kept = NULL;
-		}
-	}
+	kept = used_now(chunks, kept);
+	pthread_mutex_unlock(&chunks->mutex);
+	return kept;
+}
+
+struct kept *await_chunk(struct kept_chunks *chunks, const uint8_t digest[BLAKE3_BYTES], size_t size)
+{
+	pthread_mutex_lock(&chunks->mutex);
+	struct kept *kept = find(chunks, digest, size);
+	if (kept)
+		use_loaded(chunks, kept);
+	kept = used_now(chunks, kept);
 	pthread_mutex_unlock(&chunks->mutex);
 	return kept;
 }

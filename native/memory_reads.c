@@ -4,30 +4,49 @@
  */
 #include "memory_reads.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "chunk_reader.h"
 #include "values.h"
 
+/* Requests that nobody waits for: whatever is asked for comes behind them. */
+#define AHEAD_MAX 4
+
 /* What a span wants, into memory that has room for it. */
 static bool fill_span(struct reader *reader, const struct request *request, const struct span *span, uint8_t *into,
                       struct frame_room *room)
 {
 	const struct chunk chunk = chunk_of(request, span);
-	if (span->to - span->from == span->size)
-		return load_verified_chunk(reader->source, &chunk, into, room, false) == CHUNK_LOADED;
-	struct kept *kept = keep_chunk(&reader->kept, reader->source, &chunk, room);
+	bool is_whole = span->to - span->from == span->size;
+	struct kept *kept = is_whole ? await_chunk(&reader->kept, chunk.digest, chunk.size)
+	                             : keep_chunk(&reader->kept, reader->source, &chunk, room);
 	if (!kept)
-		return false;
+		return is_whole && load_verified_chunk(reader->source, &chunk, into, room, false) == CHUNK_LOADED;
 	memcpy(into, kept->bytes + span->from, span->to - span->from);
 	release_chunk(&reader->kept, kept);
 	return true;
 }
 
-/* JavaScript hears of each. */
+static void load_ahead(struct reader *reader, const struct request *request, struct scratch *scratch)
+{
+	for (uint32_t i = 0; i < request->count && scratch; i++) {
+		const struct chunk chunk = chunk_of(request, &request->spans[i]);
+		struct kept *kept = keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
+		if (kept)
+			release_chunk(&reader->kept, kept);
+	}
+	atomic_fetch_sub(&reader->ahead, 1);
+}
+
+/* JavaScript hears of each that it waits for. */
 static bool fill_request(struct reader *reader, struct request *request, struct scratch *scratch)
 {
+	if (request->is_ahead) {
+		load_ahead(reader, request, scratch);
+		return true;
+	}
 	uint8_t *into = request->into;
 	request->is_filled = scratch != NULL;
 	for (uint32_t i = 0; i < request->count && request->is_filled; i++) {
@@ -123,4 +142,32 @@ napi_value read_into(napi_env env, napi_callback_info info)
 		enqueue_request(reader, request);
 	}
 	return integer(env, is_filled);
+}
+
+/*
+ * keepAhead(reader, plan): loads the chunks that a plan wants parts of, for the reads that are to come. 0, also when enough of that
+ * is being done already; -errno. A chunk that cannot be had is missed by whoever reads it.
+ */
+napi_value keep_ahead(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2, length;
+	uint8_t *plan;
+	struct reader *reader;
+	int error;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&reader) != napi_ok || !bytes_of(env, args[1], &plan, &length))
+		return integer(env, -EINVAL);
+	struct request *request = request_of(plan, length, &error);
+	if (!request)
+		return integer(env, -error);
+	/* Only this thread adds to them. */
+	if (atomic_load(&reader->ahead) >= AHEAD_MAX) {
+		free(request);
+		return integer(env, 0);
+	}
+	request->is_ahead = true;
+	atomic_fetch_add(&reader->ahead, 1);
+	enqueue_request(reader, request);
+	return integer(env, 0);
 }

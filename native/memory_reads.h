@@ -6,5 +6,6 @@
 
 napi_value start_memory_reader(napi_env env, napi_callback_info info);
 napi_value read_into(napi_env env, napi_callback_info info);
+napi_value keep_ahead(napi_env env, napi_callback_info info);
 
 #endif

@@ -1,24 +1,24 @@
 /*
- * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, and flock(2), which Node
- * does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
+ * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, where memory lies, and
+ * flock(2), which Node does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
+#include "crc32.h"
 #include "stored_frame.h"
 #include "values.h"
 #include "zstd.h"
 
 #define HEAD_BYTES 16
 #define ALIGNMENT 8
+#define PAGE_BYTES 4096
 /* "tvpr" */
 #define MAGIC 0x72707674u
 
-/* zlib of the node executable; its header is not there. */
-static unsigned long (*crc32)(unsigned long, const uint8_t *, unsigned);
+static bool has_crc32;
 
 struct job {
 	napi_async_work work;
@@ -79,7 +79,7 @@ static int64_t lay_out(const struct job *job, size_t i, const uint8_t *key, size
 	put32(head, MAGIC);
 	put32(head + 8, stored);
 	put32(head + 12, key_length);
-	put32(head + 4, crc32(job->salt, head + 8, end - at - 8));
+	put32(head + 4, crc32_of(job->salt, head + 8, end - at - 8));
 	record[0] = body_at;
 	record[1] = stored;
 	size_t padding = -end % ALIGNMENT;
@@ -167,7 +167,7 @@ static napi_value lay_out_call(napi_env env, napi_callback_info info)
 	    napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok)
 		goto failed;
 	error = ENOSYS;
-	if (!zstd_found() || !crc32)
+	if (!zstd_found() || !has_crc32)
 		goto failed;
 	error = ENOMEM;
 	if (!start_work(env, "tvix-store:packs", execute, complete, job, &job->work, &job->deferred, &promise))
@@ -176,6 +176,18 @@ static napi_value lay_out_call(napi_env env, napi_callback_info info)
 failed:
 	forget(env, job);
 	return integer(env, -error);
+}
+
+/* lead(bytes): how many of a Uint8Array come before the next page of memory begins, where disks can read from; or -errno. */
+static napi_value lead_call(napi_env env, napi_callback_info info)
+{
+	napi_value args[1];
+	size_t argc = 1, length;
+	uint8_t *bytes;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (!bytes_of(env, args[0], &bytes, &length))
+		return integer(env, -EINVAL);
+	return integer(env, -(uintptr_t)bytes % PAGE_BYTES);
 }
 
 /* lock(fd): 0 when nobody else has the file locked, until all descriptors that were made of this one are closed; or -errno. */
@@ -194,9 +206,10 @@ NAPI_MODULE_INIT()
 {
 	static const struct exported functions[] = {
 	    {"layOut", lay_out_call},
+	    {"lead", lead_call},
 	    {"lock", lock_call},
 	};
-	*(void **)&crc32 = dlsym(RTLD_DEFAULT, "crc32");
+	has_crc32 = crc32_found();
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;
 }

@@ -1,12 +1,15 @@
 // Builds dist/ for the published package, since Node strips no types below node_modules: the sources and the packages that
 // are plain JavaScript become fewer files, because a process that starts spends most of its time with finding and reading
 // many. What a command imports when it needs it stays a file of its own, and so do the packages that it needs.
-import { chmodSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
 
 /** Packages that are bundled. The others bring binaries or load their own files, or belong to commands that may wait. */
-const BUNDLED = new Set(['@bufbuild/protobuf', 'commander', 'lru-cache', 'smol-toml'])
+const BUNDLED = new Set(['commander', 'lmdb', 'lru-cache', 'smol-toml'])
+
+/** What a bundled package imports that is not bundled: it calls `eval` on names that a bundler may change. */
+const NOT_BUNDLED = new Set(['ordered-binary'])
 
 const packageOf = (path) => path.split('/', path.startsWith('@') ? 2 : 1).join('/')
 
@@ -15,7 +18,8 @@ const externalPackages = {
   resolveId(path, importer) {
     if (importer === undefined || /^[./]/.test(path)) return null
     const isOurs = !importer.includes('/node_modules/')
-    return isOurs && !BUNDLED.has(packageOf(path)) ? { id: path, external: true } : null
+    const isBundled = isOurs ? BUNDLED.has(packageOf(path)) : !NOT_BUNDLED.has(path)
+    return isBundled ? null : { id: path, external: true }
   },
 }
 
@@ -30,6 +34,73 @@ const ownUrls = {
     return { moduleType: 'ts', code: text.replaceAll('import.meta.url', `new URL(${own}, import.meta.url)`) }
   },
 }
+
+/**
+ * What LMDB's package imports and we do not need, which was more than half of the time that it took to load: an encoder of values, which
+ * are bytes here, and a search for its binary, which is where npm puts it, or else is found by that search.
+ */
+const LMDB_PARTS = {
+  msgpackr: 'export const Encoder = undefined',
+  'node-gyp-build-optional-packages': `
+    import { createRequire } from 'node:module'
+    export default function load() {
+      const lmdb = createRequire(import.meta.url).resolve('lmdb')
+      const require = createRequire(lmdb)
+      try {
+        return require('@lmdb/lmdb-' + process.platform + '-' + process.arch + '/node.napi.glibc.node')
+      } catch {
+        return require('node-gyp-build-optional-packages')(lmdb.slice(0, lmdb.lastIndexOf('/dist/')))
+      }
+    }`,
+}
+
+const lmdbParts = {
+  name: 'parts of lmdb',
+  resolveId: (path, importer) =>
+    importer?.includes('/node_modules/lmdb/') && Object.hasOwn(LMDB_PARTS, path) ? `lmdb-part:${path}` : null,
+  load: (id) => (id.startsWith('lmdb-part:') ? LMDB_PARTS[id.slice('lmdb-part:'.length)] : null),
+}
+
+/**
+ * The first look at the global `performance` loads nine modules of Node. The package makes a note of it for times to live, which it
+ * counts in milliseconds; `Date` is what it takes where there is none.
+ */
+const lruCache = {
+  name: 'lru-cache',
+  transform(code, path) {
+    if (!path.includes('/node_modules/lru-cache/')) return null
+    const changed = code.replace('typeof performance=="object"', 'false')
+    if (changed === code) throw new Error('lru-cache no longer looks for `performance` as it did')
+    return { code: changed, map: null }
+  },
+}
+
+/** Modules of Node that take milliseconds to load and that many commands never use; each is loaded when it is first used. */
+const LATE_MODULES = [
+  'node:child_process',
+  'node:crypto',
+  'node:net',
+  'node:stream/promises',
+  'node:v8',
+  'node:vm',
+  'node:zlib',
+]
+
+const lateModules = {
+  name: 'late modules',
+  renderChunk(code) {
+    const used = new RegExp(`([\\w$]+) = require\\("(${LATE_MODULES.join('|')})"\\)`, 'g')
+    const changed = code.replace(used, '$1 = __late(() => require("$2"))')
+    // No line of the code moves.
+    return changed === code ? null : { code: changed + LATE, map: null }
+  },
+}
+
+const LATE = `
+function __late(load) {
+  let loaded
+  return new Proxy({}, { get: (_, name) => (loaded ??= load())[name] })
+}`
 
 /** The rest of the program is a module of its own, since only what is imported later is kept compiled. */
 const program = {
@@ -57,11 +128,14 @@ rmSync('dist', { recursive: true, force: true })
 const bundle = await rolldown({
   input: { main: 'src/cli/main.ts', program: 'src/cli/program.ts' },
   platform: 'node',
-  plugins: [program, externalPackages, ownUrls],
+  plugins: [program, lmdbParts, lruCache, externalPackages, ownUrls, lateModules],
 })
-await bundle.write({
+const { output } = await bundle.write({
   dir: 'dist/cli',
-  format: 'esm',
+  // Linking ES modules, and the namespaces that Node makes for them of its own modules, with everything that their getters load, took
+  // a tenth of a start.
+  format: 'cjs',
+  dynamicImportInCjs: false,
   sourcemap: true,
   sourcemapExcludeSources: true,
   // Names of functions and lines are for whoever reads a stack trace.
@@ -76,4 +150,17 @@ await bundle.write({
     })),
   },
 })
+// V8 keeps a text with a single character beyond Latin-1 in two bytes a character, and all of it is read at every start.
+for (const { fileName, type } of output)
+  if (type === 'chunk') {
+    const text = readFileSync(`dist/cli/${fileName}`, 'utf8')
+    writeFileSync(`dist/cli/${fileName}`, text.replaceAll(/[^\0-\x7f]/g, escapeCharacter))
+  }
+// Which says of .js files that they are ES modules, as the sources are.
+writeFileSync('dist/package.json', '{ "type": "commonjs" }\n')
 chmodSync('dist/cli/main.js', 0o755)
+
+/** One unit of UTF-16, as all kinds of literals have it. */
+function escapeCharacter(unit) {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+}

@@ -2,14 +2,20 @@ import { blake3 } from '../model/castore/blake3.ts'
 import { EMPTY_DIGEST } from '../model/castore/digest.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
 import { StorePath } from '../model/nix/store-path.ts'
+import { decodePathInfo, encodePathInfo } from '../model/wire/path-info.ts'
 import type { Logger } from '../support/log.ts'
 
 /**
- * Loads what the first look at a path needs: generated code, which puts itself together when it is first used, and the hash of small
- * messages. To be awaited before anybody is told that the mount is ready: else whoever looks at once waits for it.
+ * Loads what the first look at a path needs: the hash of small messages, and code that V8 compiles when it is first called. To be done
+ * before anybody is told that the mount is ready: else whoever looks at once waits for it.
  */
-export async function loadAhead(logger: Logger): Promise<void> {
-  await load().catch((err: unknown) => logger.debug({ err }, 'loading ahead failed'))
+export function loadAhead(logger: Logger): void {
+  try {
+    blake3(new Uint8Array(1))
+    decodePathInfo(encodePathInfo(SAMPLE))
+  } catch (err) {
+    logger.debug({ err }, 'loading ahead failed')
+  }
 }
 
 const SAMPLE: PathInfo = {
@@ -21,11 +27,4 @@ const SAMPLE: PathInfo = {
   signatures: [],
   deriver: undefined,
   ca: undefined,
-}
-
-async function load(): Promise<void> {
-  blake3(new Uint8Array(1))
-  const { decodePathInfo, encodePathInfo } = await import('../model/wire/path-info.ts')
-  await import('../services/pathinfos/stored.ts')
-  decodePathInfo(encodePathInfo(SAMPLE))
 }

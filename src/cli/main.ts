@@ -29,4 +29,4 @@ function createFolder(path: string): boolean {
 // Before anything else is loaded: what is compiled before is not kept. Where it cannot be, it does without.
 const folder = compileCacheFolder()
 if (createFolder(folder)) enableCompileCache(folder)
-await import('./program.ts')
+import('./program.ts')

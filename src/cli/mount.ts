@@ -86,7 +86,7 @@ async function runMount(target: string, options: MountOptions, command: Command)
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  await loadAhead(logger)
+  loadAhead(logger)
   announceReady(options, logger)
   logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) =>

@@ -13,14 +13,28 @@ const STANDARD_OUTPUT = 'to standard output'
  */
 export function watchOutput(): () => Promise<StoreError | undefined> {
   let failure: StoreError | undefined
-  process.stdout.on('error', (error) => {
+  whenUsed('stdout', (error) => {
     if (systemCode(error) !== 'EPIPE') failure ??= outputError(STANDARD_OUTPUT, error)
   })
-  process.stderr.on('error', () => {}) // where else could it be told?
+  whenUsed('stderr', () => {}) // where else could it be told?
   return async () => {
     await setImmediate()
     return failure
   }
+}
+
+/** Node makes these streams when they are first asked for, which takes milliseconds that a mount does not have at its start. */
+function whenUsed(name: 'stdout' | 'stderr', onError: (error: Error) => void): void {
+  const { get } = Object.getOwnPropertyDescriptor(process, name)!
+  let stream: NodeJS.WriteStream | undefined
+  Object.defineProperty(process, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      stream ??= (get!.call(process) as NodeJS.WriteStream).on('error', onError)
+      return stream
+    },
+  })
 }
 
 /**

@@ -56,14 +56,18 @@ function exitCodeOf(error: unknown): number {
   return ERROR_TABLE[failure.code].exit
 }
 
-const outputFailure = watchOutput()
-let exitCode = 0
-try {
-  await runProgram()
-} catch (error) {
-  exitCode = exitCodeOf(error)
+async function main(): Promise<void> {
+  const outputFailure = watchOutput()
+  let exitCode = 0
+  try {
+    await runProgram()
+  } catch (error) {
+    exitCode = exitCodeOf(error)
+  }
+  const unwritten = await outputFailure()
+  if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten)
+  // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
+  process.exit(exitCode)
 }
-const unwritten = await outputFailure()
-if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten)
-// Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
-process.exit(exitCode)
+
+void main()

@@ -80,7 +80,7 @@ async function runVirtiofs(
     onListening: () => confineProcess(options, logger),
   })
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
-  await loadAhead(logger)
+  loadAhead(logger)
   announceReady(options, logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))

@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { access, link, open as openFile, unlink, writeFile } from 'node:fs/promises'
+import {
+  accessSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
@@ -41,9 +50,9 @@ const BINARY = { encoding: 'binary', keyEncoding: 'binary' } as const
  */
 export async function openLmdbTable(path: string, table: string): Promise<LmdbTable> {
   try {
-    await createFolders(dirname(path))
-    await refuseForeignFile(path)
-    await reserveLocks(path)
+    if (!existsSync(dirname(path))) await createFolders(dirname(path))
+    refuseForeignFile(path)
+    reserveLocks(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({
       path,
       noSubdir: true,
@@ -66,8 +75,8 @@ export async function openLmdbTable(path: string, table: string): Promise<LmdbTa
 /** To look at, also while another process writes to it. `undefined` when the file or the table is not there. */
 export async function readLmdbTable(path: string, table: string): Promise<LmdbTable | undefined> {
   try {
-    await access(path)
-    await refuseForeignFile(path)
+    accessSync(path)
+    refuseForeignFile(path)
     const root: RootDatabase<Buffer, Uint8Array> = open({ path, noSubdir: true, readOnly: true, ...BINARY })
     // What the package says of a table that is not there, against its types.
     const database = root.openDB<Buffer, Uint8Array>(table, BINARY) as
@@ -86,16 +95,24 @@ export async function readLmdbTable(path: string, table: string): Promise<LmdbTa
 const MAGIC_OFFSET = 24
 const MAGIC = 0xbeefc0de
 
-/** LMDB maps whatever it is given; on another kind of file (a redb one, say) it kills the process. */
-async function refuseForeignFile(path: string): Promise<void> {
+/**
+ * LMDB maps whatever it is given; on another kind of file (a redb one, say) it kills the process. All of this is done on the spot, as
+ * LMDB opens the file: trips to the thread pool were most of the time that it took.
+ */
+function refuseForeignFile(path: string): void {
   const head = Buffer.alloc(MAGIC_OFFSET + 4)
-  let length: number
+  let fd: number
   try {
-    await using file = await openFile(path)
-    length = (await file.read(head)).bytesRead
+    fd = openSync(path, 'r')
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return
     throw error
+  }
+  let length: number
+  try {
+    length = readSync(fd, head)
+  } finally {
+    closeSync(fd)
   }
   if (length === 0 || (length === head.length && head.readUInt32LE(MAGIC_OFFSET) === MAGIC)) return
   throw new StoreError('precondition', `${path} is no LMDB file; name another file, or move this one away`)
@@ -108,27 +125,20 @@ const LOCKS_BYTES = 3 * 4096
  * LMDB maps a file of locks that it makes as a hole: on a full disk, touching it kills the process. Written before, it is an error
  * like any other.
  */
-async function reserveLocks(path: string): Promise<void> {
+function reserveLocks(path: string): void {
   const locks = `${path}-lock`
-  if (await isThere(locks)) return
+  if (existsSync(locks)) return
   // Whole under its name: another process may be using it by the time it is written.
   const temp = `${locks}.${randomUUID()}`
   try {
-    await writeFile(temp, new Uint8Array(LOCKS_BYTES), { flag: 'wx', mode: 0o664 })
-    await link(temp, locks)
+    writeFileSync(temp, new Uint8Array(LOCKS_BYTES), { flag: 'wx', mode: 0o664 })
+    linkSync(temp, locks)
   } catch (error) {
     // Some file systems have no links; LMDB then does what it does.
     if (!['EEXIST', 'EPERM', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
   } finally {
-    await unlink(temp).catch(() => {})
+    rmSync(temp, { force: true })
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  )
 }
 
 class OpenLmdbTable implements LmdbTable {

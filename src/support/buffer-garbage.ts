@@ -6,9 +6,13 @@ import { BUFFER_GARBAGE_BYTES_MAX, OLD_BUFFER_GARBAGE_BYTES_MAX } from './limits
  * Left alone, V8 walks the whole heap after every few MiB of buffers, dead or not: when bulk data is moved, that is more
  * than half of all work. Buffers that are dropped within moments are young, and to collect the young costs next to
  * nothing; but as they are few, V8 sees no reason to. So whoever makes bulk buffers counts them here, and V8 is told to
- * judge the memory of buffers like that of objects.
+ * judge the memory of buffers like that of objects: not before the first is counted, since node:v8 takes milliseconds to load.
  */
-setFlagsFromString('--external-memory-accounted-in-global-limit')
+function judgeBuffers(): void {
+  setFlagsFromString('--external-memory-accounted-in-global-limit')
+}
+
+let areJudged = false
 
 type Collect = (options: { readonly type: 'minor' | 'major'; readonly execution?: 'async' }) => unknown
 
@@ -26,6 +30,8 @@ let made = 0
 
 /** Call it with the size of buffers that were made for data on its way through. */
 export function countBuffers(bytes: number): void {
+  if (!areJudged) judgeBuffers()
+  areJudged = true
   made += bytes
   if (made < BUFFER_GARBAGE_BYTES_MAX) return
   made = 0

@@ -1,3 +1,5 @@
+import { isNoTerminal } from './terminal.ts'
+
 /**
  * How a long-running command ends. The first SIGINT, SIGTERM or SIGHUP asks it to stop; it then has its own
  * deadline for finishing. A second signal ends the process at once: whoever presses Ctrl-C twice means it.
@@ -28,7 +30,7 @@ export function onStopSignal(signals: readonly NodeJS.Signals[] = STOP_SIGNALS):
  * it tells that the terminal is gone. `reload` must not reject. A signal that comes meanwhile is heeded after that.
  */
 export function onStopOrReload(reload: () => Promise<void>): StopRequest {
-  if (process.stdin.isTTY) return onStopSignal()
+  if (!isNoTerminal(0) && process.stdin.isTTY) return onStopSignal()
   let running = Promise.resolve()
   process.on('SIGHUP', () => {
     running = running.then(reload)

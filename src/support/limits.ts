@@ -70,6 +70,10 @@ export const CHUNK_READS_MAX = 4
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
 export const LOCAL_CHUNK_NOW_BYTES_MAX = 64 * KiB
+/** Of a blob that is read so much is hashed at a time, in the thread pool: about 0.1 ms of it, several times what the trip costs. */
+export const HASH_STEP_BYTES = 512 * KiB
+/** … and so much may wait for it: what was handed on meanwhile cannot be collected. */
+export const HASH_WAITING_BYTES_MAX = 4 * MiB
 /** Up to here zstd on the spot (at most 70 µs) is several times cheaper than a trip to the thread pool. */
 export const ZSTD_INLINE_BYTES_MAX = 16 * KiB
 /** The same for decompression, which is that much faster: 0.15 ms at most, and a trip to the pool costs as much CPU. */
@@ -117,6 +121,10 @@ export const SMALL_BLOB_WRITES_MAX = (OBJECT_BATCHES_MAX + 1) * OBJECT_BATCH_MAX
 export const PACK_BYTES_MAX = 1024 * MiB
 /** Memory in which objects are laid out that go into a pack together: a batch, and what its frames are longer. */
 export const PACK_ROOM_BYTES = 6 * MiB
+/** Records that are this large together … */
+export const PACK_BULK_BYTES_MIN = 1 * MiB
+/** … and on average are chunks of large blobs, which go to the disk without staying in memory. */
+export const PACK_BULK_BYTES_EACH = 64 * KiB
 /** Packs that one store has open to read from. */
 export const PACK_FILES_MAX = 64
 /** Bytes of an object's key in a pack; LMDB takes 1,978. */
@@ -214,8 +222,14 @@ export const NAR_PREFETCH_FILES_MAX = 32
 export const NAR_BATCH_STEPS_MAX = 512
 /** … and bytes of contents, but for the last file of a batch: what is gained by larger ones is lost to the caches … */
 export const NAR_BATCH_BYTES_MAX = 1 * MiB
-/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one. */
-export const NAR_BATCHES_MAX = 6
+/** … of which so many are on their way: the four threads of the pool go on while those that are done wait for an earlier one, or the thread of JavaScript for a processor. */
+export const NAR_BATCHES_MAX = 12
+/** Large files of one NAR that are begun before their turn; of each some MiB are then in memory (CHUNK_READS_MAX). */
+export const NAR_LARGE_AHEAD_MAX = 2
+/** Memory for a batch, which has one such file and what stands around the contents beside them. */
+export const NAR_ROOM_BYTES = 3 * MiB
+/** … of which so many wait for the next batch, of all NARs: one of them has 1.2 MB of memory as a rule, for the rest is not touched. */
+export const NAR_ROOMS_MAX = 16
 /** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */
@@ -587,6 +601,11 @@ export const FILL_AFAR_BYTES_MAX = 8 * MiB
 export const READ_PLAN_SPANS_MAX = 64
 /** Chunks that the addon reads: four of its threads hold one each. */
 export const READ_PLAN_CHUNK_BYTES_MAX = 16 * MiB
+/**
+ * What a file that is read in order has loaded ahead by the addon, half of it at a time: four chunks, which take one thread less than
+ * a millisecond, and of which it keeps 64.
+ */
+export const PLANNED_READ_AHEAD_BYTES = 1 * MiB
 /** Buffers of 1 MiB for what the addon reads into memory; reads beyond go the usual way. */
 export const MEMORY_READS_MAX = 32
 /** Small files that wait to be fetched ahead … */
@@ -633,6 +652,12 @@ export const FUSE_PATIENCE_US = 50
 export const FUSE_QUICK_MS = 0.2
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
+/** Pages of listings that are put together before a guest asks for them … */
+export const LISTINGS_AHEAD_MAX = 8
+/** … none of which has room for more than this: where a guest asks for more at a time, it waits seldom. */
+export const LISTINGS_AHEAD_BYTES_MAX = 32 * KiB
+/** Directories of which it is known which one comes next in the listing of their parent. */
+export const LISTINGS_AHEAD_FOLLOWERS_MAX = 1_024
 /** Buffers for listings that are kept for reuse. */
 export const FUSE_LISTINGS_KEPT_MAX = 4
 /** A listing that is answered before JavaScript hears of it: twice what a C library asks for. */
@@ -706,3 +731,5 @@ export const PAGES_TEXT_BYTES_MAX = 256 * KiB
 export const PAGES_CALL_MS_MAX = 30_000
 /** What V8 adds to what is kept of the heap, in percent of that, before it collects what is old. */
 export const HEAP_GROWTH_PERCENT = 100
+/** When that begins: after whoever waited for the start has had a look. */
+export const HEAP_GROWTH_AFTER_MS = 1_000

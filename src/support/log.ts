@@ -1,4 +1,7 @@
+import { writeSync } from 'node:fs'
 import { printable, utf8 } from './bytes.ts'
+import { systemCode } from './errors.ts'
+import { isNoTerminal } from './terminal.ts'
 
 /** `log.warn({ digest, source }, 'blob is corrupt')`: fields first, then one sentence. */
 type Write = (fields: object, message: string) => void
@@ -26,7 +29,22 @@ export function loggerTo(level: LogLevel, tell: (event: LogEvent) => void): Logg
 
 /** One line an event on standard error, which stays free of anything else; standard output is for results. */
 export function createLogger(level: LogLevel): Logger {
-  return loggerTo(level, (event) => void process.stderr.write(`${lineOf(event, new Date(), colours())}\n`))
+  return loggerTo(level, (event) => writeLine(`${lineOf(event, new Date(), colours())}\n`))
+}
+
+/**
+ * As `process.stderr.write`, which waits for who reads as well: but making that stream takes longer than a mount has until somebody
+ * looks at it.
+ */
+function writeLine(line: string): void {
+  const bytes = utf8(line)
+  let at = 0
+  try {
+    while (at < bytes.length) at += writeSync(2, bytes, at)
+  } catch (error) {
+    // Somebody else made it non-blocking. Nobody could be told of anything else.
+    if (systemCode(error) === 'EAGAIN') process.stderr.write(bytes.subarray(at))
+  }
 }
 
 /** For tests and for library use: says nothing. */
@@ -34,7 +52,7 @@ export const silentLogger: Logger = loggerTo('error', () => {})
 
 /** Not on a dumb terminal, nor where NO_COLOR says so. */
 function colours(): boolean {
-  return process.stderr.isTTY && process.stderr.hasColors()
+  return !isNoTerminal(2) && process.stderr.isTTY && process.stderr.hasColors()
 }
 
 const COLOUR: Readonly<Record<LogLevel, number>> = { error: 31, warn: 33, info: 32, debug: 34 }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from './addon.ts'
 
 /** native/chunker.c. What answers with a number less than 0 failed with that errno; none throws. */
 export interface NativeChunker {
@@ -13,19 +12,16 @@ export interface NativeChunker {
     records: Uint8Array,
     isLast: boolean,
   ): Promise<number> | number
-  /** Of all that was cut so far. */
+  /** Adds to the digest of a blob what is not cut. In the thread pool, one call after the other; the pieces must stay as they are meanwhile. */
+  update(blob: Uint8Array, pieces: readonly Uint8Array[]): Promise<number> | number
+  /** Of all that was added so far. */
   digest(blob: Uint8Array, into: Uint8Array): number
 }
 
-/** From `src/support` and from `dist/support` alike. */
-const ADDON = fileURLToPath(new URL('../../native/build/chunker.node', import.meta.url))
-
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const nativeChunker: NativeChunker | undefined = load()
-
-function load(): NativeChunker | undefined {
+export function nativeChunker(): NativeChunker | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeChunker
+    return loadAddon('chunker') as NativeChunker
   } catch {
     return undefined
   }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from './addon.ts'
 
 declare const sourceBrand: unique symbol
 /** Chunks of this machine, as the addon reads them. */
@@ -22,15 +21,12 @@ export interface NativeCodec {
   loadChunkNow(source: NativeChunkSource, digest: Uint8Array, place: Uint8Array, into: Uint8Array): number
 }
 
-/** From `src/support` and from `dist/support` alike. */
-const ADDON = fileURLToPath(new URL('../../native/build/codec.node', import.meta.url))
-
 /** `undefined` where the addon was not built: everything works without it, only slower. */
 export const nativeCodec: NativeCodec | undefined = load()
 
 function load(): NativeCodec | undefined {
   try {
-    const codec = createRequire(import.meta.url)(ADDON) as NativeCodec
+    const codec = loadAddon('codec') as NativeCodec
     return isWorking(codec) ? codec : undefined
   } catch {
     return undefined

@@ -5,9 +5,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
+import { loadAddon } from './addon.ts'
 import { READ_BUFFER_BYTES } from './limits.ts'
 
 /** What tells whether a file is still the one that it was, and as it was: of a `BigIntStats`. */
@@ -63,14 +62,11 @@ interface NativeSha256 {
   digest(hash: NativeHash, into: Uint8Array): number
 }
 
-/** From `src/support` and from `dist/support` alike. */
-const ADDON = fileURLToPath(new URL('../../native/build/sha256.node', import.meta.url))
-
 const native = load()
 
 function load(): NativeSha256 | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeSha256
+    return loadAddon('sha256') as NativeSha256
   } catch {
     return undefined
   }

@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises'
+import { monotonicMs } from './clock.ts'
 import {
   READ_ON_SPOT_MS_MAX,
   READ_ON_SPOT_REST_MAX,
@@ -37,7 +38,7 @@ export class ReadPace {
   #rest = READ_ON_SPOT_REST_MIN
 
   /** `isLocal`: only then is anything done on the spot. `now` (in milliseconds) and `turn` are for tests. */
-  constructor(isLocal: boolean, now = () => performance.now(), turn: { isLong: boolean } = processTurn) {
+  constructor(isLocal: boolean, now = monotonicMs, turn: { isLong: boolean } = processTurn) {
     this.#isLocal = isLocal
     this.#now = now
     this.#turn = turn

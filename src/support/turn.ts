@@ -1,3 +1,5 @@
+import { monotonicMs } from './clock.ts'
+
 /**
  * Watches how long the event loop has been at one turn. Work that is done on the spot resolves promises without ever
  * getting back to the loop, and a chain of it would keep sockets and timers waiting; so it asks here, and does its
@@ -13,8 +15,8 @@ export class Turn {
 
   /** Whether more than `msMax` milliseconds went by since this was first asked in this turn. */
   get isLong(): boolean {
-    if (this.#began !== undefined) return performance.now() - this.#began > this.#msMax
-    this.#began = performance.now()
+    if (this.#began !== undefined) return monotonicMs() - this.#began > this.#msMax
+    this.#began = monotonicMs()
     setImmediate(() => {
       this.#began = undefined
     })

@@ -23,18 +23,19 @@ const MAGIC = 0xfd2fb528
 /** zlib grows its output by buffers of this size; with room to spare there is a single one. */
 const SPARE_BYTES = 1024
 
-const compressInPool = promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdCompress)
+// Not made before they are called: node:zlib takes milliseconds to load, and the published program loads it when it is used.
+const compressInPool = (bytes: Uint8Array, options: ZstdOptions) =>
+  promisify<Uint8Array, ZstdOptions, Uint8Array>(zstdCompress)(bytes, options)
 /** What `info: true` makes of the result; Node's types do not know it. */
 interface Unfolded {
   readonly buffer: Uint8Array
   /** Its `bytesWritten` is how much of the input it read. */
   readonly engine: { readonly bytesWritten: number }
 }
-const decompressInPool = promisify<Uint8Array, ZstdOptions, Unfolded>(zstdDecompress as never)
-const decompressOnSpot = zstdDecompressSync as unknown as (
-  frame: Uint8Array,
-  options: ZstdOptions,
-) => Unfolded
+const decompressInPool = (frame: Uint8Array, options: ZstdOptions) =>
+  promisify<Uint8Array, ZstdOptions, Unfolded>(zstdDecompress as never)(frame, options)
+const decompressOnSpot = (frame: Uint8Array, options: ZstdOptions) =>
+  zstdDecompressSync(frame, options) as unknown as Unfolded
 
 /** Where small buffers are compressed to, before as much as they take is kept. */
 const scratch = new Uint8Array(ZSTD_INLINE_BYTES_MAX + (ZSTD_INLINE_BYTES_MAX >>> 7) + SPARE_BYTES)

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { NarCalculation } from '../services/pathinfos/interface.ts'
-import { type Contents, renderNar } from './render-nar.ts'
+import { type Contents, narRooms, renderNar } from './render-nar.ts'
 
 /** Renders the NAR here, from blobs and directories, and keeps nothing of it but its size and hash. */
 export function localNarCalculation(services: Contents): NarCalculation {
@@ -11,6 +11,7 @@ export function localNarCalculation(services: Contents): NarCalculation {
       for await (const piece of renderNar(services, node, call)) {
         hash.update(piece)
         size += piece.length
+        narRooms.giveBack(piece)
       }
       return { narSize: BigInt(size), narSha256: hash.digest() }
     },

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Client, credentials } from '@grpc/grpc-js'
-import { Digest } from '../../src/model/castore/digest.ts'
+import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
 import { blobChunk, readBlobRequest } from '../../src/model/wire/messages.ts'
 import { grpcBlobService } from '../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
@@ -66,21 +66,24 @@ async function compare({ ours, files, http2, stock, folder }: Peers): Promise<vo
   const channel = await openGrpcChannel(`grpc+http://127.0.0.1:${ours.port}`)
   const filesChannel = await openGrpcChannel(`grpc+http://127.0.0.1:${files.port}`)
   const blobs = grpcBlobService(channel)
-  const inFiles = grpcBlobService(filesChannel)
-  const best = { http2: 0, stock: 0, one: 0, eight: 0, upload: 0, files: 0, disk: 0, unary: 0 }
+  const packed = new StoredBlob(blobs)
+  const filed = new StoredBlob(grpcBlobService(filesChannel))
+  const best = { ...NO_RATES }
   const eightOfOne: number[] = []
-  const round: [keyof typeof best, () => Promise<number>][] = [
+  const round: [keyof Rates, () => Promise<number>][] = [
     ['http2', () => bytesPerSecond(PATTERN_BYTES, () => readHttp2(http2.port))],
     ['stock', () => bytesPerSecond(PATTERN_BYTES, () => readStock(stock.port))],
-    ['one', () => bytesPerSecond(PATTERN_BYTES, () => readOurs(blobs))],
+    ['one', () => bytesPerSecond(PATTERN_BYTES, () => read(blobs, PATTERN_DIGEST, PATTERN_BYTES))],
     ['eight', () => bytesPerSecond(STREAMS * PATTERN_BYTES, () => readEight(blobs))],
-    ['upload', () => upload(blobs)],
-    ['files', () => upload(inFiles)],
+    ['toPacks', () => packed.upload()],
+    ['fromPacks', () => packed.read()],
+    ['toFiles', () => filed.upload()],
+    ['fromFiles', () => filed.read()],
     ['disk', () => writeFile(join(folder, 'file'))],
     ['unary', () => unaryCalls(blobs)],
   ]
   for (let i = 0; i < ROUNDS; i++) {
-    const now = { ...best }
+    const now = { ...NO_RATES }
     for (const [name, rate] of round) {
       now[name] = await rate()
       best[name] = Math.max(best[name], now[name])
@@ -93,30 +96,45 @@ async function compare({ ours, files, http2, stock, folder }: Peers): Promise<vo
   print(best, median(eightOfOne), memory)
 }
 
+const NO_RATES = {
+  http2: 0,
+  stock: 0,
+  one: 0,
+  eight: 0,
+  toPacks: 0,
+  fromPacks: 0,
+  toFiles: 0,
+  fromFiles: 0,
+  disk: 0,
+  unary: 0,
+}
+type Rates = typeof NO_RATES
+
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!
 }
 
-function print(
-  rates: Record<'http2' | 'stock' | 'one' | 'eight' | 'upload' | 'files' | 'disk' | 'unary', number>,
-  eightOfOne: number,
-  memory: number,
-): void {
-  const gigabytes = (rate: number) => `${(rate / 1e9).toFixed(2)} GB/s`
-  const rows: [what: string, figure: string, ratio: string, target: string][] = [
-    ['bare node:http2, one stream', gigabytes(rates.http2), '', ''],
-    ['grpc-js with its defaults, one stream', gigabytes(rates.stock), '', ''],
-    ['one stream, of bare node:http2', gigabytes(rates.one), (rates.one / rates.http2).toFixed(2), '≥ 0.7'],
-    ['one stream, of grpc-js', gigabytes(rates.one), (rates.one / rates.stock).toFixed(2), '≥ 2'],
-    [`${STREAMS} streams, of one`, gigabytes(rates.eight), eightOfOne.toFixed(2), '≥ 1'],
-    ['upload into packs, of one', gigabytes(rates.upload), (rates.upload / rates.one).toFixed(2), '≥ 0.3'],
-    [
-      'upload into a file for each chunk, of one',
-      gigabytes(rates.files),
-      (rates.files / rates.one).toFixed(2),
-      '',
-    ],
-    ['the same disk alone: one file, written and synced', gigabytes(rates.disk), '', ''],
+function print(rates: Rates, eightOfOne: number, memory: number): void {
+  const row = (what: string, rate: number, of?: number, target = '') => [
+    what,
+    `${(rate / 1e9).toFixed(2)} GB/s`,
+    of === undefined ? '' : (rate / of).toFixed(2),
+    target,
+  ]
+  const { http2, stock, one, toPacks, fromPacks, toFiles, fromFiles } = rates
+  const rows = [
+    row('bare node:http2, one stream of a pattern', http2),
+    row('grpc-js with its defaults, one stream of a pattern', stock),
+    row('one stream of a pattern, of bare node:http2', one, http2, '≥ 0.7'),
+    row('one stream of a pattern, of grpc-js', one, stock, '≥ 2'),
+    [`${STREAMS} streams of a pattern, of one`, row('', rates.eight)[1], eightOfOne.toFixed(2), '≥ 1'],
+    row('one stream of a blob in packs, of bare node:http2', fromPacks, http2, '≥ 0.7'),
+    row('one stream of a blob in a file for each chunk, of bare node:http2', fromFiles, http2),
+    row('upload into packs, of reading it back', toPacks, fromPacks, '≥ 0.3'),
+    row('upload into packs, of one stream of a pattern', toPacks, one),
+    row('upload into a file for each chunk, of reading it back', toFiles, fromFiles),
+    row('upload into a file for each chunk, of one stream of a pattern', toFiles, one),
+    row('the same disk alone: one file, written and synced', rates.disk),
     [`unary calls, ${CALLS_IN_FLIGHT} in flight`, `${Math.round(rates.unary)}/s`, '', '≥ 5000/s'],
     [
       `the server's memory under ${SLOW_READERS} slow readers of 1 GiB`,
@@ -127,7 +145,7 @@ function print(
   ]
   console.log('\ngRPC over loopback, client and server one process each\n')
   console.log('| work | figure | ratio | target |\n|---|---|---|---|')
-  for (const row of rows) console.log(`| ${row.join(' | ')} |`)
+  for (const columns of rows) console.log(`| ${columns.join(' | ')} |`)
 }
 
 async function bytesPerSecond(bytes: number, work: () => Promise<void>): Promise<number> {
@@ -143,7 +161,7 @@ async function readHttp2(port: number): Promise<void> {
   })
   await new Promise((resolve) => stream.once('end', resolve))
   session.close()
-  expectAll(received)
+  expectAll(received, PATTERN_BYTES)
 }
 
 async function readStock(port: number): Promise<void> {
@@ -152,27 +170,41 @@ async function readStock(port: number): Promise<void> {
   let received = 0
   for await (const data of stream) received += data.length
   client.close()
-  expectAll(received)
+  expectAll(received, PATTERN_BYTES)
 }
 
-async function readOurs(blobs: BlobService): Promise<void> {
+async function read(blobs: BlobService, digest: Digest, bytes: number): Promise<void> {
   let received = 0
-  for await (const piece of (await blobs.openRead(PATTERN_DIGEST))!) received += piece.length
-  expectAll(received)
+  for await (const piece of (await blobs.openRead(digest))!) received += piece.length
+  expectAll(received, bytes)
 }
 
 async function readEight(blobs: BlobService): Promise<void> {
-  await Promise.all(Array.from({ length: STREAMS }, () => readOurs(blobs)))
+  await Promise.all(Array.from({ length: STREAMS }, () => read(blobs, PATTERN_DIGEST, PATTERN_BYTES)))
 }
 
-async function upload(blobs: BlobService): Promise<number> {
-  const contents = randomFillSync(CONTENTS)
-  return bytesPerSecond(UPLOAD_BYTES, async () => {
-    const writer = blobs.openWrite()
-    for (let start = 0; start < contents.length; start += READ_BUFFER_BYTES)
-      await writer.write(contents.subarray(start, start + READ_BUFFER_BYTES))
-    await writer.close()
-  })
+/** Noise that goes into a store and comes back out of it: hashed, chunked and stored, and then found, read and verified. */
+class StoredBlob {
+  readonly #blobs: BlobService
+  #digest = EMPTY_DIGEST
+
+  constructor(blobs: BlobService) {
+    this.#blobs = blobs
+  }
+
+  upload(): Promise<number> {
+    const contents = randomFillSync(CONTENTS)
+    return bytesPerSecond(UPLOAD_BYTES, async () => {
+      const writer = this.#blobs.openWrite()
+      for (let start = 0; start < contents.length; start += READ_BUFFER_BYTES)
+        await writer.write(contents.subarray(start, start + READ_BUFFER_BYTES))
+      this.#digest = await writer.close()
+    })
+  }
+
+  read(): Promise<number> {
+    return bytesPerSecond(UPLOAD_BYTES, () => read(this.#blobs, this.#digest, UPLOAD_BYTES))
+  }
 }
 
 /** What an upload cannot be faster than, whatever it does. */
@@ -242,8 +274,8 @@ function same(bytes: Buffer): Buffer {
   return bytes
 }
 
-function expectAll(received: number): void {
-  if (received !== PATTERN_BYTES) throw new Error(`received ${received} bytes`)
+function expectAll(received: number, bytes: number): void {
+  if (received !== bytes) throw new Error(`received ${received} bytes`)
 }
 
 /** Flags of Node for the servers, for instance `--cpu-prof`. */

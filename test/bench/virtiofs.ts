@@ -1,8 +1,9 @@
 /**
  * A store in a guest: ours, against Debian's virtiofsd over a mount of ours and over the source on the local disk. All three
  * are shares of one guest, which runs in software emulation: round trips cost more than they do with KVM, so only the
- * ratios mean something. The same program measures each of them in turn, after a round that is not measured: the emulator
- * translates what it runs for the first time, and so do the device processes.
+ * ratios mean something. The same program measures each of them in turn, in rounds that begin with another one each and have a
+ * tree of their own, after one that is not measured: the emulator translates what it runs for the first time, and so do the device
+ * processes. What counts is the median of the rounds.
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -15,16 +16,17 @@ import { DeviceProcess } from '../support/guest/device-process.ts'
 import { Guest, VIRTIOFSD_C, whyNoGuests } from '../support/guest/machine.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
+import { median } from './report.ts'
 
-/** virtiofsd holds a descriptor for every inode that the guest knows, and may be allowed 20,000. */
-const DIRECTORIES = 150
+const ROUNDS = 5
+/** Of a round. virtiofsd holds a descriptor for every inode that the guest knows, and may be allowed 20,000. */
+const DIRECTORIES = 30
 /** Walked through ours alone, for its memory. */
 const WIDE_DIRECTORIES = 1000
 const FILES_PER_DIRECTORY = 100
 const FILE_BYTES = 512
-/** Small files that are read; each takes most of a millisecond under emulation. */
-const SMALL_READS = 5_000
-const LARGE_FILES = 3
+/** Small files that are read in a round; each takes most of a millisecond under emulation. */
+const SMALL_READS = 1_000
 const LARGE_BYTES = 64 * 1024 * 1024
 /** Of the round that is not measured. */
 const WARM_DIRECTORIES = 20
@@ -42,9 +44,9 @@ export async function benchVirtiofs(): Promise<void> {
     const source = join(folder, 'source')
     const warm = join(folder, 'warm')
     const wide = join(folder, 'wide')
-    makeTree(source, DIRECTORIES, LARGE_FILES)
-    makeTree(warm, WARM_DIRECTORIES, 1)
-    makeTree(wide, WIDE_DIRECTORIES, 0)
+    for (let round = 0; round < ROUNDS; round++) makeTree(join(source, `${round}`), DIRECTORIES, true)
+    makeTree(join(warm, '0'), WARM_DIRECTORIES, true)
+    makeTree(wide, WIDE_DIRECTORIES, false)
     const flags = localStoreFlags(folder)
     const names: string[] = []
     for (const path of [source, warm, wide])
@@ -68,10 +70,13 @@ export async function benchVirtiofs(): Promise<void> {
       memoryMiB: 1536,
     })
     for (const share of SHARES) await guest.mount(share, `/mnt/${share}`)
-    const rootsOf = (imported: string, path: string) =>
-      SHARES.map((share) => join('/mnt', share, share === 'ext4' ? basename(path) : imported))
-    await measure(guest, rootsOf(warmName, warm), WARM_DIRECTORIES, 1)
-    print(await measure(guest, rootsOf(name, source), DIRECTORIES, LARGE_FILES))
+    const rootsOf = (imported: string, path: string, round: number) =>
+      SHARES.map((share) => join('/mnt', share, share === 'ext4' ? basename(path) : imported, `${round}`))
+    await measure(guest, rootsOf(warmName, warm, 0), WARM_DIRECTORIES, 0)
+    const rounds: Row[][] = []
+    for (let round = 0; round < ROUNDS; round++)
+      rounds.push(await measure(guest, rootsOf(name, source, round), DIRECTORIES, round))
+    print(medians(rounds))
     await guest.mount('wide', '/mnt/wide')
     const walked = await guest.runOk('/timer', 'walk', join('/mnt/wide', wideName))
     const [entries, seconds] = walked.split(' ').map(Number)
@@ -82,14 +87,14 @@ export async function benchVirtiofs(): Promise<void> {
   }
 }
 
-function makeTree(path: string, directories: number, largeFiles: number): void {
+function makeTree(path: string, directories: number, hasLargeFile: boolean): void {
   for (let d = 0; d < directories; d++) {
     mkdirSync(join(path, `d${d}`), { recursive: true })
     const contents = randomBytes(FILE_BYTES * FILES_PER_DIRECTORY)
     for (let f = 0; f < FILES_PER_DIRECTORY; f++)
       writeFileSync(`${path}/d${d}/f${f}`, contents.subarray(f * FILE_BYTES, (f + 1) * FILE_BYTES))
   }
-  for (let l = 0; l < largeFiles; l++) writeFileSync(join(path, `l${l}`), randomBytes(LARGE_BYTES))
+  if (hasLargeFile) writeFileSync(join(path, 'large'), randomBytes(LARGE_BYTES))
 }
 
 /** What was done: how many of what, and the seconds it took of each share. */
@@ -100,12 +105,12 @@ interface Row {
   readonly seconds: readonly number[]
 }
 
-/** `roots`: the same tree in each share. */
+/** `roots`: the same tree in each share; that of number `first` has its turn first. */
 async function measure(
   guest: Guest,
   roots: readonly string[],
   directories: number,
-  largeFiles: number,
+  first: number,
 ): Promise<Row[]> {
   const time = async (expected: number, ...args: string[]) => {
     const [count, seconds] = (await guest.runOk('/timer', ...args)).split(' ').map(Number)
@@ -113,32 +118,41 @@ async function measure(
     return seconds!
   }
   const row = async (title: string, count: number, work: (root: string) => Promise<number>): Promise<Row> => {
-    const seconds: number[] = []
-    for (const root of roots) seconds.push(await work(root))
+    const seconds = new Array<number>(roots.length)
+    for (let i = 0; i < roots.length; i++) {
+      const turn = (first + i) % roots.length
+      seconds[turn] = await work(roots[turn]!)
+    }
     return { title, count, unit: title.startsWith('sequential') ? 'bytes' : 'each', seconds }
   }
-  const entries = directories * (FILES_PER_DIRECTORY + 1) + largeFiles
+  const entries = directories * (FILES_PER_DIRECTORY + 1) + 1
   const smallFiles = Math.min(SMALL_READS, directories * FILES_PER_DIRECTORY)
   const walk = (root: string) => time(entries, 'walk', root)
   const small = (root: string) => time(smallFiles, 'small', root, String(smallFiles))
-  const large = async (root: string) => {
-    let seconds = 0
-    for (let l = 0; l < largeFiles; l++) seconds += await time(LARGE_BYTES, 'large', join(root, `l${l}`))
-    return seconds
-  }
-  const largeTitle = `sequential read of ${largeFiles} × 64 MiB`
+  const large = (root: string) => time(LARGE_BYTES, 'large', join(root, 'large'))
+  const largeTitle = 'sequential read of 64 MiB'
   return [
     await row('first walk', entries, walk),
     await row('second walk', entries, walk),
     await row('open, read and close small files, first', smallFiles, small),
     await row('open, read and close small files, again', smallFiles, small),
-    await row(`${largeTitle}, first`, largeFiles * LARGE_BYTES, large),
-    await row(`${largeTitle}, again`, largeFiles * LARGE_BYTES, large),
+    await row(`${largeTitle}, first`, LARGE_BYTES, large),
+    await row(`${largeTitle}, again`, LARGE_BYTES, large),
   ]
 }
 
+/** Of the rounds, which have the same rows, for each share by itself. */
+function medians(rounds: readonly (readonly Row[])[]): Row[] {
+  return rounds[0]!.map((row, at) => ({
+    ...row,
+    seconds: SHARES.map((_, share) => median(rounds.map((rows) => rows[at]!.seconds[share]!))),
+  }))
+}
+
 function print(rows: readonly Row[]): void {
-  console.log(`\nA guest's walk through ${DIRECTORIES * FILES_PER_DIRECTORY} files, and reads\n`)
+  console.log(
+    `\nA guest's walk through ${DIRECTORIES * FILES_PER_DIRECTORY} files, and reads; medians of ${ROUNDS} rounds\n`,
+  )
   console.log('| work | ours | virtiofsd over our mount | over ext4 | ours faster than these |')
   console.log('|---|---|---|---|---|')
   for (const { title, count, unit, seconds } of rows) {

@@ -5,7 +5,7 @@ import { nodeFileOps } from '../../src/services/objects/file-ops.ts'
 import type { ObjectStore } from '../../src/services/objects/interface.ts'
 import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import { openPackedObjectStore } from '../../src/services/objects/packs.ts'
-import { nodePacksOps } from '../../src/services/objects/packs-ops.ts'
+import { nodePacksOps as openPacksOps } from '../../src/services/objects/packs-ops.ts'
 import { ReadPace } from '../../src/support/read-pace.ts'
 import { overriding } from '../support/overriding-objects.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -22,6 +22,7 @@ for (const [how, isLocal] of Object.entries({ 'on the spot': true, 'in the threa
     }
   })
 
+const nodePacksOps = await openPacksOps()
 for (const [how, ops] of Object.entries({
   '': nodePacksOps,
   ', without the addon': { ...nodePacksOps, addon: undefined },

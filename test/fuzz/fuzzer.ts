@@ -1,5 +1,5 @@
 import { mutate, Random } from './mutate.ts'
-import type { Target } from './targets.ts'
+import type { Target } from './target.ts'
 
 /** Larger inputs find nothing that smaller ones do not, and fewer of them are tried in a second. */
 export const INPUT_BYTES_MAX = 16_384
@@ -17,6 +17,8 @@ export class Fuzzer {
   readonly #random: Random
   readonly #before: (input: Uint8Array) => void
   readonly #corpus: Uint8Array[] = []
+  /** What there was before this run. */
+  readonly #untried: Uint8Array[]
   /** Where in the corpus the smallest input of an outcome is. */
   readonly #outcomes = new Map<string, number>()
   executions = 0
@@ -31,7 +33,7 @@ export class Fuzzer {
     this.#target = target
     this.#random = new Random(seed)
     this.#before = before
-    for (const input of [...target.seeds(), ...corpus]) this.#try(input)
+    this.#untried = [...target.seeds(), ...corpus]
   }
 
   get corpus(): readonly Uint8Array[] {
@@ -39,7 +41,8 @@ export class Fuzzer {
   }
 
   /** Tries `count` inputs; the first that breaks a promise ends it. */
-  run(count: number): Crash | undefined {
+  async run(count: number): Promise<Crash | undefined> {
+    for (const input of this.#untried.splice(0)) await this.#try(input)
     for (let i = 0; i < count; i++) {
       const input = mutate(this.#random.pick(this.#corpus), this.#random, {
         words: this.#target.words,
@@ -47,7 +50,9 @@ export class Fuzzer {
         maxBytes: INPUT_BYTES_MAX,
       })
       try {
-        this.#try(input)
+        // Most targets answer at once, some hundred thousand times a second.
+        const tried = this.#try(input)
+        if (tried) await tried
       } catch (error) {
         return { input, error }
       }
@@ -55,10 +60,16 @@ export class Fuzzer {
     return undefined
   }
 
-  #try(input: Uint8Array): void {
+  #try(input: Uint8Array): Promise<void> | undefined {
     this.#before(input)
     this.executions++
     const outcome = this.#target.run(input)
+    if (typeof outcome === 'string') this.#learn(input, outcome)
+    else return outcome.then((words) => this.#learn(input, words))
+    return undefined
+  }
+
+  #learn(input: Uint8Array, outcome: string): void {
     const known = this.#outcomes.get(outcome)
     if (known === undefined) {
       if (this.#corpus.length >= CORPUS_INPUTS_MAX) return

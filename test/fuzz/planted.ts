@@ -1,7 +1,8 @@
 /** Bugs that the fuzzer must find: the NAR target with something wrong in it. */
 import { NarParser } from '../../src/model/nar/parser.ts'
 import { StoreError } from '../../src/support/errors.ts'
-import { FuzzFailure, TARGETS as REAL, type Target } from './targets.ts'
+import { FuzzFailure, type Target } from './target.ts'
+import { TARGETS as REAL } from './targets.ts'
 
 const PLANTED_NAME = 'm'.charCodeAt(0)
 

@@ -25,7 +25,7 @@ parentPort!.once('message', () => {
 
 const fuzzer = new Fuzzer(TARGETS[target]!, seed, corpus, remember)
 for (;;) {
-  const crash = fuzzer.run(BATCH)
+  const crash = await fuzzer.run(BATCH)
   if (crash) {
     const error =
       crash.error instanceof Error ? (crash.error.stack ?? crash.error.message) : String(crash.error)

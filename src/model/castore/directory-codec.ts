@@ -39,7 +39,7 @@ export function encodeNode(writer: ProtoWriter, name: Uint8Array, node: Node): v
 }
 
 /** A node message as it came, not validated. */
-export interface NodeFields {
+export interface RawNode {
   readonly kind: Node['kind']
   name: Uint8Array
   /** digest, or symlink target */
@@ -47,9 +47,6 @@ export interface NodeFields {
   /** 0 and false for what has none. */
   size: bigint
   executable: boolean
-}
-
-interface RawNode extends NodeFields {
   isCanonical: boolean
 }
 
@@ -140,7 +137,7 @@ function validateEntry(raw: RawNode): Entry {
   return { name: pathComponent(raw.name), node: validateNode(raw) }
 }
 
-function validateNode(raw: NodeFields): Node {
+function validateNode(raw: RawNode): Node {
   try {
     if (raw.kind === 'symlink') return { kind: 'symlink', target: symlinkTarget(raw.value) }
     const digest = Digest.fromBytes(raw.value)
@@ -168,7 +165,12 @@ export function encodeNodeMessage(name: Uint8Array, node: Node): Uint8Array {
 
 /** A `Node` message and the name inside it. Throws ValidationError `NoNodeSet`, or as for a directory entry. */
 export function decodeNodeMessage(bytes: Uint8Array): { name: Uint8Array; node: Node } {
-  let raw: RawNode | undefined
+  return validateNodeMessage(decodeRawNodeMessage(bytes))
+}
+
+/** As it came, or as what it adds to an `earlier` part of it; `undefined` for a Node of no kind. */
+export function decodeRawNodeMessage(bytes: Uint8Array, earlier?: RawNode): RawNode | undefined {
+  let raw = earlier
   const reader = new ProtoReader(bytes)
   while (reader.next()) {
     if (reader.field === FIELD.directory) raw = decodeRawNode('directory', reader.bytes(), raw)
@@ -176,11 +178,11 @@ export function decodeNodeMessage(bytes: Uint8Array): { name: Uint8Array; node: 
     else if (reader.field === FIELD.symlink) raw = decodeRawNode('symlink', reader.bytes(), raw)
     else reader.skip()
   }
-  return validateNodeMessage(raw)
+  return raw
 }
 
-/** As `decodeNodeMessage`, for one that was decoded elsewhere. */
-export function validateNodeMessage(fields: NodeFields | undefined): { name: Uint8Array; node: Node } {
+/** Throws as `decodeNodeMessage` does. */
+export function validateNodeMessage(fields: RawNode | undefined): { name: Uint8Array; node: Node } {
   if (!fields) throw new ValidationError('NoNodeSet', 'No node set')
   if (fields.name.length > 0) pathComponent(fields.name)
   return { name: fields.name, node: validateNode(fields) }

@@ -47,7 +47,12 @@ export class Directory {
     // Names and digests stay views into these bytes for as long as the directory lives.
     const kept = compact(bytes)
     const { directories, files, symlinks, isCanonical } = decodeEntryLists(kept)
-    const directory = Directory.from([...directories, ...files, ...symlinks])
+    // Each list is in order, without duplicates: to sort all again would be a tenth of what a tree costs that is walked.
+    const nodes = merged(directories, files)
+    const entries = nodes && merged(nodes, symlinks)
+    if (!entries || documentedSize(entries) > U64_MAX)
+      throw firstFault([...directories, ...files, ...symlinks])
+    const directory = new Directory(entries)
     // Encoding is what a walk would spend most of its time with.
     if (isCanonical) directory.#encoded = kept
     return directory
@@ -107,6 +112,25 @@ function documentedSize(entries: readonly Entry[]): bigint {
   let size = BigInt(entries.length)
   for (const { node } of entries) if (node.kind === 'directory') size += node.size
   return size
+}
+
+/** Two lists that are each in order, in one; `undefined` when both have a name. */
+function merged(a: readonly Entry[], b: readonly Entry[]): readonly Entry[] | undefined {
+  if (b.length === 0) return a
+  if (a.length === 0) return b
+  const entries: Entry[] = []
+  let next = 0
+  for (const entry of a) {
+    for (let other = b[next]; other; other = b[++next]) {
+      const order = compareBytes(other.name, entry.name)
+      if (order === 0) return undefined
+      if (order > 0) break
+      entries.push(other)
+    }
+    entries.push(entry)
+  }
+  for (let other = b[next]; other; other = b[++next]) entries.push(other)
+  return entries
 }
 
 function hasDuplicates(sorted: readonly Entry[]): boolean {

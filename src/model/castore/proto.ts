@@ -1,7 +1,9 @@
 /**
- * The part of the protobuf wire format that castore messages need (protobuf.dev, "Encoding"): varints and
+ * The part of the protobuf wire format that our messages need (protobuf.dev, "Encoding"): varints and
  * length-delimited fields. The writer omits default values, as proto3 asks.
  */
+import { isUtf8 } from 'node:buffer'
+import { view } from '../../support/bytes.ts'
 import { ValidationError } from './validation-error.ts'
 
 const VARINT = 0
@@ -20,15 +22,23 @@ export class ProtoWriter {
   #length = 0
 
   bytes(field: number, value: Uint8Array): void {
-    if (value.length === 0) return
-    this.#delimited(field, value)
+    if (value.length > 0) this.element(field, value)
   }
 
   /** A sub-message; written even when it is empty, since presence carries meaning. */
   message(field: number, write: (writer: ProtoWriter) => void): void {
     const inner = new ProtoWriter()
     write(inner)
-    this.#delimited(field, inner.finish())
+    this.element(field, inner.finish())
+  }
+
+  /** One of a repeated field, or of a oneof; written even when it is empty. */
+  element(field: number, value: Uint8Array): void {
+    this.#varint((field << 3) | LENGTH_DELIMITED)
+    this.#varint(value.length)
+    this.#reserve(value.length)
+    this.#buffer.set(value, this.#length)
+    this.#length += value.length
   }
 
   uint64(field: number, value: bigint): void {
@@ -43,14 +53,6 @@ export class ProtoWriter {
 
   finish(): Uint8Array {
     return Uint8Array.prototype.slice.call(this.#buffer, 0, this.#length)
-  }
-
-  #delimited(field: number, value: Uint8Array): void {
-    this.#varint((field << 3) | LENGTH_DELIMITED)
-    this.#varint(value.length)
-    this.#reserve(value.length)
-    this.#buffer.set(value, this.#length)
-    this.#length += value.length
   }
 
   #varint(value: number): void {
@@ -112,6 +114,22 @@ export class ProtoReader {
     const length = this.#varint32()
     if (length === 0) this.isCanonical = false
     return this.#take(length)
+  }
+
+  /** Which has to be UTF-8 (protobuf.dev, "Proto Limits" of proto3). */
+  string(): string {
+    const bytes = this.bytes()
+    if (!isUtf8(bytes)) throw malformed(`field ${this.field} is not UTF-8`)
+    return view(bytes).toString('utf8')
+  }
+
+  bool(): boolean {
+    return this.uint64() !== 0n
+  }
+
+  /** Also of an enum: what is above 32 bits is cut off, as protobuf has it. */
+  int32(): number {
+    return Number(BigInt.asIntN(32, this.uint64()))
   }
 
   uint64(): bigint {

@@ -3,8 +3,10 @@
  * node is the same wherever it stands.
  */
 import {
+  ALIGNMENT,
   ARCHIVE,
   CLOSE,
+  CLOSE_ENTRY,
   ENTRY,
   ENTRY_NODE,
   LENGTH_BYTES,
@@ -20,6 +22,8 @@ export const NAR_HEADER_BYTES = ARCHIVE.length
 export const DIRECTORY_HEADER_BYTES = NODE_DIRECTORY.length
 /** What stands behind the last entry of a directory, and behind the padding of a file. */
 export const NODE_END_BYTES = CLOSE.length
+/** What stands behind the contents of a file in a directory, at most. */
+export const FILE_END_BYTES_MAX = ALIGNMENT - 1 + CLOSE_ENTRY.length
 
 export function symlinkBytes(targetLength: number): number {
   return NODE_SYMLINK.length + stringBytes(targetLength) + CLOSE.length

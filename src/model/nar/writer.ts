@@ -111,13 +111,12 @@ export class NarWriter {
     this.#bytesWritten += length
   }
 
-  /** Continues in a new buffer, which has this much room, and gives it. */
-  beginBuffer(bytes: number): Uint8Array {
+  /** Continues in another buffer, which is the writer's until `take` has given what is in it. */
+  beginBuffer(buffer: Buffer): void {
     this.#flush()
-    this.#buffer = Buffer.allocUnsafeSlow(bytes)
+    this.#buffer = buffer
     this.#start = 0
     this.#end = 0
-    return this.#buffer
   }
 
   /**

@@ -2,27 +2,14 @@
  * The small messages of the remote procedures (spec §1.3, §1.4, §1.6), each as a codec between bytes and a plain
  * shape. Digests in requests stay raw bytes: what is wrong with them is the server's to say, in its own words.
  */
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { concatBytes, view } from '../../support/bytes.ts'
 import { BLOB_BYTES_MAX } from '../../support/limits.ts'
 import { Digest } from '../castore/digest.ts'
-import { ProtoReader } from '../castore/proto.ts'
+import { ProtoReader, ProtoWriter } from '../castore/proto.ts'
 import { ValidationError } from '../castore/validation-error.ts'
-import {
-  PutBlobResponseSchema,
-  ReadBlobRequestSchema,
-  StatBlobRequestSchema,
-  StatBlobResponseSchema,
-} from './generated/tvix/castore/protos/rpc_blobstore_pb.js'
-import {
-  GetDirectoryRequestSchema,
-  PutDirectoryResponseSchema,
-} from './generated/tvix/castore/protos/rpc_directory_pb.js'
-import {
-  CalculateNARResponseSchema,
-  GetPathInfoRequestSchema,
-} from './generated/tvix/store/protos/rpc_pathinfo_pb.js'
 import type { Codec } from './rpc.ts'
+
+const EMPTY: Uint8Array = new Uint8Array(0)
 
 export interface StatBlobRequest {
   readonly digest: Uint8Array
@@ -30,9 +17,22 @@ export interface StatBlobRequest {
 }
 
 export const statBlobRequest: Codec<StatBlobRequest> = {
-  encode: ({ digest, sendChunks }) =>
-    toBinary(StatBlobRequestSchema, create(StatBlobRequestSchema, { digest, sendChunks })),
-  decode: (bytes) => decode(StatBlobRequestSchema, bytes),
+  encode({ digest, sendChunks }) {
+    const writer = new ProtoWriter()
+    writer.bytes(1, digest)
+    writer.bool(2, sendChunks)
+    return writer.finish()
+  },
+  decode(bytes) {
+    let [digest, sendChunks] = [EMPTY, false]
+    const reader = new ProtoReader(view(bytes))
+    while (reader.next()) {
+      if (reader.field === 1) digest = reader.bytes()
+      else if (reader.field === 2) sendChunks = reader.bool()
+      else reader.skip()
+    }
+    return { digest, sendChunks }
+  },
 }
 
 /** One entry of a chunk list. */
@@ -45,26 +45,44 @@ export interface WireChunk {
 /** The chunks of a blob; object stores keep this message as it is (spec §3.3). */
 export const statBlobResponse: Codec<readonly WireChunk[]> = {
   encode(chunks) {
-    const list = chunks.map(({ digest, size }) => ({ digest: digest.bytes, size: BigInt(size) }))
-    return toBinary(StatBlobResponseSchema, create(StatBlobResponseSchema, { chunks: list }))
+    const writer = new ProtoWriter()
+    for (const { digest, size } of chunks)
+      writer.message(2, (inner) => {
+        inner.bytes(1, digest.bytes)
+        inner.uint64(2, BigInt(size))
+      })
+    return writer.finish()
   },
   decode(bytes) {
-    const { chunks } = decode(StatBlobResponseSchema, bytes)
-    return chunks.map(({ digest, size }) => {
-      if (size > BLOB_BYTES_MAX) throw new ValidationError('SizeOverflow', `chunk of ${size} bytes`)
-      return { digest: Digest.fromBytes(digest), size: Number(size) }
-    })
+    const chunks: WireChunk[] = []
+    const reader = new ProtoReader(view(bytes))
+    while (reader.next()) {
+      if (reader.field === 2) chunks.push(decodeChunk(reader.bytes()))
+      else reader.skip()
+    }
+    return chunks
   },
+}
+
+function decodeChunk(bytes: Uint8Array): WireChunk {
+  let [digest, size] = [EMPTY, 0n]
+  const reader = new ProtoReader(bytes)
+  while (reader.next()) {
+    if (reader.field === 1) digest = reader.bytes()
+    else if (reader.field === 2) size = reader.uint64()
+    else reader.skip()
+  }
+  if (size > BLOB_BYTES_MAX) throw new ValidationError('SizeOverflow', `chunk of ${size} bytes`)
+  return { digest: Digest.fromBytes(digest), size: Number(size) }
 }
 
 /** The digest that is to be read. */
 export const readBlobRequest: Codec<Uint8Array> = {
-  encode: (digest) => toBinary(ReadBlobRequestSchema, create(ReadBlobRequestSchema, { digest })),
-  decode: (bytes) => decode(ReadBlobRequestSchema, bytes).digest,
+  encode: encodeOnlyBytes,
+  decode: (bytes) => decodeOnlyBytes(bytes) ?? EMPTY,
 }
 
 const DATA_TAG = 0x0a // field 1, length-delimited
-const EMPTY = new Uint8Array(0)
 
 /**
  * The data of one BlobChunk. By hand, since every byte of every blob passes through here: decoding gives a view
@@ -84,13 +102,7 @@ export const blobChunk: Codec<Uint8Array> = {
 }
 
 function decodeBlobChunk(bytes: Uint8Array): Uint8Array {
-  let data: Uint8Array = EMPTY
-  const reader = new ProtoReader(bytes)
-  while (reader.next()) {
-    if (reader.field === 1) data = reader.bytes()
-    else reader.skip()
-  }
-  return data
+  return decodeOnlyBytes(bytes) ?? EMPTY
 }
 
 /** Where the data begins in a message of `bytes` bytes that holds nothing else; `undefined` for any other message. */
@@ -123,9 +135,8 @@ function varintBytes(value: number): number {
 
 /** The digest of what was stored. */
 export const putBlobResponse: Codec<Digest> = {
-  encode: (digest) =>
-    toBinary(PutBlobResponseSchema, create(PutBlobResponseSchema, { digest: digest.bytes })),
-  decode: (bytes) => Digest.fromBytes(decode(PutBlobResponseSchema, bytes).digest),
+  encode: (digest) => encodeOnlyBytes(digest.bytes),
+  decode: (bytes) => Digest.fromBytes(decodeOnlyBytes(bytes) ?? EMPTY),
 }
 
 export interface GetDirectoryRequest {
@@ -136,29 +147,35 @@ export interface GetDirectoryRequest {
 
 export const getDirectoryRequest: Codec<GetDirectoryRequest> = {
   encode({ digest, recursive }) {
-    const byWhat = digest ? { case: 'digest' as const, value: digest } : { case: undefined }
-    return toBinary(GetDirectoryRequestSchema, create(GetDirectoryRequestSchema, { byWhat, recursive }))
+    const writer = new ProtoWriter()
+    if (digest) writer.element(1, digest)
+    writer.bool(2, recursive)
+    return writer.finish()
   },
   decode(bytes) {
-    const { byWhat, recursive } = decode(GetDirectoryRequestSchema, bytes)
-    return { digest: byWhat.value, recursive }
+    let digest: Uint8Array | undefined
+    let recursive = false
+    const reader = new ProtoReader(view(bytes))
+    while (reader.next()) {
+      if (reader.field === 1) digest = reader.bytes()
+      else if (reader.field === 2) recursive = reader.bool()
+      else reader.skip()
+    }
+    return { digest, recursive }
   },
 }
 
 /** The digest of the root. */
-export const putDirectoryResponse: Codec<Digest> = {
-  encode: (root) =>
-    toBinary(PutDirectoryResponseSchema, create(PutDirectoryResponseSchema, { rootDigest: root.bytes })),
-  decode: (bytes) => Digest.fromBytes(decode(PutDirectoryResponseSchema, bytes).rootDigest),
-}
+export const putDirectoryResponse: Codec<Digest> = putBlobResponse
 
 /** The output hash; `undefined` where the request names nothing. */
 export const getPathInfoRequest: Codec<Uint8Array | undefined> = {
   encode(outputHash) {
-    const byWhat = outputHash ? { case: 'byOutputHash' as const, value: outputHash } : { case: undefined }
-    return toBinary(GetPathInfoRequestSchema, create(GetPathInfoRequestSchema, { byWhat }))
+    const writer = new ProtoWriter()
+    if (outputHash) writer.element(1, outputHash)
+    return writer.finish()
   },
-  decode: (bytes) => decode(GetPathInfoRequestSchema, bytes).byWhat.value,
+  decode: decodeOnlyBytes,
 }
 
 /** ListPathInfoRequest has no fields. */
@@ -177,9 +194,20 @@ export interface CalculateNarResponse {
 const SHA256_BYTES = 32
 
 export const calculateNarResponse: Codec<CalculateNarResponse> = {
-  encode: (nar) => toBinary(CalculateNARResponseSchema, create(CalculateNARResponseSchema, nar)),
+  encode({ narSize, narSha256 }) {
+    const writer = new ProtoWriter()
+    writer.uint64(1, narSize)
+    writer.bytes(2, narSha256)
+    return writer.finish()
+  },
   decode(bytes) {
-    const { narSize, narSha256 } = decode(CalculateNARResponseSchema, bytes)
+    let [narSize, narSha256] = [0n, EMPTY]
+    const reader = new ProtoReader(view(bytes))
+    while (reader.next()) {
+      if (reader.field === 1) narSize = reader.uint64()
+      else if (reader.field === 2) narSha256 = reader.bytes()
+      else reader.skip()
+    }
     if (narSha256.length !== SHA256_BYTES)
       throw new ValidationError(
         `InvalidNarSha256DigestLen(${narSha256.length})`,
@@ -189,12 +217,20 @@ export const calculateNarResponse: Codec<CalculateNarResponse> = {
   },
 }
 
-/** Decodes a generated message; bytes that are no protobuf at all become a ValidationError. */
-export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
-  try {
-    return fromBinary(schema, view(bytes), { readUnknownFields: false })
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new ValidationError('Malformed', `not a valid protobuf message: ${reason}`, { cause: error })
+/** A message of nothing but bytes in field 1. */
+function encodeOnlyBytes(bytes: Uint8Array): Uint8Array {
+  const writer = new ProtoWriter()
+  writer.bytes(1, bytes)
+  return writer.finish()
+}
+
+/** `undefined` where they are not there; they are a view into the message. */
+function decodeOnlyBytes(message: Uint8Array): Uint8Array | undefined {
+  let bytes: Uint8Array | undefined
+  const reader = new ProtoReader(view(message))
+  while (reader.next()) {
+    if (reader.field === 1) bytes = reader.bytes()
+    else reader.skip()
   }
+  return bytes
 }

@@ -2,9 +2,8 @@
  * The PathInfo message (spec §1.5) from and to the model. Decoding applies the twelve rules of spec §1.10 in
  * their order; each has a variant under the name it has there.
  */
-import { create, toBinary } from '@bufbuild/protobuf'
 import { equalBytes, hex, printable } from '../../support/bytes.ts'
-import { encodeNodeMessage, type NodeFields, validateNodeMessage } from '../castore/directory-codec.ts'
+import { encodeNodeMessage, validateNodeMessage } from '../castore/directory-codec.ts'
 import type { Node } from '../castore/node.ts'
 import { pathComponent } from '../castore/path-component.ts'
 import { ValidationError } from '../castore/validation-error.ts'
@@ -12,13 +11,14 @@ import type { ContentAddress } from '../nix/content-address.ts'
 import type { PathInfo } from '../nix/path-info.ts'
 import type { Signature } from '../nix/signature.ts'
 import { StorePath } from '../nix/store-path.ts'
-import { type Node as NodeMessage, NodeSchema } from './generated/tvix/castore/protos/castore_pb.js'
 import {
-  type NARInfo,
-  type PathInfo as PathInfoMessage,
-  PathInfoSchema,
-} from './generated/tvix/store/protos/pathinfo_pb.js'
-import { decode } from './messages.ts'
+  type CaMessage,
+  type DecodedPathInfo,
+  decodePathInfoMessage,
+  encodePathInfoMessage,
+  type SignatureMessage,
+  type StorePathMessage,
+} from './path-info-message.ts'
 import type { Codec } from './rpc.ts'
 
 const OUTPUT_HASH_BYTES = 20
@@ -43,25 +43,23 @@ const CA_TYPES: readonly Pick<ContentAddress, 'kind' | 'algorithm'>[] = [
 export function encodePathInfo(pathInfo: PathInfo): Uint8Array {
   const { storePath, node, references, narSize, narSha256, signatures, deriver, ca } = pathInfo
   const name = Buffer.from(storePath.toString(), 'latin1')
-  const message = create(PathInfoSchema, {
-    node: decode(NodeSchema, encodeNodeMessage(name, node)),
+  return encodePathInfoMessage({
+    node: encodeNodeMessage(name, node),
     references: references.map((reference) => reference.digest),
     narinfo: {
       narSize,
       narSha256,
       signatures: signatures.map(({ keyName, bytes }) => ({ name: keyName, data: bytes })),
       referenceNames: references.map((reference) => reference.toString()),
+      deriver,
+      ca: ca && { type: numberOf(ca), digest: ca.digest },
     },
   })
-  const narinfo = message.narinfo!
-  if (deriver) narinfo.deriver = createStorePath(deriver)
-  if (ca) narinfo.ca = createCa(ca)
-  return toBinary(PathInfoSchema, message)
 }
 
 /** Throws ValidationError. The result keeps views into `bytes`. */
 export function decodePathInfo(bytes: Uint8Array): PathInfo {
-  const message = decode(PathInfoSchema, bytes)
+  const message = decodePathInfoMessage(bytes)
   const { narinfo } = message
   if (!narinfo) throw new ValidationError('NarInfoFieldMissing', 'The narinfo field is missing')
   const references = validateReferences(message.references, narinfo.referenceNames)
@@ -111,11 +109,11 @@ function validateReference(i: number, name: string, digest: Uint8Array): StorePa
   return path
 }
 
-function validateRootNode({ node: message }: PathInfoMessage): { storePath: StorePath; node: Node } {
-  if (!message) throw new ValidationError('NoNodePresent', 'No node present')
+function validateRootNode(message: DecodedPathInfo): { storePath: StorePath; node: Node } {
+  if (!message.hasNode) throw new ValidationError('NoNodePresent', 'No node present')
   const { name, node } = attempt(
     () => {
-      const named = validateNodeMessage(fieldsOf(message))
+      const named = validateNodeMessage(message.node)
       pathComponent(named.name)
       return named
     },
@@ -131,23 +129,7 @@ function validateRootNode({ node: message }: PathInfoMessage): { storePath: Stor
   return { storePath, node }
 }
 
-/** Not by way of its encoding: making an encoder takes longer than all the rest of a first lookup. */
-function fieldsOf({ node }: NodeMessage): NodeFields | undefined {
-  if (node.case === undefined) return undefined
-  const { name } = node.value
-  if (node.case === 'symlink')
-    return { kind: 'symlink', name, value: node.value.target, size: 0n, executable: false }
-  const { digest, size } = node.value
-  return {
-    kind: node.case,
-    name,
-    value: digest,
-    size,
-    executable: node.case === 'file' && node.value.executable,
-  }
-}
-
-function validateDeriver(deriver: NARInfo['deriver']): StorePath | undefined {
+function validateDeriver(deriver: StorePathMessage | undefined): StorePath | undefined {
   if (!deriver) return undefined
   return attempt(
     () => StorePath.fromParts(deriver.digest, deriver.name),
@@ -155,7 +137,7 @@ function validateDeriver(deriver: NARInfo['deriver']): StorePath | undefined {
   )
 }
 
-function validateSignature({ name, data }: NARInfo['signatures'][number], i: number): Signature {
+function validateSignature({ name, data }: SignatureMessage, i: number): Signature {
   if (data.length !== SIGNATURE_BYTES)
     throw new ValidationError(
       `InvalidSignature(${i})`,
@@ -164,7 +146,7 @@ function validateSignature({ name, data }: NARInfo['signatures'][number], i: num
   return { keyName: name, bytes: data }
 }
 
-function validateCa(ca: NARInfo['ca']): ContentAddress | undefined {
+function validateCa(ca: CaMessage | undefined): ContentAddress | undefined {
   if (!ca) return undefined
   const type = CA_TYPES[ca.type]
   if (!type)
@@ -181,18 +163,14 @@ function validateCa(ca: NARInfo['ca']): ContentAddress | undefined {
   return { ...type, digest: ca.digest }
 }
 
-function createStorePath({ name, digest }: StorePath): NonNullable<NARInfo['deriver']> {
-  return { $typeName: 'tvix.store.v1.StorePath', name, digest }
-}
-
-function createCa({ kind, algorithm, digest }: ContentAddress): NonNullable<NARInfo['ca']> {
+function numberOf({ kind, algorithm }: ContentAddress): number {
   const type = CA_TYPES.findIndex((each) => each.kind === kind && each.algorithm === algorithm)
   if (type < 0)
     throw new ValidationError(
       'InvalidCaField(UnknownHashType)',
       `a content address over ${kind} with ${algorithm} has no number in the protocol`,
     )
-  return { $typeName: 'tvix.store.v1.NARInfo.CA', type, digest }
+  return type
 }
 
 /** Runs a check; a broken rule is told again as the given variant and message. */

@@ -1,3 +1,4 @@
+import { monotonicMs } from '../../support/clock.ts'
 import { MOUNT_DEADLINE_MEMORY_MS } from '../../support/limits.ts'
 import type { InodeNumber } from '../tree/interface.ts'
 
@@ -13,7 +14,7 @@ export class LateReads {
 
   add(inode: InodeNumber): void {
     if (this.#until.size >= INODES_MAX) this.#until.clear()
-    this.#until.set(inode, performance.now() + MOUNT_DEADLINE_MEMORY_MS)
+    this.#until.set(inode, monotonicMs() + MOUNT_DEADLINE_MEMORY_MS)
   }
 
   has(inode: InodeNumber): boolean {
@@ -21,7 +22,7 @@ export class LateReads {
     if (this.#until.size === 0) return false
     const until = this.#until.get(inode)
     if (until === undefined) return false
-    if (performance.now() < until) return true
+    if (monotonicMs() < until) return true
     this.#until.delete(inode)
     return false
   }

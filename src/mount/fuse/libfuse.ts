@@ -93,7 +93,7 @@ class LibfuseMountPoint implements Mount {
     const { signal } = this.#watching
     while (!signal.aborted) {
       await wait(LIBFUSE_WATCH_MS, undefined, { signal, ref: false }).catch(() => {})
-      if (!this.#unmounting && topMount(await readMountTable(), this.target)?.source !== FILESYSTEM_NAME)
+      if (!this.#unmounting && topMount(readMountTable(), this.target)?.source !== FILESYSTEM_NAME)
         return 'elsewhere'
     }
     return 'requested'

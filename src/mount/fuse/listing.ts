@@ -27,6 +27,7 @@ export class Listing implements EntrySink {
   #limit = 0
   #used = 0
   #overflowed = false
+  #next = 0
   readonly #page = new Float64Array(PAGE.fields)
   #records = new Uint8Array(0)
   /** The directory. */
@@ -49,6 +50,7 @@ export class Listing implements EntrySink {
     }
     this.#used = 0
     this.#overflowed = false
+    this.#next = 0
     this.inode = inode
     this.plus = plus
   }
@@ -70,6 +72,7 @@ export class Listing implements EntrySink {
     this.#bytes.set(name, dirent + DIRENT.bytes)
     this.#bytes.fill(0, dirent + DIRENT.bytes + name.length, end)
     this.#used = end
+    this.#next = cookie
     return true
   }
 
@@ -92,6 +95,7 @@ export class Listing implements EntrySink {
       if (status !== LIST_STATUS.noRoom) break
       entries.makeRoom()
     }
+    this.#next = page[PAGE.position]!
     entries.listed(this.#records.subarray(0, page[PAGE.recordsUsed]), page[PAGE.recordsContents]!)
     return listedInodes(this.#view, start, this.#used)
   }
@@ -99,6 +103,20 @@ export class Listing implements EntrySink {
   /** Not even one entry had room: an empty reply would say that the directory ends here. */
   get tooSmall(): boolean {
     return this.#overflowed && this.#used === 0
+  }
+
+  /** What the caller had room for, in bytes. */
+  get size(): number {
+    return this.#limit
+  }
+
+  /** There are more entries, from `nextCookie` on. */
+  get isCut(): boolean {
+    return this.#overflowed
+  }
+
+  get nextCookie(): number {
+    return this.#next
   }
 
   get bytes(): Uint8Array {
@@ -110,14 +128,25 @@ export class Listing implements EntrySink {
     if (this.plus) for (const inode of listedInodes(this.#view, 0, this.#used)) tree.forget(inode, 1)
     this.#used = 0
   }
+
+  /** Of the entries, which have attributes, those that are directories. */
+  directories(): Iterable<InodeNumber> {
+    return listedInodes(this.#view, 0, this.#used, FILE_TYPE.directory)
+  }
 }
 
-/** Of the entries from `at` to `end`, which have attributes. */
-export function* listedInodes(view: DataView, at: number, end: number): Generator<InodeNumber> {
+/** Of the entries from `at` to `end`, which have attributes; all, or those of one type. */
+export function* listedInodes(
+  view: DataView,
+  at: number,
+  end: number,
+  type?: number,
+): Generator<InodeNumber> {
   while (at < end) {
-    yield getU64(view, at + ENTRY_OUT.nodeid)
-    const nameLength = view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
-    at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
+    const dirent = at + ENTRY_OUT.bytes
+    if (type === undefined || view.getUint32(dirent + DIRENT.type, LITTLE_ENDIAN) === type)
+      yield getU64(view, at + ENTRY_OUT.nodeid)
+    at = padded(dirent + DIRENT.bytes + view.getUint32(dirent + DIRENT.namelen, LITTLE_ENDIAN))
   }
 }
 

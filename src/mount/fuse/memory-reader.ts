@@ -37,6 +37,13 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
     return outcome === 1 ? buffer.subarray(0, size) : undefined
   }
 
+  /** So that the reads that come are answered on the spot: a guest asks for the next piece while it works on the last one. */
+  keepAhead(plan: ReadPlan): void {
+    if (!this.#reader) return
+    if (this.#source.kind === 'packs') plan.locate(this.#source.places)
+    this.#addon.keepAhead(this.#reader, plan.finish(0, 0, 0, 0, 0))
+  }
+
   #begun(): Reader | undefined {
     if (this.#reader || this.#isClosed) return this.#reader
     const { kind, folder } = this.#source

@@ -23,14 +23,14 @@ async function realTarget(target: string): Promise<string> {
   const absolute = resolve(target)
   const parent = await answer(absolute, realpath(dirname(absolute)))
   const path = join(parent, basename(absolute))
-  if (topMount(await readMountTable(), path)) return path
+  if (topMount(readMountTable(), path)) return path
   return await answer(absolute, realpath(path))
 }
 
 /** Unmounts mounts of ours that lost their process; throws when anything that lives is mounted on `path`. */
 async function clearStaleMounts(path: string, logger: Logger): Promise<void> {
   for (let i = 0; i < MOUNT_STALE_MAX; i++) {
-    const top = topMount(await readMountTable(), path)
+    const top = topMount(readMountTable(), path)
     if (!top) return
     if (!(await isStale(path, top))) throw occupied(path, top)
     logger.warn({ target: path }, 'a killed process left its mount behind; it is unmounted now')

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 
 /** One line of /proc/self/mountinfo (proc_pid_mountinfo(5)), as far as it matters here. */
 export interface MountEntry {
@@ -9,9 +9,9 @@ export interface MountEntry {
   readonly source: string
 }
 
-/** What is mounted in our namespace. Reading it asks no filesystem, so it answers whatever hangs. */
-export async function readMountTable(): Promise<MountEntry[]> {
-  return parseMountTable(await readFile('/proc/self/mountinfo', 'utf8'))
+/** What is mounted in our namespace. Reading it asks no filesystem, so it answers at once, whatever hangs. */
+export function readMountTable(): MountEntry[] {
+  return parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
 export function parseMountTable(text: string): MountEntry[] {

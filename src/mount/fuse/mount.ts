@@ -131,7 +131,7 @@ class KernelMount implements Mount {
 
   async begin(): Promise<void> {
     // Told from any later mount on the same path by its device number.
-    this.#entry = topMount(await readMountTable(), this.target)
+    this.#entry = topMount(readMountTable(), this.target)
     if (this.#entry?.source !== FILESYSTEM_NAME)
       throw new StoreError('internal', `the mount on "${this.target}" was replaced while it was made`)
     this.#gone = unmountAtExit(this.#entry)
@@ -174,7 +174,7 @@ class KernelMount implements Mount {
 
   /** Never takes away what somebody else mounted on the same path since. */
   async #unmountOwn(): Promise<void> {
-    const top = topMount(await readMountTable(), this.target)
+    const top = topMount(readMountTable(), this.target)
     if (top && top.device === this.#entry?.device) await unmountDevice(this.target)
     this.#gone()
   }

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { InodeTables } from '../tree/inode-tables.ts'
 
@@ -83,13 +82,12 @@ export interface NativeAddon {
   ): Reader | number
   /** 1: it is there; 0: `filled` will tell. */
   readInto(reader: Reader, plan: Uint8Array, into: Uint8Array): number
+  /** Loads what a plan wants parts of, unless enough of that is being done. */
+  keepAhead(reader: Reader, plan: Uint8Array): number
   readerBytes(reader: Reader): number
   /** The reader must not be used afterwards. */
   stopReader(reader: Reader): Promise<void>
 }
-
-/** From `src/mount/fuse` and from `dist/mount/fuse` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/fuse_device.node', import.meta.url))
 
 let loaded: NativeAddon | undefined
 
@@ -100,7 +98,7 @@ export function nativeAddon(): NativeAddon {
 
 function load(): NativeAddon {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeAddon
+    return loadAddon('fuse_device') as NativeAddon
   } catch (error) {
     throw new StoreError(
       'unimplemented',

@@ -12,6 +12,7 @@ import {
 import type { Owner } from './attributes.ts'
 import { Refusal } from './errno.ts'
 import type { Listing, ListingPool } from './listing.ts'
+import type { ListingsAhead } from './listings-ahead.ts'
 import type { OpenedFile, OpenFiles } from './open-files.ts'
 import { Errno, GETXATTR_IN, Opcode, OpenFlag, READ_IN, ROOT_NODE } from './protocol.ts'
 import type { Reply } from './reply.ts'
@@ -22,6 +23,8 @@ export interface OperationContext {
   readonly tree: Tree
   readonly owner: Owner
   readonly listings: ListingPool
+  /** Where whoever lists waits long for each page. */
+  readonly listingsAhead: ListingsAhead | undefined
   readonly showXattr: boolean
   /** How long the kernel may remember that a name is missing which may yet appear; 0 is not at all. */
   readonly negativeMs: number
@@ -102,11 +105,14 @@ const read: Operation<readonly Uint8Array[]> = {
 function listOperation(plus: boolean): Operation<Listing> {
   return {
     bodyBytes: READ_IN.bytes,
-    begin(request, { tree, listings }, call) {
+    begin(request, { tree, listings, listingsAhead }, call) {
       const cookie = request.u64(READ_IN.offset)
       if (!Number.isSafeInteger(cookie)) throw new TreeFault('EINVAL')
+      const size = request.u32(READ_IN.size)
+      const ready = plus ? listingsAhead?.take({ inode: request.nodeid, cookie, size }) : undefined
+      if (ready) return ready
       const listing = listings.take()
-      listing.reset(request.nodeid, request.u32(READ_IN.size), plus)
+      listing.reset(request.nodeid, size, plus)
       return fill(listing, tree, listings, () => tree.readdir(listing.inode, cookie, listing, plus, call))
     },
     write(listing, reply) {
@@ -117,7 +123,10 @@ function listOperation(plus: boolean): Operation<Listing> {
     end(listing, delivered, context) {
       if (!delivered) listing.forget(context.tree)
       else if (listing.inode === ROOT_NODE) context.rootListed()
-      else context.tree.listingTaken?.()
+      else {
+        if (plus) context.listingsAhead?.delivered(listing)
+        context.tree.listingTaken?.()
+      }
       context.listings.give(listing)
     },
   }

@@ -1,3 +1,4 @@
+import { monotonicMs } from '../../support/clock.ts'
 import { FUSE_PATIENCE_US, FUSE_QUICK_MS } from '../../support/limits.ts'
 
 /**
@@ -12,7 +13,7 @@ export class Patience {
   #isQuick = false
 
   /** Milliseconds on a clock that never goes back. */
-  constructor(now = () => performance.now()) {
+  constructor(now = monotonicMs) {
     this.#now = now
   }
 

@@ -12,6 +12,7 @@ import { Forgets } from './forgets.ts'
 import { InFlight } from './in-flight.ts'
 import { LateReads } from './late-reads.ts'
 import { ListingPool } from './listing.ts'
+import { ListingsAhead } from './listings-ahead.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
 import { OpenFiles } from './open-files.ts'
 import { OPERATIONS, type Operation, type OperationContext, READ, refusalOf } from './operations.ts'
@@ -43,6 +44,8 @@ export interface SessionOptions {
   readonly logger: Logger
   /** Let the kernel read files of this machine by itself, at the price of a request for each open and close. */
   readonly passthrough?: boolean | undefined
+  /** Put together what is likely to be listed next, while whoever lists works on the last page. */
+  readonly listAhead?: boolean | undefined
   /** Counts for several sessions together. */
   readonly stats?: SessionStats | undefined
 }
@@ -89,10 +92,12 @@ export class FuseSession {
     this.#forgets = new Forgets(tree, options.logger)
     this.#root = new RootNotices(device, this.#inFlight, options.logger, () => this.#dropRootListing())
     const takesNotifications = device.takesNotifications ?? true
+    const listings = new ListingPool(options.owner)
     this.#context = {
       tree,
       owner: options.owner,
-      listings: new ListingPool(options.owner),
+      listings,
+      listingsAhead: options.listAhead ? new ListingsAhead(tree, listings) : undefined,
       showXattr: options.showXattr,
       negativeMs: options.negativeMs,
       noOpen: false,
@@ -148,6 +153,7 @@ export class FuseSession {
     if (this.#root.isTelling) this.#abandonAll(reason)
     this.#open = false
     this.#root.close()
+    this.#context.listingsAhead?.close()
     this.#device.close()
     this.#abandonAll(reason)
     this.#ready.reject(new StoreError('unavailable', 'the mount ended before it was ready'))

@@ -3,6 +3,7 @@ import type { BlobService } from '../../services/blobs/interface.ts'
 import type { DirectoryService } from '../../services/directories/interface.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
 import type { Call } from '../../support/call.ts'
+import { monotonicMs } from '../../support/clock.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { MOUNT_NEGATIVE_MS } from '../../support/limits.ts'
@@ -127,7 +128,7 @@ class LazyTree implements CastoreTree {
   constructor(options: CastoreTreeOptions) {
     const { rootNodes, blobs, directories, logger, recorder, sources = UNNAMED_SOURCES } = options
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
-    const now = options.now ?? (() => performance.now())
+    const now = options.now ?? monotonicMs
     const { stats } = this
     const inodes = this.#inodes
     const names = this.#names

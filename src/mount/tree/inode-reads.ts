@@ -1,6 +1,11 @@
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
-import { FILL_FILE_BYTES_MAX, LOCAL_CHUNK_NOW_BYTES_MAX, SMALL_FILE_BYTES_MAX } from '../../support/limits.ts'
+import {
+  FILL_FILE_BYTES_MAX,
+  LOCAL_CHUNK_NOW_BYTES_MAX,
+  PLANNED_READ_AHEAD_BYTES,
+  SMALL_FILE_BYTES_MAX,
+} from '../../support/limits.ts'
 import type { AccessRecorder } from './access-recorder.ts'
 import type { DirectoryLoader } from './directory-loader.ts'
 import type { FileContents, FileReader } from './file-reader.ts'
@@ -35,6 +40,10 @@ export class InodeReads {
   readonly #inodes: InodeTable
   readonly #files: FileReader
   readonly #readAhead = new ReadAhead()
+  readonly #plannedAhead = new ReadAhead({
+    bytesMax: PLANNED_READ_AHEAD_BYTES,
+    stepBytes: PLANNED_READ_AHEAD_BYTES / 2,
+  })
   readonly #plan = new ReadPlan()
 
   constructor(options: InodeReadsOptions) {
@@ -59,7 +68,7 @@ export class InodeReads {
     const range = { start: offset, end: Math.min(offset + size, file.size) }
     if (range.start >= range.end) return NO_PIECES
     recorder?.read(inode, range, () => paths.pathOf(inode))
-    const planned = this.#readPlanned(file, range, call)
+    const planned = this.#readPlanned(inode, file, range, call)
     if (planned) return paths.locate(inode, planned)
     const pieces = this.#files.read(file, range, call)
     // What this machine has in memory is had as quickly when it is asked for.
@@ -73,6 +82,7 @@ export class InodeReads {
 
   /** `undefined` where there is no plan: small files are read as quickly without one. */
   #readPlanned(
+    inode: InodeNumber,
     file: FileContents,
     range: Range,
     call: Call | undefined,
@@ -81,6 +91,8 @@ export class InodeReads {
     if (!plannedReads || file.size <= LOCAL_CHUNK_NOW_BYTES_MAX) return undefined
     if (!this.#files.plan(file, range, this.#plan)) return undefined
     const bytes = plannedReads.read(this.#plan, range.end - range.start)
+    const ahead = bytes && this.#plannedAhead.next(inode, range, file.size)
+    if (ahead && this.#files.plan(file, ahead, this.#plan)) plannedReads.keepAhead(this.#plan)
     return bytes && whenReady(bytes, (read) => (read ? [read] : this.#files.read(file, range, call)))
   }
 
@@ -100,6 +112,7 @@ export class InodeReads {
   /** An inode died. */
   forget(inode: InodeNumber): void {
     this.#readAhead.forget(inode)
+    this.#plannedAhead.forget(inode)
   }
 
   /** Whoever reads from afar waits for a round trip each time: what may be next comes with it. */

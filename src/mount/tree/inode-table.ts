@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto'
 import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import { Digest } from '../../model/castore/digest.ts'
 import type { DirectoryNode, FileNode, Node, SymlinkNode } from '../../model/castore/node.ts'
@@ -47,7 +46,8 @@ export class InodeTable {
   readonly #fileBytes = new BigUint64Array(1)
   #targets = this.#newTargets()
   /** Directories are made by strangers, who must not be able to choose what shares a bucket. */
-  readonly #seed = randomInt(2 ** 32)
+  // Nobody is told any number of that generator, which the system's entropy seeds; node:crypto takes 5 ms to load.
+  readonly #seed = Math.floor(Math.random() * 2 ** 32)
   #tables: InodeTables | undefined
 
   constructor() {

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 import type { InodeTables } from './inode-tables.ts'
 
 /** How `listEntries` ended: all are there, no more fit, or the tables have no room for another inode. */
@@ -51,9 +50,6 @@ export interface NativeTree {
   ): number | undefined
 }
 
-/** From `src/mount/tree` and from `dist/mount/tree` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/tree.node', import.meta.url))
-
 let loaded: NativeTree | undefined | null = null
 
 /** `undefined` where the addon was not built: everything works without it, only slower. */
@@ -64,7 +60,7 @@ export function nativeTree(): NativeTree | undefined {
 
 function load(): NativeTree | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeTree
+    return loadAddon('tree') as NativeTree
   } catch {
     return undefined
   }

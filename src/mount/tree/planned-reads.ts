@@ -8,4 +8,6 @@ export interface PlannedReads {
    * later: they are to be had in the usual way, or an error is.
    */
   read(plan: ReadPlan, size: number): Soon<Uint8Array | undefined> | undefined
+  /** What a plan wants will probably be read soon. Nobody hears what became of it but by reading. */
+  keepAhead(plan: ReadPlan): void
 }

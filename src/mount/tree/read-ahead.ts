@@ -32,9 +32,14 @@ export interface Range {
  */
 export class ReadAhead {
   readonly #files: LRUCache<InodeNumber, Progress>
+  readonly #bytesMax: number
+  readonly #stepBytes: number
 
-  constructor(filesMax = MOUNT_READ_AHEAD_FILES_MAX) {
-    this.#files = new LRUCache({ max: filesMax })
+  /** `bytesMax`: what is fetched beyond a read; `stepBytes`: how much of it at a time, at the least. */
+  constructor({ bytesMax = MOUNT_READ_AHEAD_BYTES, stepBytes = 1 } = {}) {
+    this.#bytesMax = bytesMax
+    this.#stepBytes = stepBytes
+    this.#files = new LRUCache({ max: MOUNT_READ_AHEAD_FILES_MAX })
   }
 
   get files(): number {
@@ -76,10 +81,10 @@ export class ReadAhead {
     // From afar every doubling is a round trip; large reads are the evidence that saves two of them.
     const isSure = progress.window === 0 && end - start >= MOUNT_LARGE_READ_BYTES_MIN && from?.isFar
     const first = isSure ? MOUNT_WHOLE_BYTES_MAX : MOUNT_READ_AHEAD_BYTES_MIN
-    progress.window = Math.min(Math.max(progress.window * 2, first), MOUNT_READ_AHEAD_BYTES)
+    progress.window = Math.min(Math.max(progress.window * 2, first), this.#bytesMax)
     const begin = Math.max(end, progress.ahead)
     const to = Math.min(end + progress.window, fileSize)
-    if (begin >= to) return undefined
+    if (begin >= to || (to - begin < this.#stepBytes && to < fileSize)) return undefined
     progress.ahead = to
     return { start: begin, end: to }
   }

@@ -1,6 +1,7 @@
 import type { Node } from '../../model/castore/node.ts'
 import type { RootNodes } from '../../services/pathinfos/root-nodes.ts'
 import { withDeadline } from '../../support/call.ts'
+import { monotonicMs } from '../../support/clock.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import {
   MOUNT_CALL_MS_MAX,
@@ -56,10 +57,10 @@ export class RootWatch {
 
   /** A round that took long is followed by a long pause: it takes a fixed share of the time, however many there are. */
   #run(): Promise<void> {
-    const began = performance.now()
+    const began = monotonicMs()
     this.#round ??= this.#checkAll().finally(() => {
       this.#round = undefined
-      const took = performance.now() - began
+      const took = monotonicMs() - began
       this.#schedule(Math.max(ROOT_CHECK_PAUSE_MS_MIN, took / ROOT_CHECK_SHARE))
     })
     return this.#round

@@ -276,7 +276,10 @@ export class FrontEnd {
   }
 
   #setCall(payload: DataView, files: number[]): undefined {
-    this.#queues.setCall(vringIndex(payload), files.pop())
+    const index = vringIndex(payload)
+    // Before the descriptor is taken out: nobody else would close it.
+    this.#vring(index)
+    this.#queues.setCall(index, files.pop())
   }
 
   #enable(payload: DataView): undefined {

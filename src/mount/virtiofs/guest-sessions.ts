@@ -46,7 +46,7 @@ export class GuestSessions {
     const release = () => void tree.release()
     const restart = (request: Uint8Array) => setImmediate(() => this.#restart(request))
     const channel = new GuestChannel(this.#queues, first, restart, release)
-    const fuse = new FuseSession(channel, tree, this.#options)
+    const fuse = new FuseSession(channel, tree, { ...this.#options, listAhead: true })
     fuse.start()
     void fuse.ready.then(
       () => this.#mounted(),

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 import { StoreError } from '../../support/errors.ts'
 
 declare const deviceBrand: unique symbol
@@ -84,9 +83,6 @@ export function queueFault(result: number): string {
   return QUEUE_FAULTS[-result - 1] ?? `fault ${-result}`
 }
 
-/** From `src/mount/virtiofs` and from `dist/mount/virtiofs` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/vhost_user.node', import.meta.url))
-
 let loaded: VhostAddon | undefined
 
 export function vhostAddon(): VhostAddon {
@@ -96,7 +92,7 @@ export function vhostAddon(): VhostAddon {
 
 function load(): VhostAddon {
   try {
-    return createRequire(import.meta.url)(ADDON) as VhostAddon
+    return loadAddon('vhost_user') as VhostAddon
   } catch (error) {
     throw new StoreError(
       'unimplemented',

@@ -51,6 +51,8 @@ export interface Content {
    * one tears the connection down, so that nobody takes half of it for the whole.
    */
   read(range?: ByteRange): AsyncIterable<Uint8Array>
+  /** Called, where it is there, with pieces that nobody reads any more: their memory may be used again. */
+  giveBack?(piece: Uint8Array): void
 }
 
 export interface ByteRange {

@@ -6,7 +6,7 @@ import { compressed } from '../../support/compress.ts'
 import type { Compression } from '../../support/decompress.ts'
 import { StoreError } from '../../support/errors.ts'
 import { openNar } from '../../transfer/nar-reader.ts'
-import { type Contents, renderNar } from '../../transfer/render-nar.ts'
+import { type Contents, narRooms, renderNar } from '../../transfer/render-nar.ts'
 import type { ByteRange, Content } from './exchange.ts'
 import { Refusal } from './fault-reply.ts'
 import { encodeNode } from './nar-url.ts'
@@ -26,7 +26,13 @@ export function narContent(services: Contents, node: Node, narSize: number, call
     hasRanges: true,
     isCompressible: true,
     read: (range) =>
-      whole(services, node, call, range ? partOf(services, node, narSize, range, call) : undefined, narSize),
+      blamingRoot(
+        services,
+        node,
+        call,
+        range ? partOf(services, node, narSize, range, call) : wholeOf(services, node, narSize, call),
+      ),
+    giveBack: (piece) => narRooms.giveBack(piece),
   }
 }
 
@@ -52,21 +58,24 @@ export async function hasRoot({ blobs, directories }: Contents, node: Node, call
   return node.kind === 'symlink' || (await blobs.has(node.digest, call))
 }
 
-async function* whole(
+async function* blamingRoot(
   services: Contents,
   node: Node,
   call: Call,
-  part: AsyncIterable<Uint8Array> | undefined,
-  narSize: number,
+  pieces: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   try {
-    yield* part ?? ofSize(renderNar(services, node, call), narSize, wrongSize)
+    yield* pieces
   } catch (error) {
     // Something below the root that is missing is damage; without a root there is nothing.
     if (StoreError.from(error).code === 'corrupt' && !(await hasRoot(services, node, call)))
       throw new Refusal(404, 'the root node is not in the store')
     throw error
   }
+}
+
+function wholeOf(services: Contents, node: Node, narSize: number, call: Call): AsyncIterable<Uint8Array> {
+  return ofSize(renderNar(services, node, call), narSize, wrongSize)
 }
 
 async function* partOf(

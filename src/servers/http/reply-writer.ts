@@ -23,6 +23,7 @@ export async function writeReply(
   beforeEnd?: () => Promise<void>,
 ): Promise<number> {
   const groups = bodyOf(plan)
+  const giveBack = giverBack(plan)
   try {
     const first = await groups.next()
     throwIfAborted(call.signal)
@@ -30,7 +31,7 @@ export async function writeReply(
     let sent = 0
     for (let next = first; !next.done; next = await groups.next()) {
       for (const piece of next.value) sent += piece.length
-      if (!writeGroup(stream, next.value)) await drained(stream, call.signal)
+      if (!writeGroup(stream, next.value, giveBack)) await drained(stream, call.signal)
       throwIfAborted(call.signal)
     }
     await beforeEnd?.()
@@ -69,16 +70,30 @@ function wrongSize(what: string): StoreError {
   return new StoreError('corrupt', `the contents have ${what}`)
 }
 
-/** In one system call, as far as the kernel takes it. Whether there is room for more. */
-function writeGroup(stream: ReplyStream, group: readonly Uint8Array[]): boolean {
+type GiveBack = (piece: Uint8Array) => void
+
+/** What is compressed before it is sent is not given back: the compressor does not tell when it has read a piece. */
+function giverBack({ body }: ReplyPlan): GiveBack | undefined {
+  const content = body?.coding ? undefined : body?.content
+  return content?.giveBack && ((piece) => content.giveBack!(piece))
+}
+
+/** In one system call, as far as the kernel takes it. Whether there is room for more. `giveBack` has what the kernel has. */
+function writeGroup(stream: ReplyStream, group: readonly Uint8Array[], giveBack?: GiveBack): boolean {
   const sink: Writable = 'stream' in stream ? stream.stream : stream
   // Not the answer itself of HTTP/1: what it is given while it is corked, it never says that it has room again.
   const corked = 'stream' in stream ? stream.stream : stream.socket
   corked?.cork()
   let hasRoom = true
-  for (const piece of group) hasRoom = sink.write(piece)
+  for (const piece of group) hasRoom = writePiece(sink, piece, giveBack)
   corked?.uncork()
   return hasRoom
+}
+
+function writePiece(sink: Writable, piece: Uint8Array, giveBack: GiveBack | undefined): boolean {
+  if (!giveBack) return sink.write(piece)
+  // After a failure something may still be reading them.
+  return sink.write(piece, (error) => error ?? giveBack(piece))
 }
 
 async function drained(stream: ReplyStream, signal: AbortSignal | undefined): Promise<void> {

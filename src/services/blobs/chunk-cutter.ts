@@ -21,7 +21,7 @@ export interface ChunkCutter {
 
 /** In the thread pool where the addon was built, and on the spot where it was not. */
 export async function openChunkCutter(chunker: Chunker): Promise<ChunkCutter> {
-  working ??= checked(nativeChunker)
+  working ??= checked(nativeChunker())
   const native = await working
   return native ? new PoolCutter(chunker, native) : new PlainCutter(chunker)
 }

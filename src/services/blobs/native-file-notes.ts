@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 
 /** native/file_notes.c: what is to be noted on files and Node has no calls for. Failures are negative errnos. */
 export interface NativeFileNotes {
@@ -8,9 +7,6 @@ export interface NativeFileNotes {
   /** Sets the time of access to now, and leaves that of modification alone. */
   touchAccess(path: string): Promise<number>
 }
-
-/** From `src/services/blobs` and from `dist/services/blobs` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/file_notes.node', import.meta.url))
 
 let loaded: NativeFileNotes | undefined | null = null
 
@@ -22,7 +18,7 @@ export function nativeFileNotes(): NativeFileNotes | undefined {
 
 function load(): NativeFileNotes | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeFileNotes
+    return loadAddon('file_notes') as NativeFileNotes
   } catch {
     return undefined
   }

@@ -4,6 +4,7 @@ import { StoreError } from '../../support/errors.ts'
 import { checkChunkList } from './chunk-list.ts'
 import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadInto, SmallWrites } from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
+import { PooledDigester } from './pooled-digester.ts'
 
 /**
  * The one place where the bytes of blobs are compared with the digest that was asked for. A stream passes on
@@ -51,15 +52,16 @@ class VerifyingBlobService implements BlobService {
 }
 
 async function* verified(stream: BlobStream, digest: Digest, source: string): AsyncGenerator<Uint8Array> {
-  const digester = new PieceDigester()
+  const digester = new PooledDigester()
   let last: Uint8Array | undefined
   for await (const piece of stream) {
     if (piece.length === 0) continue
-    digester.update(piece)
+    const behind = digester.update(piece)
+    if (behind) await behind
     if (last) yield last
     last = piece
   }
-  const found = digester.digest()
+  const found = await digester.digest()
   if (!found.equals(digest))
     throw new StoreError(
       'corrupt',

@@ -50,17 +50,19 @@ export const nodeFileOps: FileOps = {
   maySyncTogether,
   syncFileSystem,
   unwrittenBytes,
-  batches: nativeFileBatches,
+  get batches() {
+    return nativeFileBatches()
+  },
 }
 
 async function maySyncTogether(folder: string): Promise<boolean> {
-  if (!nativeSync || !syncReportsFailures()) return false
+  if (!nativeSync() || !syncReportsFailures()) return false
   const { type } = await fs.promises.statfs(folder)
   return SYNCED_FILE_SYSTEMS.has(type >>> 0)
 }
 
 async function syncFileSystem(fd: number): Promise<void> {
-  const result = await nativeSync!.syncFileSystem(fd)
+  const result = await nativeSync()!.syncFileSystem(fd)
   if (result === 0) return
   const code = getSystemErrorName(result)
   throw Object.assign(new Error(`${code}: syncfs`), { code, errno: result, syscall: 'syncfs' })

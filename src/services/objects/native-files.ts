@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
+import { loadAddon } from '../../support/addon.ts'
 
 /** native/object_files.c: promises that resolve when `outcomes` are there, or negative errnos. None throws. */
 interface NativeFiles {
@@ -47,15 +46,10 @@ export interface FileBatches {
   removeTemps(batch: FileBatch, outcomes: Int32Array): Promise<void>
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/object_files.node', import.meta.url))
-
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const nativeFileBatches: FileBatches | undefined = load()
-
-function load(): FileBatches | undefined {
+export function nativeFileBatches(): FileBatches | undefined {
   try {
-    return batchesOf(createRequire(import.meta.url)(ADDON) as NativeFiles)
+    return batchesOf(loadAddon('object_files') as NativeFiles)
   } catch {
     return undefined
   }

@@ -1,8 +1,8 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import { getSystemErrorName } from 'node:util'
-import { RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord } from './packs-format.ts'
-import type { RunRooms } from './packs-rooms.ts'
+import { loadAddon } from '../../support/addon.ts'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
+import { PACK_BULK_BYTES_EACH, PACK_BULK_BYTES_MIN } from '../../support/limits.ts'
+import { PAGE_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord, wholePages } from './packs-format.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
 interface NativePacks {
@@ -14,6 +14,7 @@ interface NativePacks {
     salt: number,
     zstdLevel: number,
   ): Promise<number> | number
+  lead(bytes: Uint8Array): number
   lock(fd: number): number
 }
 
@@ -30,24 +31,33 @@ export interface RecordRun {
   readonly bytes: Uint8Array
   /** For each record where its contents begin in `bytes`, and how many bytes they are: two numbers. */
   readonly places: Uint32Array
+  /** Of large records: `bytes` begin where a page of memory does, and are whole pages, with zeros at their end. */
+  readonly isBulk: boolean
 }
 
 export interface PacksAddon {
   /** Compresses and lays out in one trip to the thread pool; the bodies must stay as they are meanwhile. */
-  layOut(records: readonly NewRecord[], salt: number, zstdLevel: number, rooms?: RunRooms): Promise<RecordRun>
+  layOut(
+    records: readonly NewRecord[],
+    salt: number,
+    zstdLevel: number,
+    rooms?: BufferRooms,
+  ): Promise<RecordRun>
   /** flock(2): whether nobody else has the file locked; it is, then, until it is closed. Throws what else the system says. */
   lock(fd: number): boolean
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/packs.node', import.meta.url))
+let loading: Promise<PacksAddon | undefined> | undefined
 
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const packsAddon: PacksAddon | undefined = await load()
+export function packsAddon(): Promise<PacksAddon | undefined> {
+  loading ??= load()
+  return loading
+}
 
 async function load(): Promise<PacksAddon | undefined> {
   try {
-    const addon = addonOf(createRequire(import.meta.url)(ADDON) as NativePacks)
+    const addon = addonOf(loadAddon('packs') as NativePacks)
     return (await isWorking(addon)) ? addon : undefined
   } catch {
     return undefined
@@ -56,7 +66,7 @@ async function load(): Promise<PacksAddon | undefined> {
 
 /** A Node.js that was built with the libraries of the system may not export them. */
 async function isWorking(addon: PacksAddon): Promise<boolean> {
-  const [key, body] = [Buffer.from('key'), Buffer.from('body')]
+  const [key, body] = [Buffer.from('key'), Buffer.alloc(1_000, 'body')]
   const expected = Buffer.concat([Buffer.alloc(RECORD_HEAD_BYTES), key, body])
   sealRecord(expected, key.length, 7)
   const { bytes } = await addon.layOut([{ key, body, isZstd: false }], 7, 1)
@@ -72,22 +82,25 @@ function addonOf(native: NativePacks): PacksAddon {
   return {
     async layOut(records, salt, zstdLevel, rooms) {
       const places = new Uint32Array(2 * records.length)
-      let room = 0
+      let room = 2 * PAGE_BYTES
       for (const [i, { key, body, isZstd }] of records.entries()) {
         places[2 * i] = key.length * 2 + (isZstd ? 1 : 0)
         room += RECORD_HEAD_BYTES + key.length + 2 * RECORD_ALIGNMENT
         room += isZstd ? frameBytesMax(body.length) : body.length
       }
       // Not its own bytes are what costs: most of it is never touched.
-      const into = rooms?.take(room) ?? Buffer.allocUnsafeSlow(room)
+      const memory = rooms?.take(room) ?? Buffer.allocUnsafeSlow(room)
+      const into = memory.subarray(native.lead(memory))
       const keys = Buffer.concat(records.map(({ key }) => key))
       const bodies = records.map(({ body }) => body)
       const length = await native.layOut(into, keys, bodies, places, salt, zstdLevel)
       if (length < 0) {
-        rooms?.giveBack(into)
+        rooms?.giveBack(memory)
         throw systemError(length, 'compressing')
       }
-      return { bytes: into.subarray(0, length), places }
+      const isBulk = length >= Math.max(PACK_BULK_BYTES_MIN, records.length * PACK_BULK_BYTES_EACH)
+      if (!isBulk) return { bytes: into.subarray(0, length), places, isBulk }
+      return { bytes: into.subarray(0, wholePages(length)).fill(0, length), places, isBulk }
     },
     lock(fd) {
       const result = native.lock(fd)

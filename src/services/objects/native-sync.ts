@@ -1,21 +1,15 @@
-import { createRequire } from 'node:module'
 import { release } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { loadAddon } from '../../support/addon.ts'
 
 /** native/file_sync.c: 0 or a negative errno. */
 interface NativeSync {
   syncFileSystem(fd: number): Promise<number>
 }
 
-/** From `src/services/objects` and from `dist/services/objects` alike. */
-const ADDON = fileURLToPath(new URL('../../../native/build/file_sync.node', import.meta.url))
-
 /** `undefined` where the addon was not built: everything works without it, only slower. */
-export const nativeSync: NativeSync | undefined = load()
-
-function load(): NativeSync | undefined {
+export function nativeSync(): NativeSync | undefined {
   try {
-    return createRequire(import.meta.url)(ADDON) as NativeSync
+    return loadAddon('file_sync') as NativeSync
   } catch {
     return undefined
   }

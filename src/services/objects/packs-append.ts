@@ -1,18 +1,25 @@
 import { randomInt } from 'node:crypto'
+import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { systemCode } from '../../support/errors.ts'
 import { Grouped } from '../../support/grouped.ts'
 import { PACK_BYTES_MAX } from '../../support/limits.ts'
 import { fileError } from './file-error.ts'
+import type { RecordRun } from './native-packs.ts'
 import {
   aligned,
   decodePackHead,
   encodePackHead,
   PACK_HEAD_BYTES,
+  PAGE_BYTES,
   packName,
   packOfName,
+  wholePages,
 } from './packs-format.ts'
 import type { PacksOps } from './packs-ops.ts'
+
+/** What is appended in one piece. */
+type Run = Pick<RecordRun, 'bytes' | 'isBulk'>
 
 /** Where a run of records lies. */
 export interface RunPlace {
@@ -26,9 +33,13 @@ interface OwnPack {
   readonly number: number
   readonly fd: number
   readonly salt: number
+  /** Of the same file, past the page cache; `undefined` before the first bulk, less than 0 where the file system has no such thing. */
+  bulkFd: number | undefined
   /** Behind all that was written to it. */
   end: number
 }
+
+const BULK_FLAGS = constants.O_WRONLY | constants.O_DIRECT
 
 /**
  * Appends to packs. Each process holds one of its own, by flock(2), which ends with it; whoever comes next takes it up where
@@ -39,7 +50,7 @@ export class PackAppender {
   readonly #folder: string
   readonly #ops: PacksOps
   readonly #packBytesMax: number
-  readonly #runs = new Grouped<Uint8Array, RunPlace>((runs) => this.#append(runs))
+  readonly #runs = new Grouped<Run, RunPlace>((runs) => this.#append(runs))
   #pack: OwnPack | undefined
   #taking: Promise<OwnPack> | undefined
 
@@ -56,7 +67,7 @@ export class PackAppender {
   }
 
   /** Resolves when the run is durable. Several that wait are synced together. */
-  append(run: Uint8Array): Promise<RunPlace> {
+  append(run: Run): Promise<RunPlace> {
     return this.#runs.add(run)
   }
 
@@ -67,8 +78,8 @@ export class PackAppender {
     this.#leave()
   }
 
-  async #append(runs: readonly Uint8Array[]): Promise<RunPlace[]> {
-    const length = runs.reduce((sum, run) => sum + run.length, 0)
+  async #append(runs: readonly Run[]): Promise<RunPlace[]> {
+    const length = runs.reduce((sum, { bytes, isBulk }) => sum + bytes.length + (isBulk ? PAGE_BYTES : 0), 0)
     const pack = await this.#withRoom(length)
     const path = join(this.#folder, packName(pack.number))
     try {
@@ -81,16 +92,39 @@ export class PackAppender {
     }
   }
 
-  async #write(pack: OwnPack, run: Uint8Array): Promise<RunPlace> {
+  async #write(pack: OwnPack, { bytes, isBulk }: Run): Promise<RunPlace> {
     // Behind what a failure left there.
-    pack.end = aligned(pack.end)
+    pack.end = isBulk ? wholePages(pack.end) : aligned(pack.end)
     const place = { pack: pack.number, offset: pack.end }
-    for (let rest = run; rest.length > 0; ) {
-      const written = await this.#ops.write(pack.fd, rest, pack.end)
+    for (let rest = bytes; rest.length > 0; ) {
+      const written = isBulk
+        ? await this.#writeBulk(pack, rest)
+        : await this.#ops.write(pack.fd, rest, pack.end)
       pack.end += written
       rest = rest.subarray(written)
     }
     return place
+  }
+
+  /**
+   * Past the page cache: to copy large chunks there costs more than all else that is done with them, many times so on a virtual
+   * machine that has lent its free memory to others, and pushes out what is being read.
+   */
+  async #writeBulk(pack: OwnPack, bytes: Uint8Array): Promise<number> {
+    try {
+      pack.bulkFd ??= this.#ops.open(join(this.#folder, packName(pack.number)), BULK_FLAGS)
+      if (pack.bulkFd >= 0) return await this.#ops.write(pack.bulkFd, bytes, pack.end)
+    } catch (error) {
+      // Of a file system that cannot, or not in pages of this size, or after a part of a page was written.
+      if (systemCode(error) !== 'EINVAL') throw error
+      this.#leaveBulk(pack)
+    }
+    return await this.#ops.write(pack.fd, bytes, pack.end)
+  }
+
+  #leaveBulk(pack: OwnPack): void {
+    if (pack.bulkFd !== undefined && pack.bulkFd >= 0) this.#ops.close(pack.bulkFd)
+    pack.bulkFd = -1
   }
 
   async #withRoom(length: number): Promise<OwnPack> {
@@ -103,7 +137,10 @@ export class PackAppender {
   }
 
   #leave(): void {
-    if (this.#pack) this.#ops.close(this.#pack.fd)
+    if (this.#pack) {
+      this.#leaveBulk(this.#pack)
+      this.#ops.close(this.#pack.fd)
+    }
     this.#pack = undefined
   }
 
@@ -162,7 +199,7 @@ export class PackAppender {
     if (size < PACK_HEAD_BYTES) return await this.#begin(fd, number, randomInt(2 ** 32))
     const head = decodePackHead(this.#ops.read(fd, PACK_HEAD_BYTES))
     if (!head || head.hasSoleWriter) return undefined
-    return { number, fd, salt: head.salt, end: aligned(size) }
+    return { number, fd, salt: head.salt, bulkFd: undefined, end: aligned(size) }
   }
 
   async #create(salt: number): Promise<OwnPack> {
@@ -194,6 +231,6 @@ export class PackAppender {
     await this.#ops.syncFolder(this.#folder)
     // Where this folder and the index are.
     await this.#ops.syncFolder(dirname(this.#folder))
-    return { number, fd, salt, end: PACK_HEAD_BYTES }
+    return { number, fd, salt, bulkFd: undefined, end: PACK_HEAD_BYTES }
   }
 }

@@ -60,6 +60,13 @@ export function aligned(offset: number): number {
   return Math.ceil(offset / RECORD_ALIGNMENT) * RECORD_ALIGNMENT
 }
 
+/** What disks take without a detour through memory of the kernel, and memory is divided into. */
+export const PAGE_BYTES = 4096
+
+export function wholePages(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES
+}
+
 /** Fills in the head of a record whose key and contents are there; `record` ends where they do. */
 export function sealRecord(record: Buffer, keyLength: number, salt: number): void {
   record.writeUInt32LE(RECORD_MAGIC, 0)

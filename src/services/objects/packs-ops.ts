@@ -10,7 +10,7 @@ export interface PacksOps {
   /** The names of the files in a folder. */
   list(folder: string): readonly string[]
   /** `flags` as for `fs.open`. */
-  open(path: string, flags: string): number
+  open(path: string, flags: string | number): number
   /** In bytes. */
   size(fd: number): number
   read(fd: number, length: number): Buffer
@@ -34,7 +34,7 @@ const write = promisify(fs.write) as unknown as (
 ) => Promise<{ bytesWritten: number }>
 const fsync = promisify(fs.fsync)
 
-export const nodePacksOps: PacksOps = {
+const nodeOps: Omit<PacksOps, 'addon'> = {
   list: fs.readdirSync,
   open: fs.openSync,
   size: (fd) => fs.fstatSync(fd).size,
@@ -53,5 +53,8 @@ export const nodePacksOps: PacksOps = {
     }
   },
   close: fs.closeSync,
-  addon: packsAddon,
+}
+
+export async function nodePacksOps(): Promise<PacksOps> {
+  return { ...nodeOps, addon: await packsAddon() }
 }

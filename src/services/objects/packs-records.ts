@@ -19,5 +19,5 @@ export async function layOutRecords(records: readonly NewRecord[], salt: number)
     places[2 * i + 1] = contents[i]!.length
     at += aligned(lengths[i]!)
   }
-  return { bytes, places }
+  return { bytes, places, isBulk: false }
 }

@@ -1,11 +1,17 @@
 import { mkdir, readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { BufferRooms } from '../../support/buffer-rooms.ts'
 import { utf8, view } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { Grouped } from '../../support/grouped.ts'
-import { OBJECT_PUTS_MAX, PACK_BYTES_MAX } from '../../support/limits.ts'
+import {
+  OBJECT_LARGE_BATCHES_MAX,
+  OBJECT_PUTS_MAX,
+  PACK_BYTES_MAX,
+  PACK_ROOM_BYTES,
+} from '../../support/limits.ts'
 import { readPaceOf } from '../../support/read-pace.ts'
 import { openFileObjectStore } from './file.ts'
 import { fileError } from './file-error.ts'
@@ -18,7 +24,6 @@ import { encodeKey } from './packs-key.ts'
 import { nodePacksOps, type PacksOps } from './packs-ops.ts'
 import { PackReads } from './packs-reads.ts'
 import { layOutRecords } from './packs-records.ts'
-import { RunRooms } from './packs-rooms.ts'
 import { cutRange } from './range.ts'
 
 /**
@@ -26,6 +31,9 @@ import { cutRange } from './range.ts'
  * /usr; below 1 the bytes grow faster than the time shrinks).
  */
 const ZSTD_LEVEL = 1
+
+/** A store that has nothing to do keeps none. */
+const ROOMS = { bytes: PACK_ROOM_BYTES, busyMax: OBJECT_LARGE_BATCHES_MAX, idleMax: 0 }
 
 /** Objects in a few large files, and an index of them (docs/pack-format.md). */
 export interface PackedObjects extends ObjectStore, AsyncDisposable {
@@ -56,7 +64,7 @@ export async function openPackedObjectStore(
   await prepareFolder(folder)
   const index = await PacksIndex.open(join(folder, INDEX_FILE))
   const packs = join(folder, PACKS_FOLDER)
-  const { ops = nodePacksOps, packBytesMax = PACK_BYTES_MAX } = settings
+  const { ops = await nodePacksOps(), packBytesMax = PACK_BYTES_MAX } = settings
   const appender = new PackAppender(packs, ops, packBytesMax)
   return new PackedObjectStore(folder, ops, index, appender, new PackReads(packs, await readPaceOf(folder)))
 }
@@ -86,7 +94,7 @@ class PackedObjectStore implements PackedObjects {
   readonly #index: PacksIndex
   readonly #appender: PackAppender
   readonly #reads: PackReads
-  readonly #rooms = new RunRooms()
+  readonly #rooms = new BufferRooms(ROOMS)
   readonly #puts = new Semaphore(OBJECT_PUTS_MAX)
   readonly #commits = new Grouped<readonly IndexEntry[], undefined>((commits) => this.#commit(commits))
   readonly #underway = new Set<Promise<unknown>>()
@@ -183,8 +191,9 @@ class PackedObjectStore implements PackedObjects {
       .filter(({ body }) => body.length === 0)
       .map(({ key }) => ({ key, place: undefined }))
     if (filled.length > 0) {
-      const { bytes, places } = await this.#layOut(filled)
-      const { pack, offset } = await this.#append(bytes)
+      const run = await this.#layOut(filled)
+      const { places } = run
+      const { pack, offset } = await this.#append(run)
       for (const [i, { key }] of filled.entries()) {
         const place = { pack, offset: offset + places[2 * i]!, stored: places[2 * i + 1]! }
         entries.push({ key, place })
@@ -193,11 +202,11 @@ class PackedObjectStore implements PackedObjects {
     await this.#commits.add(entries)
   }
 
-  async #append(run: Uint8Array): Promise<RunPlace> {
+  async #append(run: RecordRun): Promise<RunPlace> {
     try {
       return await this.#appender.append(run)
     } finally {
-      this.#rooms.giveBack(run)
+      this.#rooms.giveBack(run.bytes)
     }
   }
 

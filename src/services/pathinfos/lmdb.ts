@@ -1,23 +1,10 @@
 import type { PathInfo } from '../../model/nix/path-info.ts'
+import { encodePathInfo } from '../../model/wire/path-info.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { PATH_INFO_LIST_PAGE } from '../../support/limits.ts'
 import { type LmdbEntry, type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
 import type { PathInfoService } from './interface.ts'
-import type { LeftOut } from './stored.ts'
-
-let loading: ReturnType<typeof loadCodec> | undefined
-
-/** What reads and writes the message, loaded with the first one: generated code takes longer to load than a database to open. */
-function codec(): ReturnType<typeof loadCodec> {
-  loading ??= loadCodec()
-  return loading
-}
-
-async function loadCodec() {
-  const { encodePathInfo } = await import('../../model/wire/path-info.ts')
-  const { decodeStoredPathInfo, listStored } = await import('./stored.ts')
-  return { encodePathInfo, decodeStoredPathInfo, listStored }
-}
+import { decodeStoredPathInfo, type LeftOut, listStored } from './stored.ts'
 
 /**
  * Path infos in an LMDB file: the PathInfo message under the 20 bytes of the store path's hash. A later one of the
@@ -42,18 +29,17 @@ class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
   async get(outputHash: Uint8Array, call?: Call): Promise<PathInfo | undefined> {
     throwIfAborted(call?.signal)
     const bytes = this.#table.get(outputHash)
-    return bytes && (await codec()).decodeStoredPathInfo(bytes, outputHash, this.#table.name)
+    return bytes && decodeStoredPathInfo(bytes, outputHash, this.#table.name)
   }
 
   async put(pathInfo: PathInfo, call?: Call): Promise<PathInfo> {
     throwIfAborted(call?.signal)
-    const { encodePathInfo } = await codec()
     await this.#table.put([{ key: pathInfo.storePath.digest, value: encodePathInfo(pathInfo) }])
     return pathInfo
   }
 
   async *list(call?: Call): AsyncGenerator<PathInfo> {
-    yield* (await codec()).listStored(this.#entries(call), this.#table.name, this.#leftOut)
+    yield* listStored(this.#entries(call), this.#table.name, this.#leftOut)
   }
 
   async *#entries(call: Call | undefined): AsyncGenerator<LmdbEntry> {

@@ -2,7 +2,7 @@
 Does what the host says, one line of JSON at a time, over a virtio-serial port. Python programs run in a copy of this
 process: starting the interpreter takes seconds under emulation.
 """
-import glob, json, os, signal, subprocess, sys, tempfile, time, traceback
+import glob, json, os, select, signal, subprocess, sys, tempfile, time, traceback
 
 os.environ.update(PATH='/usr/sbin:/usr/bin', HOME='/', LANG='C.UTF-8')
 sys.path.pop(0)
@@ -41,15 +41,12 @@ def in_child(work, seconds):
             sys.stdout.flush(); sys.stderr.flush()
         finally:
             os._exit(status)
-    deadline = time.monotonic() + seconds
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done: break
-        if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            break
-        time.sleep(0.002)
+    # Without looking again and again: under emulation that took a fifth of the processor from what it waits for.
+    end = select.poll()
+    end.register(os.pidfd_open(pid), select.POLLIN)
+    if not end.poll(seconds * 1000):
+        os.killpg(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
     out.seek(0); err.seek(0)
     code = os.waitstatus_to_exitcode(status)
     return {'status': code if code >= 0 else None, 'stdout': out.read().decode('utf-8', 'surrogateescape'),

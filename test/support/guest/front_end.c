@@ -32,7 +32,7 @@ static napi_value event(napi_env env, napi_callback_info info)
 	return integer(env, outcome(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
 }
 
-/* send(socket, bytes, files) */
+/* send(socket, bytes, files): what the socket has no room for is not sent, since who would make room runs in this thread */
 static napi_value send_with(napi_env env, napi_callback_info info)
 {
 	napi_value args[3];
@@ -60,7 +60,7 @@ static napi_value send_with(napi_env env, napi_callback_info info)
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
 		memcpy(CMSG_DATA(&control.header), files, count * sizeof(int));
 	}
-	return integer(env, outcome(sendmsg(socket, &message, MSG_NOSIGNAL)));
+	return integer(env, outcome(sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT)));
 }
 
 NAPI_MODULE_INIT()

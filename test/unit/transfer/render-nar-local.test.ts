@@ -21,9 +21,10 @@ import {
   NAR_BATCH_BYTES_MAX,
   NAR_BATCH_STEPS_MAX,
   NAR_BATCHES_MAX,
+  NAR_LARGE_AHEAD_MAX,
   SMALL_BLOB_BYTES_MAX,
 } from '../../../src/support/limits.ts'
-import { type Contents, renderNar } from '../../../src/transfer/render-nar.ts'
+import { type Contents, narRooms, renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -217,4 +218,73 @@ test('a call that is aborted ends, and nothing is written any more', async () =>
   controller.abort(new StoreError('cancelled', 'not wanted any more'))
   const error = await collect(pieces).catch((reason) => reason)
   expect(error).toMatchObject({ code: 'cancelled', message: 'not wanted any more' })
+})
+
+test('pieces that are given back are written over, and others never', async () => {
+  const copied = async (giveBack: (piece: Uint8Array) => void) => {
+    const [kept, copies]: Uint8Array[][] = [[], []]
+    for await (const piece of renderNar(services, node)) {
+      kept!.push(piece)
+      copies!.push(Buffer.from(piece))
+      giveBack(piece)
+    }
+    return { kept: Buffer.concat(kept!), copies: Buffer.concat(copies!) }
+  }
+  const used = await copied((piece) => narRooms.giveBack(piece))
+  expect(used.copies.equals(nar)).toBe(true)
+  // Or else their memory was not used again.
+  expect(used.kept.equals(nar)).toBe(false)
+  const unused = await copied(() => {})
+  await copied((piece) => narRooms.giveBack(piece))
+  expect(unused.kept.equals(nar)).toBe(true)
+})
+
+test('a few large files are begun before their turn, and end with their reader', async () => {
+  const large = await store(services.blobs, pseudoRandom(SMALL_BLOB_BYTES_MAX + 1, 2))
+  const root = await directoryOf(Array(NAR_BATCHES_MAX).fill(large))
+  let [begun, ended] = [0, 0]
+  const blobs: BlobService = {
+    ...withoutReadInto(services.blobs),
+    readInto: (target, wanted, call) => services.blobs.readInto!(target, wanted, call),
+    async openRead(digest, call) {
+      begun++
+      const stream = await services.blobs.openRead(digest, call)
+      return (async function* () {
+        try {
+          yield* stream!
+        } finally {
+          ended++
+        }
+      })()
+    },
+  }
+  const pieces = renderNar({ ...services, blobs }, root)
+  await pieces.next()
+  do await new Promise(setImmediate)
+  while (begun < NAR_LARGE_AHEAD_MAX)
+  expect(begun).toBe(NAR_LARGE_AHEAD_MAX)
+  await pieces.return(undefined)
+  expect({ begun, ended }).toEqual({ begun: NAR_LARGE_AHEAD_MAX, ended: NAR_LARGE_AHEAD_MAX })
+  const whole = Buffer.concat(await collect(renderNar({ ...services, blobs }, root)))
+  expect(whole.equals(Buffer.concat(await collect(renderNar(services, root))))).toBe(true)
+  expect(ended).toBe(begun)
+})
+
+test('large files of a peer are opened in their turn', async () => {
+  const large = await store(services.blobs, pseudoRandom(SMALL_BLOB_BYTES_MAX + 1, 2))
+  const root = await directoryOf(Array(NAR_BATCHES_MAX).fill(large))
+  let [open, openMax] = [0, 0]
+  const blobs: BlobService = {
+    ...withoutReadInto(services.blobs),
+    async openRead(digest, call) {
+      openMax = Math.max(openMax, ++open)
+      const stream = await services.blobs.openRead(digest, call)
+      return (async function* () {
+        yield* stream!
+        open--
+      })()
+    },
+  }
+  await collect(renderNar({ ...services, blobs }, root))
+  expect(openMax).toBe(1)
 })

@@ -1,15 +1,12 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import { Directory } from '../../../../src/model/castore/directory.ts'
 import { ValidationError } from '../../../../src/model/castore/validation-error.ts'
-import { DirectorySchema } from '../../../../src/model/wire/generated/tvix/castore/protos/castore_pb.js'
-import { BlobChunkSchema } from '../../../../src/model/wire/generated/tvix/castore/protos/rpc_blobstore_pb.js'
 import {
   blobChunk,
   calculateNarResponse,
-  decode,
   getDirectoryRequest,
   getPathInfoRequest,
   putBlobResponse,
@@ -17,6 +14,8 @@ import {
   statBlobResponse,
 } from '../../../../src/model/wire/messages.ts'
 import { hex } from '../../../../src/support/bytes.ts'
+import { DirectorySchema } from '../../../golden/generated/tvix/castore/protos/castore_pb.js'
+import { BlobChunkSchema } from '../../../golden/generated/tvix/castore/protos/rpc_blobstore_pb.js'
 import { vectors } from '../../../support/vectors.ts'
 
 const digest = Digest.of(Buffer.from('hello'))
@@ -135,7 +134,7 @@ describe('Directory by hand against the generated code', () => {
         }
         accepted++
         expect(hex(directory.encoded)).toBe(hex(generated))
-        const { directories, files, symlinks } = decode(DirectorySchema, directory.encoded)
+        const { directories, files, symlinks } = fromBinary(DirectorySchema, directory.encoded)
         const names = [...directories, ...files, ...symlinks].sort(byName).map((entry) => hex(entry.name))
         expect(directory.entries.map((entry) => hex(entry.name))).toEqual(names)
         for (const file of files) expect(directory.get(file.name)).toMatchObject({ size: file.size })
@@ -148,7 +147,7 @@ describe('Directory by hand against the generated code', () => {
   test('the fixtures too', () => {
     for (const { rust } of vectors.directories.fixtures as { rust: { proto_hex: string } }[]) {
       const directory = Directory.decode(Buffer.from(rust.proto_hex, 'hex'))
-      const message = decode(DirectorySchema, directory.encoded)
+      const message = fromBinary(DirectorySchema, directory.encoded)
       expect(hex(toBinary(DirectorySchema, message))).toBe(rust.proto_hex)
       expect(hex(directory.encoded)).toBe(rust.proto_hex)
     }
@@ -158,7 +157,7 @@ describe('Directory by hand against the generated code', () => {
     for (const { proto_hex } of vectors.directory_messages.invalid as { proto_hex: string }[]) {
       const encoded = Buffer.from(proto_hex, 'hex')
       expect(() => Directory.decode(encoded)).toThrow(ValidationError)
-      expect(hex(toBinary(DirectorySchema, decode(DirectorySchema, encoded)))).toBe(proto_hex)
+      expect(hex(toBinary(DirectorySchema, fromBinary(DirectorySchema, encoded)))).toBe(proto_hex)
     }
   })
 })

@@ -5,6 +5,7 @@ import { ReadPlan } from '../../../../src/mount/tree/read-plan.ts'
 import { concatBytes } from '../../../../src/support/bytes.ts'
 import { FUSE_READ_BYTES_MAX, MEMORY_READS_MAX } from '../../../../src/support/limits.ts'
 import { CHUNK_FOLDERS, type ChunkFolder } from '../../../support/chunk-folders.ts'
+import { until } from '../../../support/cli.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
@@ -74,6 +75,28 @@ describe.each(Object.entries(CHUNK_FOLDERS))('chunks that lie %s', (_, make) => 
     expect((await read(ALL.length - 7, ALL.length))?.equals(ALL.subarray(-7))).toBe(true)
   })
 
+  test('has at once what was loaded ahead, and reads as before what could not be', async () => {
+    for (const index of [0, 1, 2]) chunks.put(index)
+    await until(async () => {
+      chunks.put(2)
+      reader.keepAhead(planOf(150_000, ALL.length))
+      expect((await read(0, 1))?.length).toBe(1)
+      // Whoever has it now did not read it now.
+      chunks.put(2, new Uint8Array(CHUNKS[2]!).reverse())
+      const answer = reader.read(planOf(150_000, 160_000), 10_000)
+      await answer
+      return answer instanceof Uint8Array
+    })
+    expect((await read(100_001, 350_001))?.equals(ALL.subarray(100_001, 350_001))).toBe(true)
+    chunks.put(2)
+    expect(await read(ALL.length - 9, ALL.length)).toBeUndefined()
+    chunks.put(3)
+    expect((await read(ALL.length - 9, ALL.length))?.equals(ALL.subarray(-9))).toBe(true)
+    // Far more at a time than is done.
+    for (let i = 0; i < 100; i++) reader.keepAhead(planOf(i, ALL.length))
+    expect((await read(0, ALL.length))?.equals(ALL)).toBe(true)
+  })
+
   test('takes a bounded number of reads at once, and none that is too long', async () => {
     for (const index of CHUNKS.keys()) chunks.put(index)
     const reads = Array.from({ length: MEMORY_READS_MAX + 3 }, (_, i) =>
@@ -94,5 +117,6 @@ describe.each(Object.entries(CHUNK_FOLDERS))('chunks that lie %s', (_, make) => 
     expect((await read(0, 9))?.length).toBe(9)
     await reader[Symbol.asyncDispose]()
     expect(reader.read(planOf(0, 9), 9)).toBeUndefined()
+    reader.keepAhead(planOf(0, 9))
   })
 })

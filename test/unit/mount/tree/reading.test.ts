@@ -148,11 +148,13 @@ describe('chunks of this machine', () => {
   test('are put together by plan once they are known, and in the usual way where that has no answer', async () => {
     const { fake, contents } = irregular()
     const spans: number[] = []
+    const ahead: number[] = []
     const plannedReads: PlannedReads = {
       read: (plan, size) => {
         spans.push(new DataView(plan.finish(0, 0, 0, 0, size).buffer).getUint32(28, true))
         return size === 6 ? Promise.resolve(undefined) : size === 7 ? undefined : new Uint8Array(size).fill(7)
       },
+      keepAhead: (plan) => ahead.push(new DataView(plan.finish(0, 0, 0, 0, 0).buffer).getUint32(28, true)),
     }
     const tree = fake.tree({ localChunks: new FakeLocalChunks(fake), plannedReads })
     const { inode } = await walk(tree, '1-f')
@@ -164,6 +166,8 @@ describe('chunks of this machine', () => {
     for (const size of [6, 7])
       expect((await at(99, size)).equals(contents.subarray(99, 99 + size))).toBe(true)
     expect(spans).toEqual([1, 4, 1, 1])
+    // The third one came where the second had ended: the seven chunks behind it.
+    expect(ahead).toEqual([7])
   })
 
   test.each([
@@ -378,6 +382,20 @@ describe('read-ahead', () => {
     // What was not fetched behind the end is fetched elsewhere.
     expect(read(20 * MiB, MiB)).toBe(23 * MiB)
     for (let start = 0; start < 60 * MiB; start += 5 * MiB) read(start, 512 * 1024)
+  })
+
+  test('may say what is worth it in steps, and what is left at the end', () => {
+    const ahead = new ReadAhead({ bytesMax: MiB, stepBytes: MiB / 2 })
+    const size = 3 * MiB + 7
+    const said: number[] = []
+    for (let start = 0; start < size; start += 128 * KiB) {
+      const range = ahead.next(7, { start, end: Math.min(start + 128 * KiB, size) }, size)
+      if (range) said.push(range.start, range.end)
+    }
+    const steps = said.filter((_, i) => i % 2 === 1).map((end, i) => end - said[i * 2]!)
+    expect(steps.slice(0, -1).every((bytes) => bytes >= MiB / 2 && bytes <= MiB)).toBe(true)
+    expect(said.slice(1, -1).every((at, i) => i % 2 === 1 || said[i + 2] === at)).toBe(true)
+    expect(said.at(-1)).toBe(size)
   })
 
   test('remembers a bounded number of files', () => {

@@ -276,6 +276,11 @@ describe('queues that are set up', () => {
         act: (guest) => guest.send(VhostRequest.SET_VRING_KICK, u64(255n), [guest.memory]),
       },
       {
+        title: 'a call for one that there is not',
+        reason: /no queue 255/,
+        act: (guest) => guest.send(VhostRequest.SET_VRING_CALL, u64(255n), [guest.memory]),
+      },
+      {
         title: 'a stop of one that there is not',
         reason: /no queue 4000000/,
         act: (guest) => guest.send(VhostRequest.GET_VRING_BASE, u32s(4_000_000, 0)),

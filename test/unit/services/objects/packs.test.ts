@@ -8,7 +8,7 @@ import { describe, expect, it, test } from 'vitest'
 import type { NewObject } from '../../../../src/services/objects/interface.ts'
 import { openPackedObjectStore, type PackedObjects } from '../../../../src/services/objects/packs.ts'
 import { decodeKey, encodedPrefixes, encodeKey } from '../../../../src/services/objects/packs-key.ts'
-import { nodePacksOps, type PacksOps } from '../../../../src/services/objects/packs-ops.ts'
+import { nodePacksOps as openPacksOps, type PacksOps } from '../../../../src/services/objects/packs-ops.ts'
 import { layOutRecords } from '../../../../src/services/objects/packs-records.ts'
 import { collect } from '../../../support/collect.ts'
 import { type FoundRecord, readPacks } from '../../../support/pack-reader.ts'
@@ -17,6 +17,7 @@ import { CAN_MOUNT } from '../../../support/requirements.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 import { bodyOf } from './kill-body.ts'
 
+const nodePacksOps = await openPacksOps()
 const { addon } = nodePacksOps
 const HEX = 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f32'
 const KEYS = Array.from({ length: 100 }, (_, i) => `chunks/b3/af13/${HEX}${i.toString(16).padStart(2, '0')}`)
@@ -134,6 +135,18 @@ describe.skipIf(!addon)('the addon', () => {
     }
   })
 
+  it('computes the checksum of zlib, of every length', async () => {
+    const records = Array.from({ length: 700 }, (_, size) => ({
+      key: Buffer.from(`key ${size}`),
+      body: pseudoRandom(size, size),
+      isZstd: false,
+    }))
+    for (const salt of [0, 1, 0xffffffff, 0x89abcdef]) {
+      const [expected, found] = [await layOutRecords(records, salt), await addon!.layOut(records, salt, 3)]
+      expect(Buffer.compare(found.bytes, expected.bytes), `salt ${salt}`).toBe(0)
+    }
+  })
+
   it('tells who has a file locked', async () => {
     await using dir = await tempDir()
     const [one, two] = [
@@ -146,6 +159,112 @@ describe.skipIf(!addon)('the addon', () => {
     expect(addon!.lock(two)).toBe(true)
     nodePacksOps.close(two)
     expect(() => addon!.lock(two)).toThrow('EBADF')
+  })
+})
+
+/** Chunks of a large blob: bulk, which is written past the page cache. */
+const BULK: readonly NewObject[] = KEYS.slice(0, 24).map((key, i) => ({
+  key,
+  body: pseudoRandom(180_000 + i, i),
+}))
+
+const BULK_ELSEWHERE = BULK.map(({ key, body }) => ({ key: key.replaceAll('af13', 'af14'), body }))
+
+describe.skipIf(!addon)('chunks of large blobs', () => {
+  /** What a file system says that has no way past the page cache. */
+  const refused = Object.assign(new Error('EINVAL: injected'), { code: 'EINVAL' })
+
+  async function storeMixed(root: string, ops: PacksOps): Promise<void> {
+    await using store = await openPackedObjectStore(root, { ops })
+    expect((await store.putMany(OBJECTS.slice(24, 50), { zstd: true })).filter(Boolean)).toEqual([])
+    expect((await store.putMany(BULK.slice(0, 12), { zstd: true })).filter(Boolean)).toEqual([])
+    expect((await store.putMany(OBJECTS.slice(50), { zstd: true })).filter(Boolean)).toEqual([])
+    expect((await store.putMany(BULK.slice(12), { zstd: true })).filter(Boolean)).toEqual([])
+  }
+
+  async function expectMixed(root: string): Promise<void> {
+    const found = contentsByKey(readPacks(root))
+    await using store = await openPackedObjectStore(root)
+    for (const { key, body } of [...BULK, ...OBJECTS.slice(24)]) {
+      expect(Buffer.compare(zstdDecompressSync(found.get(key)!), body), key).toBe(0)
+      expect(Buffer.compare(zstdDecompressSync((await store.get(key))!), body), key).toBe(0)
+    }
+  }
+
+  it('lie in whole pages between what is small, for every reader', async () => {
+    await using dir = await tempDir()
+    await storeMixed(dir.path, nodePacksOps)
+    await expectMixed(dir.path)
+    const bulk = new Set(BULK.map(({ key }) => key))
+    const first = readPacks(dir.path).find(({ key }) => bulk.has(key))!
+    expect((first.offset - 16 - encodeKey(first.key).length) % 4096).toBe(0)
+  })
+
+  /** `write` gets to know whether it goes past the page cache. */
+  function opsWhere(
+    write: (isPast: boolean, bytes: Uint8Array) => Uint8Array,
+    canOpen = true,
+  ): { readonly ops: PacksOps; readonly past: () => number } {
+    const pastCache = new Set<number>()
+    let bytesPast = 0
+    const ops: PacksOps = {
+      ...nodePacksOps,
+      open(path, flags) {
+        if (typeof flags === 'number' && !canOpen) throw refused
+        const fd = nodePacksOps.open(path, flags)
+        if (typeof flags === 'number') pastCache.add(fd)
+        return fd
+      },
+      async write(fd, bytes, position) {
+        const isPast = pastCache.has(fd)
+        const written = await nodePacksOps.write(fd, write(isPast, bytes), position)
+        if (isPast) bytesPast += written
+        return written
+      },
+      close(fd) {
+        pastCache.delete(fd)
+        nodePacksOps.close(fd)
+      },
+    }
+    return { ops, past: () => bytesPast }
+  }
+
+  it('go past the page cache, and nothing else does', async () => {
+    await using dir = await tempDir()
+    const { ops, past } = opsWhere((_, bytes) => bytes)
+    await storeMixed(dir.path, ops)
+    const bulkBytes = BULK.reduce((sum, { body }) => sum + body.length, 0)
+    expect(past()).toBeGreaterThan(bulkBytes)
+    expect(past()).toBeLessThan(bulkBytes * 1.01)
+    await expectMixed(dir.path)
+  })
+
+  it.each<[string, { readonly ops: PacksOps }]>([
+    ['to open such files', opsWhere((_, bytes) => bytes, false)],
+    [
+      'pages of that size',
+      opsWhere((isPast, bytes) => {
+        if (isPast) throw refused
+        return bytes
+      }),
+    ],
+    ['to go on behind a part of a page', opsWhere((_, bytes) => bytes.subarray(0, 1_000_001))],
+  ])('are stored all the same where the file system refuses %s', async (_, { ops }) => {
+    await using dir = await tempDir()
+    await storeMixed(dir.path, ops)
+    await expectMixed(dir.path)
+  })
+
+  it('are not told to be stored when they could not be written past it', async () => {
+    await using dir = await tempDir()
+    const { ops } = opsWhere((isPast, bytes) => {
+      if (isPast) throw eio()
+      return bytes
+    })
+    await using store = await openPackedObjectStore(dir.path, { ops })
+    for (const error of await store.putMany(BULK, { zstd: true }))
+      expect(error).toMatchObject({ code: 'unavailable' })
+    expect(await collect(store.list(''))).toEqual([])
   })
 })
 
@@ -392,7 +511,7 @@ class Disk {
   async lies(store: PackedObjects): Promise<boolean> {
     const place = { pack: 0, offset: 0, stored: 0 }
     const places = store.placesBelow('chunks/b3')
-    for (const key of KEYS) {
+    for (const key of [...KEYS, ...BULK_ELSEWHERE.map(({ key }) => key)]) {
       if (!places.find(Buffer.from(key.slice(-64), 'hex'), place)) continue
       const path = join(store.packsFolder, `${place.pack.toString(16).padStart(8, '0')}.pack`)
       if (
@@ -423,11 +542,12 @@ describe('whenever the power goes,', () => {
         isLie ||= await disk.lies(store)
       }),
       store.putMany(OBJECTS.slice(30)),
+      store.putMany(BULK_ELSEWHERE, { zstd: true }),
       ...OBJECTS.slice(0, 10).map(({ key, body }) => store.put(key, body)),
     ])
     isDone = true
     await watching
-    for (const { key } of OBJECTS) expect(await store.head(key), key).toBeDefined()
+    for (const { key } of [...OBJECTS, ...BULK_ELSEWHERE]) expect(await store.head(key), key).toBeDefined()
     return isLie || (await disk.lies(store))
   }
 
@@ -469,7 +589,10 @@ describe('when one system call fails', () => {
       sync: over(real.sync, true),
       syncFolder: over(real.syncFolder, true),
       close: real.close,
-      addon: real.addon && { layOut: over(real.addon.layOut, true), lock: over(real.addon.lock) },
+      addon: real.addon && {
+        layOut: over(real.addon.layOut, true),
+        lock: over(real.addon.lock),
+      },
     }
     return { ops, calls: () => calls }
   }

@@ -1,0 +1,52 @@
+import { countBuffers, countOldBuffers } from './buffer-garbage.ts'
+
+export interface RoomLimits {
+  /** Of each room. What is larger, or a quarter of it, is given memory of its own. */
+  readonly bytes: number
+  /** Rooms that are kept for the next while others are in use … */
+  readonly busyMax: number
+  /** … and when none is. */
+  readonly idleMax: number
+}
+
+/**
+ * Memory that many large buffers of a kind have one after the other, as whoever is done with one gives it back. New memory
+ * would have to be fetched from the kernel page by page, collected, and be in no cache of the processor. What is never given
+ * back is collected like anything else.
+ */
+export class BufferRooms {
+  readonly #limits: RoomLimits
+  readonly #free: Buffer[] = []
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+  #inUse = 0
+
+  constructor(limits: RoomLimits) {
+    this.#limits = limits
+  }
+
+  /** At least `bytes` of it, to be given back. */
+  take(bytes: number): Buffer {
+    const { bytes: roomBytes } = this.#limits
+    if (bytes <= roomBytes / 4 || bytes > roomBytes) return made(bytes)
+    const room = this.#free.pop() ?? made(roomBytes)
+    this.#lent.add(room.buffer)
+    this.#inUse++
+    return room
+  }
+
+  /** A room, or a part of it, that nobody reads or writes any more. Any other bytes stay what they are. */
+  giveBack({ buffer }: Uint8Array): void {
+    if (!this.#lent.delete(buffer)) return
+    this.#inUse--
+    this.#free.push(Buffer.from(buffer as ArrayBuffer))
+    const { bytes, busyMax, idleMax } = this.#limits
+    const kept = this.#inUse === 0 ? idleMax : busyMax
+    // They have grown old: what collects young garbage would leave them.
+    if (this.#free.length > kept) countOldBuffers(bytes * this.#free.splice(kept).length)
+  }
+}
+
+function made(bytes: number): Buffer {
+  countBuffers(bytes)
+  return Buffer.allocUnsafeSlow(bytes)
+}
