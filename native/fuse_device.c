@@ -25,6 +25,7 @@
 #include "device_reads.h"
 #include "memory_reads.h"
 #include "page_filler.h"
+#include "prepared_listings.h"
 #include "values.h"
 #include <uv.h>
 
@@ -42,13 +43,13 @@ static int64_t now_ns(void)
 }
 
 /*
- * receive(fd, buffer, microseconds): bytes of the next request. Looks for one for so long, if that is given, and lets others have
- * the processor in between.
+ * receive(fd, buffer, microseconds, listings, tables): bytes of the next request. Looks for one for so long, if that is given, and
+ * lets others have the processor in between. 0: it was for one of `listings`, if there are any, and has its answer.
  */
 static napi_value receive(napi_env env, napi_callback_info info)
 {
-	napi_value args[3];
-	size_t argc = 3, length;
+	napi_value args[5];
+	size_t argc = 5, length;
 	int fd;
 	uint32_t patience = 0;
 	uint8_t *data;
@@ -62,6 +63,9 @@ static napi_value receive(napi_env env, napi_callback_info info)
 			sched_yield();
 			result = outcome(read(fd, data, length));
 		}
+	struct prepared_listings *listings = argc > 4 && result > 0 ? listings_of(env, args[3]) : NULL;
+	if (listings && answer_listing(env, listings, args[4], fd, data, result))
+		result = 0;
 	return integer(env, result);
 }
 
@@ -331,6 +335,8 @@ NAPI_MODULE_INIT()
 {
 	static const struct exported functions[] = {
 	    {"receive", receive},
+	    {"createListings", create_listings},
+	    {"prepareListing", prepare_listing},
 	    {"send", send_reply},
 	    {"mount", mount_fuse},
 	    {"unmount", unmount},

@@ -152,13 +152,27 @@ static size_t add(struct inode_table *table, enum slot_kind kind, const struct n
 	return slot;
 }
 
+static size_t find_in_bucket(const struct inode_table *table, uint32_t in, double parent, uint32_t position)
+{
+	for (size_t slot = table->buckets[in]; slot != 0; slot = table->next[slot])
+		if (table->kind[slot] == SLOT_DIRECTORY && table->parent[slot] == parent && table->position[slot] == position)
+			return slot;
+	return 0;
+}
+
+size_t find_place(const struct inode_table *table, size_t parent, uint32_t position)
+{
+	double number = number_of(table, parent);
+	return find_in_bucket(table, place_bucket(table, number, position), number, position);
+}
+
 static size_t intern_directory(struct inode_table *table, const struct node *node, size_t parent, uint32_t position)
 {
 	double number = number_of(table, parent);
 	uint32_t in = place_bucket(table, number, position);
-	for (size_t slot = table->buckets[in]; slot != 0; slot = table->next[slot])
-		if (table->kind[slot] == SLOT_DIRECTORY && table->parent[slot] == number && table->position[slot] == position)
-			return slot;
+	size_t known = find_in_bucket(table, in, number, position);
+	if (known != 0)
+		return known;
 	size_t slot = add(table, SLOT_DIRECTORY, node, node->value, in);
 	if (slot == 0)
 		return 0;

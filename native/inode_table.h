@@ -30,6 +30,9 @@ size_t slot_of(const struct inode_table *table, double inode);
 
 double number_of(const struct inode_table *table, size_t slot);
 
+/* The slot of the directory at a position of another one, if it is known, or 0. */
+size_t find_place(const struct inode_table *table, size_t parent, uint32_t position);
+
 /* The slot of an entry, made if it is not known yet; 0 when there is no room for it. */
 size_t intern(struct inode_table *table, const struct node *node, size_t parent, uint32_t position);
 

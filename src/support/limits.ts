@@ -660,6 +660,10 @@ export const LISTINGS_AHEAD_BYTES_MAX = 32 * KiB
 export const LISTINGS_AHEAD_FOLLOWERS_MAX = 1_024
 /** Buffers for listings that are kept for reuse. */
 export const FUSE_LISTINGS_KEPT_MAX = 4
+/** A listing that is answered before JavaScript hears of it: twice what a C library asks for. */
+export const LISTING_ANSWER_BYTES_MAX = 64 * KiB
+/** The encoding of a directory that is made ready so; four are kept, as copies. */
+export const LISTING_PREPARED_BYTES_MAX = 256 * KiB
 /** The kernel's copy of the root listing is dropped after this long, so that new paths show up. */
 export const MOUNT_ROOT_LISTING_MS = 1_000
 /** A mount point that does not answer for this long is held for wedged. */

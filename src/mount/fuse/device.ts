@@ -1,3 +1,8 @@
+import type { PreparedListings } from './prepared-listings.ts'
+
+/** In the place of the length of a request: it was for what `answerFrom` gave the device, and has its answer. */
+export const ANSWERED = -1
+
 /**
  * The kernel end of a mount: requests come out of it, replies and notifications go into it, in the framing of
  * linux/fuse.h. The session above knows the protocol; the device only moves bytes.
@@ -11,10 +16,12 @@ export interface FuseDevice {
    */
   start(onReadable: () => void, onClosed: () => void): void
   /**
-   * Copies the next request into `buffer`; its length, or 0 when none is waiting (or the device is closed). `mayLook`: nothing is
+   * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed). `mayLook`: nothing is
    * being worked on, so it may look for some microseconds for one that is about to come.
    */
   receive(buffer: Uint8Array, mayLook: boolean): number
+  /** From now on the device answers by itself what `listings` has. */
+  answerFrom?(listings: PreparedListings): void
   /**
    * Writes one reply or notification in one piece: the first `headLength` bytes of `head`, then `pieces`. The
    * memory is the caller's again when this returns. Returns false when the kernel no longer wants it (the

@@ -46,7 +46,7 @@ export class Listing implements EntrySink {
     if (this.#bytes.length < this.#limit) {
       this.#bytes = new Uint8Array(this.#limit)
       this.#view = dataView(this.#bytes)
-      this.#records = new Uint8Array(Math.ceil(this.#limit / ENTRY_MIN_BYTES + 1) * FILL_RECORD.bytes)
+      this.#records = new Uint8Array(recordBytes(this.#limit))
     }
     this.#used = 0
     this.#overflowed = false
@@ -97,7 +97,7 @@ export class Listing implements EntrySink {
     }
     this.#next = page[PAGE.position]!
     entries.listed(this.#records.subarray(0, page[PAGE.recordsUsed]), page[PAGE.recordsContents]!)
-    return this.#inodes(start)
+    return listedInodes(this.#view, start, this.#used)
   }
 
   /** Not even one entry had room: an empty reply would say that the directory ends here. */
@@ -125,27 +125,34 @@ export class Listing implements EntrySink {
 
   /** Gives back the references of entries that the kernel never got to see. */
   forget(tree: Tree): void {
-    if (this.plus) for (const inode of this.#inodes(0)) tree.forget(inode, 1)
+    if (this.plus) for (const inode of listedInodes(this.#view, 0, this.#used)) tree.forget(inode, 1)
     this.#used = 0
   }
 
   /** Of the entries, which have attributes, those that are directories. */
   directories(): Iterable<InodeNumber> {
-    return this.#inodes(0, FILE_TYPE.directory)
+    return listedInodes(this.#view, 0, this.#used, FILE_TYPE.directory)
   }
+}
 
-  /** Of the entries from `at` on, which have attributes; all, or those of one type. */
-  *#inodes(at: number, type?: number): Generator<InodeNumber> {
-    while (at < this.#used) {
-      if (
-        type === undefined ||
-        this.#view.getUint32(at + ENTRY_OUT.bytes + DIRENT.type, LITTLE_ENDIAN) === type
-      )
-        yield getU64(this.#view, at + ENTRY_OUT.nodeid)
-      const nameLength = this.#view.getUint32(at + ENTRY_OUT.bytes + DIRENT.namelen, LITTLE_ENDIAN)
-      at = padded(at + ENTRY_OUT.bytes + DIRENT.bytes + nameLength)
-    }
+/** Of the entries from `at` to `end`, which have attributes; all, or those of one type. */
+export function* listedInodes(
+  view: DataView,
+  at: number,
+  end: number,
+  type?: number,
+): Generator<InodeNumber> {
+  while (at < end) {
+    const dirent = at + ENTRY_OUT.bytes
+    if (type === undefined || view.getUint32(dirent + DIRENT.type, LITTLE_ENDIAN) === type)
+      yield getU64(view, at + ENTRY_OUT.nodeid)
+    at = padded(dirent + DIRENT.bytes + view.getUint32(dirent + DIRENT.namelen, LITTLE_ENDIAN))
   }
+}
+
+/** Room for a `FILL_RECORD` of each entry of a listing of so many bytes. */
+export function recordBytes(listingBytes: number): number {
+  return Math.ceil(listingBytes / ENTRY_MIN_BYTES + 1) * FILL_RECORD.bytes
 }
 
 /** Listings that nobody uses, so that a walk through many directories allocates one buffer. */

@@ -18,6 +18,7 @@ import { type MountEntry, readMountTable, topMount } from './mount-table.ts'
 import { nativeAddon } from './native-addon.ts'
 import { NativeDevice } from './native-device.ts'
 import { NativePageFiller } from './page-filler.ts'
+import { PreparedListings } from './prepared-listings.ts'
 import { FuseSession } from './session.ts'
 import type { StatsSnapshot } from './stats.ts'
 
@@ -39,6 +40,8 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
     logger: options.logger,
     passthrough: options.passthrough,
   })
+  const listings = PreparedListings.of(options.tree, options.uidGid)
+  if (listings) session.answerFrom(listings)
   const threads = { filler: startFilling(fd, options), reader: startReading(fd, session, options) }
   const mounted = new KernelMount(target, options.tree, session, threads, options.logger)
   try {

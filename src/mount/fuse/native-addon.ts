@@ -1,5 +1,6 @@
 import { loadAddon } from '../../support/addon.ts'
 import { StoreError } from '../../support/errors.ts'
+import type { InodeTables } from '../tree/inode-tables.ts'
 
 declare const watchBrand: unique symbol
 /** A descriptor that is being polled. */
@@ -19,10 +20,28 @@ export interface Reader {
   readonly [readerBrand]: true
 }
 
+declare const listingsBrand: unique symbol
+/** Listings that are answered on the spot. */
+export interface NativeListings {
+  readonly [listingsBrand]: true
+}
+
 /** native/fuse_device.c, native/page_filler.c and native/chunk_reader.c with its kin: system calls answer with their result, or with a negative errno; none throws. */
 export interface NativeAddon {
-  /** Looks for something to read for so many microseconds before it says EAGAIN. */
-  receive(fd: number, buffer: Uint8Array, patience?: number): number
+  /**
+   * Looks for something to read for so many microseconds before it says EAGAIN. 0: one of `listings` was asked for, and is
+   * answered.
+   */
+  receive(
+    fd: number,
+    buffer: Uint8Array,
+    patience?: number,
+    listings?: NativeListings,
+    tables?: InodeTables,
+  ): number
+  /** See prepared-listings.ts. Its memory is written to while `receive` runs. */
+  createListings(reply: Uint8Array, records: Uint8Array, answer: Float64Array): NativeListings | number
+  prepareListing(listings: NativeListings, inode: number, encoded: Uint8Array, index: Uint32Array): number
   send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
   mount(source: string, target: string, flags: number, options: string): number
   unmount(target: string, flags: number): number

@@ -1,9 +1,10 @@
 import fs, { closeSync } from 'node:fs'
 import { getSystemErrorName, promisify } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
-import type { FuseDevice } from './device.ts'
+import { ANSWERED, type FuseDevice } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
 import { Patience } from './patience.ts'
+import type { PreparedListings } from './prepared-listings.ts'
 import { Errno } from './protocol.ts'
 
 /** The addon takes this many pieces with one reply (UIO_MAXIOV less the header). */
@@ -17,6 +18,7 @@ export class NativeDevice implements FuseDevice {
   readonly #fd: number
   readonly #patience = new Patience()
   #watch: Watch | undefined
+  #listings: PreparedListings | undefined
   #onClosed: (() => void) | undefined
   #open = true
   #aside: Promise<void> = Promise.resolve()
@@ -33,12 +35,20 @@ export class NativeDevice implements FuseDevice {
     this.#watch = watch
   }
 
+  answerFrom(listings: PreparedListings): void {
+    this.#listings = listings
+  }
+
   receive(buffer: Uint8Array, mayLook: boolean): number {
     while (this.#open) {
-      const length = this.#addon.receive(this.#fd, buffer, mayLook ? this.#patience.microseconds : 0)
+      const patience = mayLook ? this.#patience.microseconds : 0
+      const listings = this.#listings
+      const length = listings
+        ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
+        : this.#addon.receive(this.#fd, buffer, patience)
       if (length >= 0) {
         this.#patience.received()
-        return length
+        return length === 0 ? ANSWERED : length
       }
       switch (-length) {
         case Errno.EAGAIN:

@@ -123,7 +123,10 @@ function listOperation(plus: boolean): Operation<Listing> {
     end(listing, delivered, context) {
       if (!delivered) listing.forget(context.tree)
       else if (listing.inode === ROOT_NODE) context.rootListed()
-      else if (plus) context.listingsAhead?.delivered(listing)
+      else {
+        if (plus) context.listingsAhead?.delivered(listing)
+        context.tree.listingTaken?.()
+      }
       context.listings.give(listing)
     },
   }

@@ -6,7 +6,7 @@ import type { Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
 import type { ChunkReader, FailedRead } from './chunk-reader.ts'
-import type { FuseDevice } from './device.ts'
+import { ANSWERED, type FuseDevice } from './device.ts'
 import { errnoOf } from './errno.ts'
 import { Forgets } from './forgets.ts'
 import { InFlight } from './in-flight.ts'
@@ -17,6 +17,7 @@ import { type Agreement, negotiate } from './negotiate.ts'
 import { OpenFiles } from './open-files.ts'
 import { OPERATIONS, type Operation, type OperationContext, READ, refusalOf } from './operations.ts'
 import { PendingRequest } from './pending.ts'
+import type { PreparedListings } from './prepared-listings.ts'
 import {
   Errno,
   INIT_IN,
@@ -76,6 +77,7 @@ export class FuseSession {
   readonly #closed = Promise.withResolvers<void>()
   #context: OperationContext
   #chunkReader: Pick<ChunkReader, 'read'> | undefined
+  #listings: PreparedListings | undefined
   /** Threads have the last request: they need the processor, and who waits for it will not ask again so soon. */
   #handedOver = false
   #open = true
@@ -126,6 +128,12 @@ export class FuseSession {
     this.#chunkReader = reader
   }
 
+  /** From now on the device answers the listings that are ready. */
+  answerFrom(listings: PreparedListings): void {
+    this.#listings = listings
+    this.#device.answerFrom?.(listings)
+  }
+
   /** Answers a read that was taken and could not be answered. */
   readAgain(read: FailedRead): void {
     const pending = new PendingRequest({ ...read, opcode: Opcode.READ })
@@ -161,12 +169,18 @@ export class FuseSession {
           !this.#handedOver && this.#inFlight.count === 0,
         )
         if (length === 0) return
-        this.#serve(length)
+        if (length === ANSWERED) this.#answered()
+        else this.#serve(length)
       }
     } catch (error) {
       this.#logger.error({ error }, 'the FUSE device failed; the mount ends')
       this.close()
     }
+  }
+
+  #answered(): void {
+    this.stats.countRequest(Opcode.READDIRPLUS)
+    this.#listings?.answered()
   }
 
   #serve(length: number): void {

@@ -57,12 +57,8 @@ export class CachedFetch<V extends object> {
 
   /** What is in memory. Counted as asked for only if it is found; who finds nothing goes on to `get`. */
   take(key: string): V | undefined {
-    const { stats, bytes } = this.#options
     const known = this.#cache.get(key)
-    if (known === undefined) return undefined
-    stats.asked++
-    stats.cached++
-    stats.cachedBytes += bytes(known)
+    if (known !== undefined) this.countUse(this.#options.bytes(known))
     return known
   }
 
@@ -96,6 +92,25 @@ export class CachedFetch<V extends object> {
     stats.fetchedBytes += bytes(value)
     this.#cache.set(key, value)
     return value
+  }
+
+  /** As `getNow` for what nobody asked for yet. */
+  prefetchNow(key: string, fetch: () => V | undefined): V | undefined {
+    const value = this.#cache.peek(key) ?? fetch()
+    if (value === undefined || this.#cache.has(key)) return value
+    const { stats, bytes } = this.#options
+    stats.fetched++
+    stats.fetchedBytes += bytes(value)
+    this.#cache.set(key, value)
+    return value
+  }
+
+  /** Something that is in memory was used elsewhere, so many bytes of it. */
+  countUse(bytes: number): void {
+    const { stats } = this.#options
+    stats.asked++
+    stats.cached++
+    stats.cachedBytes += bytes
   }
 
   /** For what turned out not to be right. */

@@ -22,6 +22,8 @@ import {
   type Attributes,
   type EntrySink,
   type InodeNumber,
+  type ListedAhead,
+  type ListingPreparer,
   type Missing,
   type PageFiller,
   type RawFile,
@@ -233,6 +235,14 @@ class LazyTree implements CastoreTree {
 
   fillAhead(filler: PageFiller): void {
     this.#fillAhead = new FillAhead(filler, FILL_FROM_DISK)
+  }
+
+  listAhead(preparer: ListingPreparer): ListedAhead {
+    return this.#entries.listAhead(preparer)
+  }
+
+  listingTaken(): void {
+    this.#entries.listingTaken()
   }
 
   close(): void {

@@ -9,6 +9,8 @@ import { type InodeTable, ROOT_INODE } from './inode-table.ts'
 import {
   type EntrySink,
   type InodeNumber,
+  type ListedAhead,
+  type ListingPreparer,
   type Missing,
   type PackedEntries,
   type Soon,
@@ -21,6 +23,7 @@ import { type ListedDirectory, offerEntry } from './offer-entry.ts'
 import { MISSING_FOREVER } from './root-directory.ts'
 import { whenReady } from './soon.ts'
 import type { SubtreeAhead } from './subtree-ahead.ts'
+import { WalkAhead } from './walk-ahead.ts'
 
 export interface DirectoryEntriesOptions {
   readonly inodes: InodeTable
@@ -38,6 +41,7 @@ export interface DirectoryEntriesOptions {
 export class DirectoryEntries {
   readonly #options: DirectoryEntriesOptions
   readonly #inodes: InodeTable
+  #walk: WalkAhead | undefined
 
   constructor(options: DirectoryEntriesOptions) {
     this.#options = options
@@ -62,8 +66,32 @@ export class DirectoryEntries {
       const packed = remember && sink.addPacked ? this.#packed(inode, directory) : undefined
       if (packed) sink.addPacked!(packed, cookie)
       else this.#offerEntries(sink, inode, directory.directory.entries, cookie, remember)
-      if (remember) this.#options.fillAhead().endPage(inode, cookie === 0)
+      if (!remember) return
+      this.#options.fillAhead().endPage(inode, cookie === 0)
+      if (cookie === 0) this.#walk?.listed(inode)
     })
+  }
+
+  /** As Tree.listAhead. While accesses are recorded nothing is prepared: it would be missing. */
+  listAhead(preparer: ListingPreparer): ListedAhead {
+    const { inodes, directories, fillAhead, recorder } = this.#options
+    if (!recorder) this.#walk = new WalkAhead(inodes, directories, preparer)
+    return {
+      get tables() {
+        return inodes.tables
+      },
+      answered: ({ inode, cookie, encodedBytes, records, contents }) => {
+        directories.countUse(encodedBytes)
+        fillAhead().addRecords(records, contents)
+        fillAhead().endPage(inode, cookie === 0)
+        if (cookie === 0) this.#walk?.listed(inode)
+      },
+    }
+  }
+
+  /** As Tree.listingTaken. */
+  listingTaken(): void {
+    this.#walk?.prepare()
   }
 
   #find(parent: InodeNumber, kept: KeptDirectory, name: Uint8Array): TreeEntry | Missing {

@@ -65,6 +65,16 @@ export class DirectoryLoader {
     return here ?? this.#fetches.get({ key, fetch: (fetchCall) => this.#fetch(digest, fetchCall) }, call)
   }
 
+  /** One that will be asked for, if it is on this machine. */
+  readAhead(digest: Digest): KeptDirectory | undefined {
+    return this.#fetches.prefetchNow(digest.key, () => this.#readHere(digest))
+  }
+
+  /** A directory of so many bytes was answered from a copy. */
+  countUse(bytes: number): void {
+    this.#fetches.countUse(bytes)
+  }
+
   /** Verified. What is wrong with one that is not right tells whoever fetches it in the usual way. */
   #readHere(digest: Digest): KeptDirectory | undefined {
     const native = this.#localDirectory && nativeTree()

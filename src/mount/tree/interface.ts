@@ -89,6 +89,13 @@ export interface Tree {
   onRootChange?(gone: (name: Uint8Array) => void): void
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
   fillAhead?(filler: PageFiller): void
+  /** From now on what is likely to be listed soon is given to `preparer`. A tree without this gives nothing. */
+  listAhead?(preparer: ListingPreparer): ListedAhead
+  /**
+   * A listing was given to who asked for it: while they work on it, what they probably want next may be read, within
+   * microseconds.
+   */
+  listingTaken?(): void
 }
 
 /**
@@ -101,6 +108,30 @@ export interface PageFiller {
    * False: it has enough to do, and took none.
    */
   fill(records: Uint8Array, isUrgent: boolean): boolean
+}
+
+/** Answers listings where they are asked for, without asking the tree. */
+export interface ListingPreparer {
+  /** The directory is likely to be listed, or goes on to be; its memory is copied. */
+  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void
+}
+
+/** What a tree does for a `ListingPreparer`. */
+export interface ListedAhead {
+  /** Of the inodes, until the tree is asked for anything. */
+  readonly tables: InodeTables
+  /** Entries were handed out, each with a reference. */
+  answered(listing: AnsweredListing): void
+}
+
+export interface AnsweredListing {
+  readonly inode: InodeNumber
+  readonly cookie: number
+  /** Of the directory. */
+  readonly encodedBytes: number
+  /** As `PackedEntries.listed`. */
+  readonly records: Uint8Array
+  readonly contents: number
 }
 
 /** Exactly the contents of a file, verified. Open for reading until it is disposed of. */

@@ -40,6 +40,14 @@ export interface NativeTree {
     records: Uint8Array,
     page: Float64Array,
   ): number | undefined
+  /** The inode of the directory listed next after the one at a position, of the first one for -1; 0 when none is known. */
+  directoryAfter(
+    tables: InodeTables,
+    encoded: Uint8Array,
+    index: Uint32Array,
+    parent: number,
+    position: number,
+  ): number | undefined
 }
 
 let loaded: NativeTree | undefined | null = null
