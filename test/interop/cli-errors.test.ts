@@ -279,7 +279,8 @@ test('a NAR that never comes can be given up', async () => {
   await using dir = await tempDir()
   const socket = join(dir.path, 'silent')
   const connected = Promise.withResolvers<void>()
-  const server = createServer(() => connected.resolve()).listen(socket)
+  // Or it would end its side when the other one does, and nothing at all would be what came.
+  const server = createServer({ allowHalfOpen: true }, () => connected.resolve()).listen(socket)
   const flags = remoteStoreFlags('memory:')
   const child = spawn(TVIX_STORE, ['import-nar', ...flags, socket], { stdio: 'ignore' })
   const exited = once(child, 'exit')

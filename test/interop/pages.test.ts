@@ -1,6 +1,6 @@
 /** The pages for people in a real browser: without scripts, by keyboard, on a phone, in the dark, under attack. */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConsoleMessage, Page } from 'puppeteer-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -118,9 +118,11 @@ describe.skipIf(!HAS_CHROMIUM)(name, { timeout: 120_000 }, () => {
     await session.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: dir.path })
     await go(page, `/path/${store.rich.storePath}/bin/hello`)
     await page.click('a[download]')
-    await until(() => readdirSync(dir.path).includes('hello'))
+    const saved = join(dir.path, 'hello')
+    // It is there and empty before it comes.
+    await until(() => existsSync(saved) && statSync(saved).size === 64 * 1024)
     const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
-    expect(sha256(readFileSync(join(dir.path, 'hello')))).toBe(sha256(pseudoRandom(64 * 1024, 7)))
+    expect(sha256(readFileSync(saved))).toBe(sha256(pseudoRandom(64 * 1024, 7)))
   })
 
   test.each(['light', 'dark'] as const)('in the %s, all text has enough contrast', async (scheme) => {
