@@ -1,6 +1,7 @@
 /*
  * Records of a pack (docs/pack-format.md) laid out and compressed in one trip to the thread pool, where memory lies, and
- * flock(2), which Node does not have. It decides nothing: what is stored, where and when it is synced is said in src/services/objects/packs-*.ts.
+ * flock(2), which Node does not have. It decides nothing: what is stored, where and when it is synced is said in
+ * src/services/objects/packs-*.ts.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>

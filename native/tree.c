@@ -1,6 +1,7 @@
 /*
  * The inner loops of the mounted tree: checking a directory, finding a name in it, listing it for the kernel with an inode
- * for each entry, and telling which directory comes next. src/mount/tree does the same in JavaScript, and decides everything. Used on its thread only.
+ * for each entry, and telling which directory comes next. src/mount/tree does the same in JavaScript, and decides everything.
+ * Used on its thread only.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,8 @@ static bool directory_of(napi_env env, napi_value args[4], struct open_directory
 	void *index;
 	if (!inode_table_of(env, args[0], &directory->table) ||
 	    !bytes_of(env, args[1], &encoded, &directory->length) ||
-	    napi_get_typedarray_info(env, args[2], &type, &directory->count, &index, NULL, NULL) != napi_ok || type != napi_uint32_array || napi_get_value_double(env, args[3], &inode) != napi_ok)
+	    napi_get_typedarray_info(env, args[2], &type, &directory->count, &index, NULL, NULL) != napi_ok ||
+	    type != napi_uint32_array || napi_get_value_double(env, args[3], &inode) != napi_ok)
 		return false;
 	directory->encoded = encoded;
 	directory->index = index;

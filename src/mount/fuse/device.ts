@@ -16,8 +16,8 @@ export interface FuseDevice {
    */
   start(onReadable: () => void, onClosed: () => void): void
   /**
-   * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed). `mayLook`: nothing is
-   * being worked on, so it may look for some microseconds for one that is about to come.
+   * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed).
+   * `mayLook`: nothing is being worked on, so it may look for some microseconds for one that is about to come.
    */
   receive(buffer: Uint8Array, mayLook: boolean): number
   /** From now on the device answers by itself what `listings` has. */

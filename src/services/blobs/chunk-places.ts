@@ -2,8 +2,9 @@ import type { KnownFiles } from './known-files.ts'
 
 /**
  * Where chunks lie on the local disk, for those who read them past the services: the threads of the addon (native/chunk_source.h).
- * They compare every chunk with its digest (or a file with what it was when it was compared: `known`); whatever they cannot read, or find to be something else, is asked of the service,
- * which says what is wrong. So a place may be out of date, and costs a detour then.
+ * They compare every chunk with its digest (or a file with what it was when it was compared: `known`); whatever they cannot
+ * read, or find to be something else, is asked of the service, which says what is wrong. So a place may be out of date, and
+ * costs a detour then.
  */
 export type LocalChunkSource = LooseChunks | PackedChunks | RawBlobs
 

@@ -46,8 +46,16 @@ export interface FileBatches {
   removeTemps(batch: FileBatch, outcomes: Int32Array): Promise<void>
 }
 
+/** Made once, though it is asked for with every batch. */
+let loaded: { readonly batches: FileBatches | undefined } | undefined
+
 /** `undefined` where the addon was not built: everything works without it, only slower. */
 export function nativeFileBatches(): FileBatches | undefined {
+  loaded ??= { batches: load() }
+  return loaded.batches
+}
+
+function load(): FileBatches | undefined {
   try {
     return batchesOf(loadAddon('object_files') as NativeFiles)
   } catch {
