@@ -1,0 +1,10 @@
+import type { Command } from 'commander'
+import { addIngestCommand } from './ingest.ts'
+
+/** What `snix-castore` does (spec §4.5): blobs and directories by their digests, without store paths. */
+export function addCastoreCommand(program: Command): void {
+  const castore = program
+    .command('castore')
+    .description('Work with blobs and directories by their digests, without store paths.')
+  addIngestCommand(castore)
+}
