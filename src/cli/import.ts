@@ -28,15 +28,17 @@ export function addImportCommand(program: Command): void {
     .argument('[path...]', 'files, directories or symlinks to put into the store')
     .description('Put trees into the store, each under the path that `nix-store --add` gives it.')
     .option('--json', 'one JSON object a line on standard output instead of the store path', false)
-    .addOption(
-      new Option(
-        '--directory-size <formula>',
-        'how sizes of directories are counted (default: as the peer that stores them wants it, else rust)',
-      ).choices(['rust', 'documented']),
-    )
+    .addOption(directorySizeOption())
     .addHelpText('after', '\nExample:\n  $ tvix-store import ./result /usr/share/doc')
     .action(runImport)
   addStoreOptions(command, CLIENT_ADDRESSES)
+}
+
+export function directorySizeOption(): Option {
+  return new Option(
+    '--directory-size <formula>',
+    'how sizes of directories are counted (default: as the peer that stores them wants it, else rust)',
+  ).choices(['rust', 'documented'])
 }
 
 /** Prints the store path of every tree as soon as it is stored; the first failure ends it. */

@@ -1,3 +1,4 @@
+import type { Digest } from '../model/castore/digest.ts'
 import type { Node } from '../model/castore/node.ts'
 import { view } from '../support/bytes.ts'
 
@@ -7,10 +8,15 @@ export function jsonOfNode(node: Node): object {
   const { kind: type, digest } = node
   const fields = {
     type,
-    digest: `blake3-${view(digest.bytes).toString('base64')}`,
+    digest: printDigest(digest),
     size: exactNumber(node.size),
   }
   return node.kind === 'file' ? { ...fields, executable: node.executable } : fields
+}
+
+/** The form of snix (spec §4.5), which is one of SRI hashes. */
+export function printDigest(digest: Digest): string {
+  return `blake3-${view(digest.bytes).toString('base64')}`
 }
 
 /** Of Node since 22; TypeScript does not know it yet. */

@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   'nar-bridge': async () => (await import('./nar-bridge.ts')).addNarBridgeCommand,
   import: async () => (await import('./import.ts')).addImportCommand,
   'import-nar': async () => (await import('./import-nar.ts')).addImportNarCommand,
+  castore: async () => (await import('./castore/castore.ts')).addCastoreCommand,
   copy: async () => (await import('./copy.ts')).addCopyCommand,
   ls: async () => (await import('./ls.ts')).addLsCommand,
   cat: async () => (await import('./cat.ts')).addCatCommand,

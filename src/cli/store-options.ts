@@ -11,26 +11,43 @@ import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
 export function addStoreOptions(command: Command, defaults: StoreAddresses): Command {
+  return addCompositionOptions(
+    addBlobAndDirectoryOptions(command, defaults).addOption(
+      new Option(
+        '--path-info-service-addr <address>',
+        'where path infos are; binary caches (nix+https://…) may follow, with blanks between',
+      )
+        .env('PATH_INFO_SERVICE_ADDR')
+        .default(defaults.pathInfos),
+    ),
+  )
+}
+
+/** … for commands that have no use for path infos. */
+export function addCastoreOptions(command: Command, defaults: StoreAddresses): Command {
+  addBlobAndDirectoryOptions(command, defaults)
+  // Scripts may give all three to every command.
+  command.addOption(new Option('--path-info-service-addr <address>').hideHelp())
+  return addCompositionOptions(command)
+}
+
+function addBlobAndDirectoryOptions(command: Command, defaults: StoreAddresses): Command {
+  return command
+    .addOption(
+      new Option('--blob-service-addr <address>', 'where blobs are')
+        .env('BLOB_SERVICE_ADDR')
+        .default(defaults.blobs),
+    )
+    .addOption(
+      new Option('--directory-service-addr <address>', 'where directories are')
+        .env('DIRECTORY_SERVICE_ADDR')
+        .default(defaults.directories),
+    )
+}
+
+function addCompositionOptions(command: Command): Command {
   return (
     command
-      .addOption(
-        new Option('--blob-service-addr <address>', 'where blobs are')
-          .env('BLOB_SERVICE_ADDR')
-          .default(defaults.blobs),
-      )
-      .addOption(
-        new Option('--directory-service-addr <address>', 'where directories are')
-          .env('DIRECTORY_SERVICE_ADDR')
-          .default(defaults.directories),
-      )
-      .addOption(
-        new Option(
-          '--path-info-service-addr <address>',
-          'where path infos are; binary caches (nix+https://…) may follow, with blanks between',
-        )
-          .env('PATH_INFO_SERVICE_ADDR')
-          .default(defaults.pathInfos),
-      )
       .addOption(
         new Option(
           '--store-composition <file>',
@@ -47,19 +64,27 @@ export function addStoreOptions(command: Command, defaults: StoreAddresses): Com
   )
 }
 
-export interface StoreOptions {
+export interface CastoreOptions {
   readonly blobServiceAddr: string
   readonly directoryServiceAddr: string
-  readonly pathInfoServiceAddr: string
   readonly storeComposition?: string
   readonly experimentalStoreComposition?: string
 }
 
+export interface StoreOptions extends CastoreOptions {
+  readonly pathInfoServiceAddr: string
+}
+
 export function storeAddresses(options: StoreOptions): StoreAddresses {
+  return { ...castoreAddresses(options), pathInfos: options.pathInfoServiceAddr }
+}
+
+/** Nobody asks for path infos, so no database of them is created and no peer is asked for them. */
+export function castoreAddresses(options: CastoreOptions): StoreAddresses {
   return {
     blobs: options.blobServiceAddr,
     directories: options.directoryServiceAddr,
-    pathInfos: options.pathInfoServiceAddr,
+    pathInfos: 'memory:',
     composition: options.storeComposition ?? options.experimentalStoreComposition,
   }
 }

@@ -38,6 +38,14 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
+/** What a tar says of one entry before its header: long names, attributes, the map of a sparse file. Attributes have 64 KiB each. */
+export const TAR_EXTENSION_BYTES_MAX = 1 * MiB
+/** Regions of a sparse file in a tar, 16 bytes each: what lies between the holes of a file of 4 GiB of which every second page is one. */
+export const TAR_SPARSE_REGIONS_MAX = 1_000_000
+/** Names, targets and nodes of a tar, in which entries come in any order and replace others: about two million. */
+export const TAR_ENTRIES_BYTES_MAX = 512 * MiB
+/** What an entry takes besides its name and target. */
+export const TAR_ENTRY_BYTES = 256
 /** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
 export const NARINFO_BYTES_MAX = 2 * MiB
 

@@ -98,18 +98,20 @@ export class ImportCache {
     return { narSize, narSha256: Uint8Array.from(old.subarray(16 + BLAKE3_BYTES, HEAD_BYTES)) }
   }
 
-  /** For the next import. A failure costs nothing but time. */
-  async save(node: Node, nar: NarDigest): Promise<void> {
+  /** For the next import; `nar`: if it is known. A failure costs nothing but time. */
+  async save(node: Node, nar: NarDigest | undefined): Promise<void> {
     if (this.#file === undefined || node.kind !== 'directory') return
     const folder = join(this.#file, '..')
     const temp = join(folder, `.${randomUUID()}`)
+    const known = nar ?? this.narOf(node)
+    const head = known ? headOf(node.digest, known) : HEAD_WITHOUT_NAR
     try {
-      if (this.#isUnchanged(node)) {
+      if (this.#isUnchanged(head)) {
         const now = new Date()
         await utimes(this.#file, now, now)
         return
       }
-      const contents = Buffer.concat([headOf(node.digest, nar), this.#new.subarray(0, this.#newBytes)])
+      const contents = Buffer.concat([head, this.#new.subarray(0, this.#newBytes)])
       await createFolders(folder)
       await writeFile(temp, Buffer.concat([contents, blake3(contents)]), { mode: 0o600, flag: 'wx' })
       await rename(temp, this.#file)
@@ -120,10 +122,12 @@ export class ImportCache {
     }
   }
 
-  #isUnchanged(node: Node): boolean {
-    const records = Math.max(0, this.#old.length - HEAD_BYTES) / RECORD_BYTES
+  #isUnchanged(head: Buffer): boolean {
+    const records = (this.#old.length - HEAD_BYTES) / RECORD_BYTES
     return (
-      this.narOf(node) !== undefined && this.#hits === records && this.#newBytes === records * RECORD_BYTES
+      head.equals(this.#old.subarray(0, HEAD_BYTES)) &&
+      this.#hits === records &&
+      this.#newBytes === records * RECORD_BYTES
     )
   }
 
@@ -156,6 +160,12 @@ function headOf(root: Digest, { narSize, narSha256 }: NarDigest): Buffer {
   head.set(narSha256, MAGIC.length + BLAKE3_BYTES + 8)
   return head
 }
+
+/** Of a tree that nobody computed the NAR of: no directory has this digest. */
+const HEAD_WITHOUT_NAR = headOf(Digest.fromBytes(Buffer.alloc(BLAKE3_BYTES)), {
+  narSize: 0n,
+  narSha256: Buffer.alloc(32),
+})
 
 /** Head and records; empty when there is no such file, or it is not what it was written as. */
 async function readChecked(file: string, logger: Logger): Promise<Buffer> {

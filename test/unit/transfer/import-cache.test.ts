@@ -10,6 +10,7 @@ import { memoryPathInfoService } from '../../../src/services/pathinfos/memory.ts
 import { StoreError } from '../../../src/support/errors.ts'
 import { IMPORT_CACHE_BYTES_MAX, IMPORT_CACHE_RACY_MS } from '../../../src/support/limits.ts'
 import { importPath } from '../../../src/transfer/import-path.ts'
+import { ingestDirectory } from '../../../src/transfer/ingest-directory.ts'
 import { localNarCalculation } from '../../../src/transfer/nar-calculation.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { tempDir as makeTempDir } from '../../support/temp-dir.ts'
@@ -151,6 +152,30 @@ describe('the second import of a tree', () => {
     expect((await importTree()).written).toBe(FILES)
     cacheFolder = '/proc/no/such/folder'
     expect((await importTree()).written).toBe(FILES)
+  })
+})
+
+describe('ingesting a tree, for its contents only', () => {
+  async function ingest(): Promise<number> {
+    written = 0
+    await ingestDirectory({ blobs, directories }, tree, { sizeFormula: 'rust', cacheFolder })
+    return written
+  }
+
+  test('spares the next ingestion and the next import, which computes the NAR that is not known', async () => {
+    expect(await ingest()).toBe(FILES)
+    expect(await ingest()).toBe(0)
+    expect((await importTree()).written).toBe(0)
+  })
+
+  test('leaves the NAR that an import found out, for as long as it is that of the tree', async () => {
+    await importTree()
+    const before = await readFile(await cacheFile())
+    expect(await ingest()).toBe(0)
+    expect(await readFile(await cacheFile())).toEqual(before)
+    await writeFile(file(2), 'changed')
+    expect(await ingest()).toBe(1)
+    expect((await importTree()).written).toBe(0)
   })
 })
 
