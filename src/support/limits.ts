@@ -238,8 +238,14 @@ export const NAR_ROOMS_MAX = 12
 export const NAR_HASH_BYTES_MAX = 4 * MiB
 /** … and the walk is so many entries ahead at most. */
 export const NAR_HASH_STEPS_MAX = 65_536
-/** Entries of a directory whose states are asked for ahead of their turn: about a millisecond on the spot, many more than the pool has threads. */
-export const INGEST_STATES_AHEAD = 64
+/** Entries of a tree that are looked at in one trip to the thread pool, and again while the last ones are stored: a millisecond. */
+export const WALK_ENTRIES = 256
+/** Their names and the targets of symlinks; two paths at least. */
+export const WALK_NAMES_BYTES = 64 * KiB
+/** Names in one directory, in bytes: with more of them it would not fit its encoding. */
+export const DIRECTORY_NAMES_BYTES_MAX = DIRECTORY_BYTES_MAX
+/** Blobs of which a service is asked at once whether it has them, where it has no way to ask for many. */
+export const HAS_AT_ONCE_MAX = 64
 /** A file that changed this shortly before it was read may change again without a trace in its times. */
 export const IMPORT_CACHE_RACY_MS = 1_000
 /** Files of one tree that are remembered, 80 bytes each. */

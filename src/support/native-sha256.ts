@@ -8,16 +8,7 @@ import { open } from 'node:fs/promises'
 import { getSystemErrorName } from 'node:util'
 import { loadAddon } from './addon.ts'
 import { READ_BUFFER_BYTES } from './limits.ts'
-
-/** What tells whether a file is still the one that it was, and as it was: of a `BigIntStats`. */
-export interface FileState {
-  readonly size: bigint
-  readonly ino: bigint
-  readonly dev: bigint
-  readonly nlink: bigint
-  readonly mtimeNs: bigint
-  readonly ctimeNs: bigint
-}
+import { type FileState, isSameState } from './source-records.ts'
 
 /** All that is in a regular file, if it is in this state from the first byte to the last. */
 export interface SourceFile {
@@ -178,15 +169,4 @@ class SlowSha256 implements Sha256 {
   digest(): Uint8Array {
     return this.#hash.digest()
   }
-}
-
-/** Somebody who hard-links the file (Nix optimising its store) moves ctime and changes nothing. */
-export function isSameState(now: FileState, then: FileState): boolean {
-  return (
-    now.size === then.size &&
-    now.ino === then.ino &&
-    now.dev === then.dev &&
-    now.mtimeNs === then.mtimeNs &&
-    (now.ctimeNs === then.ctimeNs || now.nlink !== then.nlink)
-  )
 }

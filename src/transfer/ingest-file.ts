@@ -11,13 +11,13 @@ import {
   SMALL_BLOB_BYTES_MAX,
   STREAMED_BLOB_BYTES,
 } from '../support/limits.ts'
-import { isSameState } from '../support/native-sha256.ts'
 import type { ReadPace } from '../support/read-pace.ts'
+import { type FileState, isSameState } from '../support/source-records.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 import type { NarFile } from './source-nar.ts'
 
-const OWNER_EXECUTE = 0o100n
+const OWNER_EXECUTE = 0o100
 
 /** What may wait for the disk; stat and close of an open file answer from memory and are called on the spot. */
 const open = promisify<Uint8Array, number, number>(fs.open as never)
@@ -33,7 +33,9 @@ const read = promisify(fs.read) as unknown as (
 export interface FileTurn {
   readonly path: Uint8Array
   /** As it was a moment ago, and has to be still. */
-  readonly state: fs.BigIntStats
+  readonly state: FileState
+  /** Type and permissions; likewise. */
+  readonly mode: number
   /** Hashes its contents on the way, where that is wanted. */
   readonly nar: NarFile | undefined
   /** Called once it is closed: files are open in a limited number. */
@@ -69,7 +71,7 @@ export async function ingestFile(
         ? await uploadSmall(source, uploader, options)
         : await uploadLarge(source, uploader, options)
     options.progress?.file()
-    return { kind: 'file', digest, size: state.size, executable: isExecutable(state) }
+    return { kind: 'file', digest, size: state.size, executable: isExecutable(turn.mode) }
   } catch (error) {
     throw sourceError('read', path, error)
   } finally {
@@ -77,15 +79,16 @@ export async function ingestFile(
   }
 }
 
-export function isExecutable(state: fs.BigIntStats): boolean {
-  return (state.mode & OWNER_EXECUTE) !== 0n
+export function isExecutable(mode: number): boolean {
+  return (mode & OWNER_EXECUTE) !== 0
 }
 
 interface Source {
   readonly fd: number
   readonly path: Uint8Array
   readonly size: number
-  readonly before: fs.BigIntStats
+  readonly before: FileState
+  readonly mode: number
   readonly nar: NarFile | undefined
   /** Does nothing the second time. */
   readonly close: () => void
@@ -141,7 +144,7 @@ async function uploadLarge(
 }
 
 async function openSource(turn: FileTurn, pace: ReadPace): Promise<Source> {
-  const { path, state, nar, closed } = turn
+  const { path, state, mode, nar, closed } = turn
   let fd: number
   try {
     const name = Buffer.from(path)
@@ -158,7 +161,7 @@ async function openSource(turn: FileTurn, pace: ReadPace): Promise<Source> {
     fs.closeSync(fd)
     closed()
   }
-  const source = { fd, path, size: Number(state.size), before: state, nar, close }
+  const source = { fd, path, size: Number(state.size), before: state, mode, nar, close }
   try {
     checkUnchanged(source, source.size)
     return source
@@ -190,6 +193,6 @@ async function readFully(
 function checkUnchanged(source: Source, bytesRead: number): void {
   const { before } = source
   const after = fs.fstatSync(source.fd, { bigint: true })
-  if (!isSameState(after, before) || after.mode !== before.mode || bytesRead !== source.size)
+  if (!isSameState(after, before) || Number(after.mode) !== source.mode || bytesRead !== source.size)
     throw changedFile(source.path)
 }

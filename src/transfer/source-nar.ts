@@ -61,9 +61,14 @@ export class SourceNar {
     this.#add({ kind: 'known', file, executable })
   }
 
-  /** Resolves when the walk may go on: it must not run far ahead of the hash. */
+  /** The walk must not run far ahead of the hash. */
+  get isFull(): boolean {
+    return this.#steps.length - this.#next >= NAR_HASH_STEPS_MAX
+  }
+
+  /** Resolves when the walk may go on. */
   async room(): Promise<void> {
-    if (this.#steps.length - this.#next < NAR_HASH_STEPS_MAX) return
+    if (!this.isFull) return
     this.#start()
     this.#room ??= Promise.withResolvers()
     await this.#room.promise

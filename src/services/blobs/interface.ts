@@ -43,6 +43,9 @@ export type BlobStream = AsyncIterable<Uint8Array>
 export interface BlobService {
   has(digest: Digest, call?: Call): Promise<boolean>
 
+  /** The same of many, in their order, for a fraction of what asking for each costs; not every service can (see has-many.ts). */
+  readonly hasMany?: ((digests: readonly Digest[], call?: Call) => Promise<readonly boolean[]>) | undefined
+
   /**
    * How the blob divides into chunks, in order, covering it exactly. `[]` when it exists but is only to be had
    * as a whole; `undefined` when it is absent.

@@ -1,5 +1,6 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { Chunker } from '../../model/castore/fastcdc.ts'
+import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
@@ -11,7 +12,7 @@ import {
   SMALL_BLOB_WRITES_MAX,
 } from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
-import type { ObjectStore } from '../objects/interface.ts'
+import type { HasBelow, ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { LocalChunkSource } from './chunk-places.ts'
@@ -25,7 +26,7 @@ import type {
   SmallWrites,
 } from './interface.ts'
 import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
-import { blobKey, chunkKey } from './object-keys.ts'
+import { BLOBS_PREFIX, blobKey, CHUNKS_PREFIX, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
 import { PortionPool } from './portions.ts'
 import { SmallBlobWriter } from './small-blob-writer.ts'
@@ -51,6 +52,7 @@ class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
+  readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly localChunks: LocalChunkSource | undefined
   readonly smallWrites: SmallWrites | undefined
@@ -68,12 +70,23 @@ class ObjectStoreBlobService implements BlobService {
       bytesMax: chunker.min,
       put: (digest, contents, call) => batches.storeBlob(digest, contents, call),
     }
+    const { hasBelow } = objects
+    this.hasMany = hasBelow && ((digests, call) => this.#hasMany(hasBelow, digests, call))
     this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
     if ((await this.#objects.head(blobKey(digest), call)) !== undefined) return true
     return (await this.#objects.head(chunkKey(digest), call)) !== undefined
+  }
+
+  /** As `has`: those that have no list may be chunks. */
+  async #hasMany(hasBelow: HasBelow, digests: readonly Digest[], call?: Call): Promise<boolean[]> {
+    const listed = await hasBelow(BLOBS_PREFIX, joined(digests), call)
+    const others = digests.filter((_, i) => listed[i] === 0)
+    const chunks = others.length > 0 ? await hasBelow(CHUNKS_PREFIX, joined(others), call) : listed
+    let other = 0
+    return digests.map((_, i) => listed[i] === 1 || chunks[other++] === 1)
   }
 
   async chunks(digest: Digest, call?: Call): Promise<readonly ChunkMeta[] | undefined> {
@@ -207,6 +220,10 @@ class ObjectStoreBlobService implements BlobService {
     const what = `blob ${blob} in ${this.#objects.name} is incomplete: the object ${chunkKey(chunk)} is missing`
     return new StoreError('corrupt', what)
   }
+}
+
+function joined(digests: readonly Digest[]): Uint8Array {
+  return concatBytes(digests.map(({ bytes }) => bytes))
 }
 
 function sizeOf(list: readonly ChunkMeta[]): number {

@@ -18,6 +18,7 @@ export function verifyingBlobService(base: BlobService, source: string): BlobSer
 class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
+  readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
@@ -26,6 +27,7 @@ class VerifyingBlobService implements BlobService {
     this.#base = base
     this.#source = source
     this.smallWrites = base.smallWrites
+    this.hasMany = base.hasMany && ((digests, call) => base.hasMany!(digests, call))
     this.readInto = base.readInto && ((target, wanted, call) => base.readInto!(target, wanted, call))
   }
 
