@@ -171,7 +171,7 @@ static void add_symlink(struct job *job, const char *name, size_t length)
 	job->names_length += target_length;
 }
 
-/* Of a file system that does not tell with the names. */
+/* Of the root, and on file systems that do not tell it with the names. */
 static bool find_type(struct job *job, uint32_t *type)
 {
 	struct stat state;
@@ -181,6 +181,22 @@ static bool find_type(struct job *job, uint32_t *type)
 	}
 	*type = state.st_mode & S_IFMT;
 	return true;
+}
+
+/* What is at the path. A file that is none any more was replaced a moment ago. */
+static void add_of_type(struct job *job, uint32_t type, const char *name, size_t length)
+{
+	if (type == S_IFREG) {
+		add_file(job, name, length);
+		return;
+	}
+	if (type == S_IFLNK) {
+		add_symlink(job, name, length);
+		return;
+	}
+	add_record(job, type, name, length);
+	if (type == S_IFDIR)
+		open_level(job);
 }
 
 static void add_entry(struct job *job, const struct level *level, const char *entry)
@@ -195,17 +211,18 @@ static void add_entry(struct job *job, const struct level *level, const char *en
 	}
 	walk->path[level->path_length] = '/';
 	memcpy(walk->path + level->path_length + 1, name, length + 1);
-	if (entry[0] == DT_UNKNOWN && !find_type(job, &type))
+	if (entry[0] != DT_UNKNOWN || find_type(job, &type))
+		add_of_type(job, type, name, length);
+}
+
+/* The root, which has no name. */
+static void begin(struct job *job)
+{
+	uint32_t type;
+	if (!find_type(job, &type))
 		return;
-	if (type == S_IFREG)
-		add_file(job, name, length);
-	else if (type == S_IFLNK)
-		add_symlink(job, name, length);
-	else {
-		add_record(job, type, name, length);
-		if (type == S_IFDIR)
-			open_level(job);
-	}
+	add_of_type(job, type, "", 0);
+	job->walk->is_over |= job->walk->depth == 0;
 }
 
 static void step(struct job *job)
@@ -228,7 +245,7 @@ static void execute(napi_env env, void *data)
 	(void)env;
 	if (!walk->is_begun) {
 		walk->is_begun = true;
-		open_level(job);
+		begin(job);
 	}
 	/* An entry may be two records: a directory, and the failure to list it. */
 	while (!walk->is_over && job->count + 1 < job->records_max && job->names_length + 2 * NAME_ROOM <= job->names_room)
@@ -307,7 +324,7 @@ static void free_walk(napi_env env, void *data, void *hint)
 }
 
 /*
- * create(path, depthMax, namesMax): a walk of what is below a directory, or -errno. So many directories may be open, each
+ * create(path, depthMax, namesMax): a walk of what is there, or -errno. So many directories may be open, each
  * with so many bytes of names.
  */
 static napi_value create_call(napi_env env, napi_callback_info info)

@@ -234,10 +234,14 @@ export const NAR_LARGE_AHEAD_MAX = 2
 export const NAR_ROOM_BYTES = 3 * MiB
 /** … of which so many wait for the next batch, of all NARs: one of them has 1.2 MB of memory as a rule, for the rest is not touched. */
 export const NAR_ROOMS_MAX = 12
-/** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
-export const NAR_HASH_BYTES_MAX = 4 * MiB
-/** … and the walk is so many entries ahead at most. */
-export const NAR_HASH_STEPS_MAX = 65_536
+/** A NAR is hashed while its tree is walked. In one trip to the thread pool: so much that it reads itself, some 20 ms … */
+export const NAR_HASH_BYTES_MAX = 32 * MiB
+/** … and so much that is in memory until then, and not stored sooner. */
+export const NAR_GIVEN_BYTES_MAX = 4 * MiB
+/** Entries that the walk is ahead of the hash at most, of 85 bytes or so. */
+export const NAR_HASH_AHEAD_MAX = 65_536
+/** Steps that were done and stay in the queue, before it is cut: to move what is behind them costs a little. */
+export const NAR_STEPS_DONE_MAX = 1_024
 /** Entries of a tree that are looked at in one trip to the thread pool, and again while the last ones are stored: a millisecond. */
 export const WALK_ENTRIES = 256
 /** Their names and the targets of symlinks; two paths at least. */

@@ -25,6 +25,8 @@ export function isSameState(now: FileState, then: FileState): boolean {
 
 /** As `struct source_record` of native/source_record.h. Numbers are in the byte order of this machine. */
 export const RECORD_BYTES = 64
+/** Of this system, with the NUL behind it. */
+export const PATH_BYTES_MAX = 4096
 /** Of 8 bytes each, signed, as those of a `BigIntStats`. */
 export const WORD = {
   size: 0,
@@ -73,6 +75,7 @@ export function kindOfMode(mode: number): EntryKind {
 /** Entries in the order of a NAR. A directory is followed by what is in it, and then by its `end`. */
 export class SourceRecords {
   readonly count: number
+  readonly bytes: Uint8Array
   /** `WORD` and `HALF` say what is where; of record i they begin at 8 × i and 16 × i. */
   readonly words: BigInt64Array
   readonly halves: Uint32Array
@@ -80,6 +83,7 @@ export class SourceRecords {
 
   constructor(count: number, records: ArrayBuffer, names: Buffer) {
     this.count = count
+    this.bytes = new Uint8Array(records)
     this.words = new BigInt64Array(records)
     this.halves = new Uint32Array(records)
     this.names = names

@@ -2,7 +2,7 @@
  * The entries of a tree of files, in the order of a NAR: depth first, names by their bytes. The addon lists and looks in
  * the thread pool, many entries a trip; without it JavaScript does the same, more slowly.
  */
-import { constants, type Dirent } from 'node:fs'
+import { constants, type Dirent, type Stats } from 'node:fs'
 import { lstat, open, readdir, readlink } from 'node:fs/promises'
 import { constants as system } from 'node:os'
 import { getSystemErrorName } from 'node:util'
@@ -38,7 +38,7 @@ function load(): NativeSourceWalk | undefined {
   }
 }
 
-/** Of what is below the directory at `path`. `isNative`: for tests, which compare the two. */
+/** Of what is at `path`, which comes first, without a name. `isNative`: for tests, which compare the two. */
 export function walkSource(path: Uint8Array, isNative = true): SourceWalk {
   const walk = isNative ? native?.create(path, TREE_DEPTH_MAX, DIRECTORY_NAMES_BYTES_MAX) : undefined
   return walk === undefined || typeof walk === 'number' ? new SlowWalk(path) : new FastWalk(native!, walk)
@@ -89,6 +89,12 @@ class WalkFailure extends Error {
   }
 }
 
+/** A `Dirent` or `Stats`. */
+type Typed = Pick<
+  Stats,
+  'isDirectory' | 'isFile' | 'isSymbolicLink' | 'isFIFO' | 'isSocket' | 'isBlockDevice'
+>
+
 interface Level {
   readonly path: Uint8Array
   readonly entries: readonly Dirent<Buffer>[]
@@ -118,8 +124,7 @@ class SlowWalk implements SourceWalk {
     this.#names = []
     this.#namesBytes = 0
     try {
-      if (!this.#isBegun) await this.#open()
-      this.#isBegun = true
+      if (!this.#isBegun) await this.#begin()
       while (!this.#isOver && this.#count + 1 < WALK_ENTRIES) await this.#step()
     } catch (error) {
       this.#fail(error)
@@ -129,12 +134,19 @@ class SlowWalk implements SourceWalk {
       : new SourceRecords(this.#count, records, Buffer.from(concatBytes(this.#names).buffer))
   }
 
+  async #begin(): Promise<void> {
+    this.#isBegun = true
+    const state = await during(FAILED.stat, lstat(Buffer.from(this.#path)))
+    await this.#entry(state, NO_BYTES)
+    this.#isOver = this.#levels.length === 0
+  }
+
   async #step(): Promise<void> {
     const level = this.#levels.at(-1)!
     const entry = level.entries[level.next++]
     if (entry) {
       this.#path = concatBytes([level.path, SLASH, entry.name])
-      await this.#entry(entry)
+      await this.#entry(entry, entry.name)
       return
     }
     this.#levels.pop()
@@ -142,15 +154,15 @@ class SlowWalk implements SourceWalk {
     this.#isOver = this.#levels.length === 0
   }
 
-  async #entry(entry: Dirent<Buffer>): Promise<void> {
+  async #entry(type: Typed, name: Uint8Array): Promise<void> {
     const path = Buffer.from(this.#path)
-    if (entry.isFile()) await this.#file(path, entry.name)
-    else if (entry.isSymbolicLink()) {
+    if (type.isFile()) await this.#file(path, name)
+    else if (type.isSymbolicLink()) {
       const target = await during(FAILED.readlink, readlink(path, { encoding: 'buffer' }))
-      this.#add(constants.S_IFLNK, entry.name, target)
+      this.#add(constants.S_IFLNK, name, target)
     } else {
-      this.#add(typeOf(entry), entry.name)
-      if (entry.isDirectory()) await this.#open()
+      this.#add(modeOf(type), name)
+      if (type.isDirectory()) await this.#open()
     }
   }
 
@@ -202,7 +214,7 @@ class SlowWalk implements SourceWalk {
   }
 }
 
-function typeOf(entry: Dirent<Buffer>): number {
+function modeOf(entry: Typed): number {
   if (entry.isDirectory()) return constants.S_IFDIR
   if (entry.isFIFO()) return constants.S_IFIFO
   if (entry.isSocket()) return constants.S_IFSOCK

@@ -53,6 +53,12 @@ export function memoryFor(size: bigint): number {
   return size <= BigInt(SMALL_BLOB_BYTES_MAX) ? Number(size) : STREAMED_BLOB_BYTES
 }
 
+export interface StoredFile {
+  readonly node: FileNode
+  /** Resolves when its contents were hashed for the NAR, too, and are in memory no longer. */
+  readonly hashed: Promise<void>
+}
+
 /**
  * Stores one regular file. Its size is what was read, and what was read is what was there from the first byte to
  * the last: a file whose size or times moved meanwhile is an error, since its digest would describe a state that
@@ -62,16 +68,17 @@ export async function ingestFile(
   turn: FileTurn,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<FileNode> {
+): Promise<StoredFile> {
   const { path, state } = turn
   const source = await openSource(turn, options.pace)
   try {
-    const digest =
+    const { digest, hashed } =
       state.size <= BigInt(SMALL_BLOB_BYTES_MAX)
         ? await uploadSmall(source, uploader, options)
         : await uploadLarge(source, uploader, options)
     options.progress?.file()
-    return { kind: 'file', digest, size: state.size, executable: isExecutable(turn.mode) }
+    const executable = isExecutable(turn.mode)
+    return { node: { kind: 'file', digest, size: state.size, executable }, hashed }
   } catch (error) {
     throw sourceError('read', path, error)
   } finally {
@@ -94,11 +101,18 @@ interface Source {
   readonly close: () => void
 }
 
+interface Uploaded {
+  readonly digest: Digest
+  readonly hashed: Promise<void>
+}
+
+const HASHED = Promise.resolve()
+
 async function uploadSmall(
   source: Source,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<Digest> {
+): Promise<Uploaded> {
   // One byte more than expected tells a file that grew.
   const buffer = Buffer.allocUnsafeSlow(source.size + 1)
   countBuffers(buffer.length)
@@ -107,17 +121,17 @@ async function uploadSmall(
   source.close()
   options.progress?.read(length)
   const contents = buffer.subarray(0, length)
-  const hashed = length > 0 ? source.nar?.write(contents) : undefined
-  source.nar?.end()
-  const [digest] = await Promise.all([uploader.upload(contents, options), hashed])
-  return digest
+  // The hash may be far behind. It is waited for by whom the memory belongs to; a failure of it is told by the hash itself, too.
+  const hashed = (length > 0 && source.nar?.write(contents)) || HASHED
+  hashed.catch(() => {})
+  return { digest: await uploader.upload(contents, options), hashed }
 }
 
 async function uploadLarge(
   source: Source,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<Digest> {
+): Promise<Uploaded> {
   const writer = uploader.blobs.openWrite(options)
   try {
     let total = 0
@@ -135,8 +149,7 @@ async function uploadLarge(
       if (length < buffer.length) break
     }
     checkUnchanged(source, total)
-    source.nar?.end()
-    return await writer.close()
+    return { digest: await writer.close(), hashed: HASHED }
   } catch (error) {
     await writer.abort()
     throw error

@@ -5,11 +5,10 @@
  * directory is sent as soon as everything below it has a digest. So what is in memory is bounded by the files in
  * flight, not by the size of the tree, and a putter sees every directory after its children.
  */
-import { lstat, readlink } from 'node:fs/promises'
 import type { Digest } from '../model/castore/digest.ts'
 import { Directory, type SizeFormula } from '../model/castore/directory.ts'
 import type { Node } from '../model/castore/node.ts'
-import { pathComponent } from '../model/castore/path-component.ts'
+import { type PathComponent, pathComponent } from '../model/castore/path-component.ts'
 import { symlinkTarget } from '../model/castore/symlink-target.ts'
 import { hasMany } from '../services/blobs/has-many.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
@@ -21,13 +20,13 @@ import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import { INGEST_FILES_MAX } from '../support/limits.ts'
 import { ReadPace, readPaceOf } from '../support/read-pace.ts'
-import { type EntryKind, type FileState, kindOfMode, type SourceRecords } from '../support/source-records.ts'
+import type { EntryKind, SourceRecords } from '../support/source-records.ts'
 import { type SourceWalk, walkSource } from '../support/source-walk.ts'
 import { BlobUploader } from './blob-uploader.ts'
 import type { ImportCache } from './import-cache.ts'
-import { ingestFile, isExecutable, memoryFor } from './ingest-file.ts'
+import { ingestFile, isExecutable, memoryFor, type StoredFile } from './ingest-file.ts'
 import { OpenDirectory } from './open-directory.ts'
-import { sourceError, walkError } from './source.ts'
+import { walkError } from './source.ts'
 import type { SourceNar } from './source-nar.ts'
 
 export interface IngestOptions extends Call {
@@ -53,6 +52,9 @@ export async function ingestTree(
   const ingest = new TreeIngest(services.blobs, services.directories, options)
   return await ingest.run(utf8(path))
 }
+
+/** Of the root. */
+const NO_NAME = new Uint8Array(0) as PathComponent
 
 class TreeIngest {
   readonly #uploader: BlobUploader
@@ -86,7 +88,7 @@ class TreeIngest {
 
   async run(path: Uint8Array): Promise<Node> {
     try {
-      const root = await this.#root(path)
+      const root = await this.#walk(path)
       if (this.#putter) await this.#putter.close()
       return root
     } catch (error) {
@@ -95,29 +97,13 @@ class TreeIngest {
     }
   }
 
-  async #root(path: Uint8Array): Promise<Node> {
-    const name = Buffer.from(path)
-    const state = await lstat(name, { bigint: true }).catch(failed('stat', path))
-    const kind = kindOfMode(Number(state.mode))
-    if (kind === 'directory') {
-      this.#pace = await readPaceOf(name)
-      return await this.#tree(path)
-    }
-    if (kind === 'file') {
-      const { stored } = await this.#startFile(path, state, Number(state.mode))
-      return await stored
-    }
-    if (kind !== 'symlink') throw unsupported(path, kind)
-    return this.#symlink(await readlink(name, { encoding: 'buffer' }).catch(failed('read symlink', path)))
-  }
-
   /** The next entries are looked at while these are dealt with. */
-  async #tree(path: Uint8Array): Promise<Node> {
-    this.#options.nar?.event({ type: 'directory' })
+  async #walk(path: Uint8Array): Promise<Node> {
     const walk = walkSource(path)
-    let folder: OpenDirectory | undefined = new OpenDirectory(path, undefined)
+    const holder = new OpenDirectory(path, undefined)
+    let folder = holder
     let looking = this.#look(walk)
-    for (let found = await looking; found && folder; found = await looking) {
+    for (let found = await looking; found; found = await looking) {
       looking = this.#look(walk)
       looking.catch(() => {}) // it is awaited, unless something else fails before
       await this.#pace.breathe()
@@ -125,6 +111,7 @@ class TreeIngest {
       await this.#lastPut
       folder = await this.#take(folder, found)
     }
+    this.#settle(holder)
     return await this.#done.promise
   }
 
@@ -145,43 +132,41 @@ class TreeIngest {
     return { records, known: known.filter((_, i) => isThere[i]) }
   }
 
-  /** The directory that the walk is in after these entries; `undefined` when it has left the root. */
-  async #take(begin: OpenDirectory, { records, known }: Found): Promise<OpenDirectory | undefined> {
+  /** The directory that the walk is in after these entries. */
+  async #take(begin: OpenDirectory, { records, known }: Found): Promise<OpenDirectory> {
     const { nar } = this.#options
-    let folder: OpenDirectory | undefined = begin
+    let folder = begin
     let next = 0
-    for (let i = 0; folder && i < records.count; i++) {
+    let told = 0
+    for (let i = 0; i < records.count; i++) {
       const kind = records.kind(i)
       if (kind === 'failure') throw walkError(records, i)
       if (kind === 'end') {
-        nar?.event({ type: 'end-directory' })
         this.#settle(folder)
-        folder = folder.parent?.folder
+        folder = folder.parent!.folder
         continue
       }
       throwIfAborted(this.#signal)
-      if (nar?.isFull) await nar.room()
-      const name = pathComponent(records.name(i))
-      nar?.event({ type: 'entry', name })
+      const isRoot = !folder.parent
+      const name = isRoot ? NO_NAME : pathComponent(records.name(i))
       const place = folder.add(name)
-      if (kind === 'directory') {
-        nar?.event({ type: 'directory' })
-        folder = new OpenDirectory(folder.pathOf(name), { folder, place })
-      } else if (kind === 'symlink') folder.set(place, this.#symlink(records.target(i)))
+      if (isRoot && kind === 'directory') this.#pace = await readPaceOf(Buffer.from(folder.path))
+      if (kind === 'directory') folder = new OpenDirectory(folder.pathOf(name), { folder, place })
+      else if (kind === 'symlink') folder.set(place, { kind, target: symlinkTarget(records.target(i)) })
       else if (kind !== 'file') throw unsupported(folder.pathOf(name), kind)
-      else if (known[next]?.record === i) {
-        folder.set(place, this.#knownFile(folder.pathOf(name), records, known[next]!))
-        next++
-      } else {
-        const path = folder.pathOf(name)
-        const { stored } = await this.#startFile(path, records.state(i), records.mode(i))
-        this.#expect(folder, place, stored)
+      else if (known[next]?.record === i) folder.set(place, this.#knownFile(records, known[next++]!))
+      else {
+        nar?.records(records, told, i)
+        told = i + 1
+        this.#expect(folder, place, await this.#startFile(folder.pathOf(name), records, i))
       }
     }
+    nar?.records(records, told, records.count)
+    if (nar?.isFull) await nar.room()
     return folder
   }
 
-  #expect(folder: OpenDirectory, place: number, stored: Promise<Node>): void {
+  #expect(folder: OpenDirectory, place: number, { stored }: StartedFile): void {
     folder.expect()
     const done = (node: Node) => {
       folder.set(place, node)
@@ -197,16 +182,15 @@ class TreeIngest {
 
   async #finish(folder: OpenDirectory): Promise<void> {
     throwIfAborted(this.#signal)
-    const directory = Directory.from(folder.entries)
-    await this.#put(directory)
-    const size = directory.size(this.#options.sizeFormula)
-    const node: Node = { kind: 'directory', digest: directory.digest, size }
-    const { parent } = folder
+    const { entries, parent } = folder
     if (!parent) {
-      this.#done.resolve(node)
+      this.#done.resolve(entries[0]!.node)
       return
     }
-    parent.folder.set(parent.place, node)
+    const directory = Directory.from(entries)
+    await this.#put(directory)
+    const size = directory.size(this.#options.sizeFormula)
+    parent.folder.set(parent.place, { kind: 'directory', digest: directory.digest, size })
     this.#settle(parent.folder)
   }
 
@@ -225,44 +209,31 @@ class TreeIngest {
     return this.#lastPut
   }
 
-  #symlink(bytes: Uint8Array): Node {
-    const target = symlinkTarget(bytes)
-    this.#options.nar?.event({ type: 'symlink', target })
-    return { kind: 'symlink', target }
-  }
-
   /** Waits for a free place, so that the walk never runs far ahead of the uploads. */
-  async #startFile(
-    path: Uint8Array,
-    state: FileState,
-    mode: number,
-  ): Promise<{ readonly stored: Promise<Node> }> {
+  async #startFile(path: Uint8Array, records: SourceRecords, i: number): Promise<StartedFile> {
+    const state = records.state(i)
     const release = await this.#acquire(memoryFor(state.size))
     const { nar, cache } = this.#options
     const readMs = Date.now()
-    const turn = {
-      path,
-      state,
-      mode,
-      nar: nar?.file(Number(state.size), isExecutable(mode)),
-      closed: release.open,
-    }
+    const turn = { path, state, mode: records.mode(i), nar: nar?.file(records, i), closed: release.open }
     const stored = ingestFile(turn, this.#uploader, {
       signal: this.#signal,
       pace: this.#pace,
       progress: this.#options.progress,
-    }).then((node) => {
+    })
+    const hashed = stored.then((file) => file.hashed)
+    hashed.catch((error) => this.#fail(error)).finally(release.all)
+    const learnt = ({ node }: StoredFile) => {
       cache?.learn(state, node.digest, readMs)
       return node
-    })
-    return { stored: stored.finally(release.all) }
+    }
+    return { stored: stored.then(learnt) }
   }
 
-  #knownFile(path: Uint8Array, records: SourceRecords, { record, place, digest }: KnownFile): Node {
-    const executable = isExecutable(records.mode(record))
+  #knownFile(records: SourceRecords, { record, place, digest }: KnownFile): Node {
     this.#options.cache?.keep(place)
-    this.#options.nar?.knownFile({ path, state: records.state(record) }, executable)
     this.#options.progress?.file()
+    const executable = isExecutable(records.mode(record))
     return { kind: 'file', digest, size: records.size(record), executable }
   }
 
@@ -284,6 +255,11 @@ class TreeIngest {
   }
 }
 
+/** A file that has its place, an open file and memory, until it is stored. */
+interface StartedFile {
+  readonly stored: Promise<Node>
+}
+
 /** Entries that were looked at, and the files among them whose contents need not be read to be stored. */
 interface Found {
   readonly records: SourceRecords
@@ -303,10 +279,4 @@ function unsupported(path: Uint8Array, kind: EntryKind): StoreError {
     'invalid-argument',
     `unsupported file type at ${printable(path)}: ${kind} (a store path holds files, directories and symlinks)`,
   )
-}
-
-function failed(doing: string, path: Uint8Array): (error: unknown) => never {
-  return (error) => {
-    throw sourceError(doing, path, error)
-  }
 }

@@ -5,10 +5,10 @@ import { StoreError } from '../support/errors.ts'
 
 const SLASH = utf8('/')
 
-/** A directory that a walk is in, or that waits for the nodes of its entries. */
+/** A directory that a walk is in, or that waits for the nodes of its entries; and what holds the root alone, which has no name. */
 export class OpenDirectory {
   readonly path: Uint8Array
-  /** Which waits for it, and its place there. None: it is the root. */
+  /** Which waits for it, and its place there. None: it holds the root. */
   readonly parent: { readonly folder: OpenDirectory; readonly place: number } | undefined
   readonly #names: PathComponent[] = []
   readonly #nodes: (Node | undefined)[] = []
@@ -22,7 +22,7 @@ export class OpenDirectory {
   }
 
   pathOf(name: Uint8Array): Uint8Array {
-    return concatBytes([this.path, SLASH, name])
+    return this.parent ? concatBytes([this.path, SLASH, name]) : this.path
   }
 
   /** The entry's place. */
