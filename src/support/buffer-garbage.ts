@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { fixHeapGrowth } from './heap-growth.ts'
 import { BUFFER_GARBAGE_BYTES_MAX, OLD_BUFFER_GARBAGE_BYTES_MAX } from './limits.ts'
 
 /**
@@ -7,9 +8,13 @@ import { BUFFER_GARBAGE_BYTES_MAX, OLD_BUFFER_GARBAGE_BYTES_MAX } from './limits
  * than half of all work. Buffers that are dropped within moments are young, and to collect the young costs next to
  * nothing; but as they are few, V8 sees no reason to. So whoever makes bulk buffers counts them here, and V8 is told to
  * judge the memory of buffers like that of objects: not before the first is counted, since node:v8 takes milliseconds to load.
+ *
+ * It must let them grow, too: to V8 a process whose work is done in buffers looks idle, and it would let it grow by a tenth, which is
+ * less than the young buffers of a moment. The whole heap was walked every 25 MiB then, for half of what a server did.
  */
 function judgeBuffers(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit')
+  fixHeapGrowth()
 }
 
 let areJudged = false

@@ -104,6 +104,8 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 /** The same for buffers that were kept for a while: collecting those takes tens of milliseconds, and so is asked for more rarely. */
 export const OLD_BUFFER_GARBAGE_BYTES_MAX = 64 * MiB
+/** Memory that is used again and again is given up when nobody wanted it at the end of this. */
+export const ROOMS_IDLE_MS = 1_000
 
 // — Object stores —
 
@@ -385,7 +387,7 @@ export const CACHE_CORRUPT_MAX = 10_000
 // — gRPC —
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
-export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
+export const GRPC_BLOB_MESSAGE_BYTES = 1 * MiB
 /** Pieces of a blob smaller than this share messages: to make, send and take a message costs as much as 64 KiB of data. */
 export const GRPC_BLOB_PIECE_BYTES_MIN = 64 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
