@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +24,16 @@
 #include "source_values.h"
 #include "values.h"
 
-/* Two keep ahead of one reader on two processors; more would take the processor from it. */
-#define THREADS 2
+/* One keeps ahead of one reader; beside it and the thread of JavaScript, a second one takes the processor from them where there are two. */
+#define THREADS_MAX 2
 /* Files that a thread takes at a time: as many as are hashed side by side. */
 #define SHARE 16
 /* What a record may announce; no less than FILL_FILE_BYTES_MAX in src/support/limits.ts. */
 #define FILE_MAX 65536
 /* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
 #define WAITING_MAX 1024
+/* Who was refused is asked for more while so many still wait: the threads are to have work until it comes. */
+#define WAITING_FEW 512
 #define NOTIFY_STORE 4
 
 /* As FILL_RECORD in src/mount/tree/fill-ahead.ts. */
@@ -68,9 +71,11 @@ struct filler {
 	struct batch *first, **last;
 	/* Records */
 	size_t waiting;
+	/* JavaScript has more, and was told that it is too much. */
+	bool refused;
 	bool stopping;
 	_Atomic uint64_t files, bytes, failed;
-	/* Lives as long as a thread does; its end resolves the promise of stop_filler. */
+	/* Tells JavaScript of room. Lives as long as a thread does; its end resolves the promise of stop_filler. */
 	napi_threadsafe_function threads;
 	napi_deferred stopped;
 };
@@ -106,6 +111,7 @@ static bool store(const struct worker *worker, const struct record *record, cons
 static size_t take(struct filler *filler, struct record share[SHARE])
 {
 	size_t count = 0;
+	bool has_room = false;
 	pthread_mutex_lock(&filler->mutex);
 	while (!filler->first && !filler->stopping)
 		pthread_cond_wait(&filler->work, &filler->mutex);
@@ -121,8 +127,13 @@ static size_t take(struct filler *filler, struct record share[SHARE])
 				filler->last = &filler->first;
 			free(batch);
 		}
+		has_room = filler->refused && filler->waiting <= WAITING_FEW;
+		if (has_room)
+			filler->refused = false;
 	}
 	pthread_mutex_unlock(&filler->mutex);
+	if (has_room)
+		napi_call_threadsafe_function(filler->threads, NULL, napi_tsfn_nonblocking);
 	return count;
 }
 
@@ -182,6 +193,12 @@ static void all_stopped(napi_env env, void *data, void *hint)
 	free(filler);
 }
 
+static int threads_for_processors(void)
+{
+	cpu_set_t ours;
+	return sched_getaffinity(0, sizeof ours, &ours) == 0 && CPU_COUNT(&ours) <= 2 ? 1 : THREADS_MAX;
+}
+
 static bool start_thread(struct filler *filler)
 {
 	pthread_t thread;
@@ -202,17 +219,24 @@ failed:
 	return false;
 }
 
-/* The function that JavaScript would be called with; nobody calls. */
-static void no_call(napi_env env, napi_value callback, void *context, void *data)
+/* On the thread of JavaScript: hasRoom(). Nobody is told of room by threads that are to end. */
+static void call_has_room(napi_env env, napi_value callback, void *context, void *data)
 {
-	(void)env, (void)callback, (void)context, (void)data;
+	struct filler *filler = context;
+	napi_value receiver;
+	(void)data;
+	if (env && !filler->stopped && napi_get_undefined(env, &receiver) == napi_ok)
+		napi_call_function(env, receiver, callback, 0, NULL, NULL);
 }
 
-/* startFiller(device, kind, folder): threads that read chunks of that source; an object for the others, or -errno. */
+/*
+ * startFiller(device, kind, folder, hasRoom): threads that read chunks of that source; an object for the others, or -errno.
+ * hasRoom is called when more can be taken after mayFill said no.
+ */
 napi_value start_filler(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], name, external;
-	size_t argc = 3;
+	napi_value args[4], name, external;
+	size_t argc = 4;
 	struct filler *filler = calloc(1, sizeof *filler);
 	if (!filler)
 		return integer(env, -ENOMEM);
@@ -234,12 +258,12 @@ napi_value start_filler(napi_env env, napi_callback_info info)
 	filler->last = &filler->first;
 	napi_create_string_utf8(env, "tvix-store:page-filler", NAPI_AUTO_LENGTH, &name);
 	error = ENOMEM;
-	if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, filler, all_stopped, filler, no_call,
+	if (napi_create_threadsafe_function(env, args[3], NULL, name, 0, 1, filler, all_stopped, filler, call_has_room,
 	                                    &filler->threads) != napi_ok)
 		goto failed;
 	/* It is no reason for the process to stay. */
 	napi_unref_threadsafe_function(env, filler->threads);
-	for (int i = 0; i < THREADS; i++)
+	for (int i = 0; i < threads_for_processors(); i++)
 		start_thread(filler);
 	napi_create_external(env, filler, NULL, NULL, &external);
 	return external;
@@ -262,7 +286,10 @@ static void enqueue(struct filler *filler, struct batch *batch, bool urgent)
 	pthread_cond_broadcast(&filler->work);
 }
 
-/* mayFill(filler, count): whether so many records more are not too many; what waits only becomes less until the next fill. */
+/*
+ * mayFill(filler, count): whether so many records more are not too many; what waits only becomes less until the next fill. If not,
+ * hasRoom will tell.
+ */
 napi_value may_fill(napi_env env, napi_callback_info info)
 {
 	napi_value args[2], result;
@@ -275,6 +302,7 @@ napi_value may_fill(napi_env env, napi_callback_info info)
 		return NULL;
 	pthread_mutex_lock(&filler->mutex);
 	bool may = filler->waiting == 0 || filler->waiting + count <= WAITING_MAX;
+	filler->refused = !may;
 	pthread_mutex_unlock(&filler->mutex);
 	return napi_get_boolean(env, may, &result) == napi_ok ? result : NULL;
 }

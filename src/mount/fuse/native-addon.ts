@@ -58,8 +58,8 @@ export interface NativeAddon {
   watch(fd: number, callback: (status: number) => void): Watch | number
   unwatch(watch: Watch): void
   /** See page-filler.ts. */
-  startFiller(device: number, kind: string, folder: string): Filler | number
-  /** Whether so many records more are not too many. */
+  startFiller(device: number, kind: string, folder: string, hasRoom: () => void): Filler | number
+  /** Whether so many records more are not too many; if they are, `hasRoom` will be called. */
   mayFill(filler: Filler, records: number): boolean
   fill(filler: Filler, records: Uint8Array, isUrgent: boolean): number
   /** Fills in files, bytes and failures. */

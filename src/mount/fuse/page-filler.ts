@@ -14,10 +14,11 @@ export class NativePageFiller implements PageFiller {
   readonly #counts = new BigUint64Array(3)
   readonly #source: LocalChunkSource
   #filler: Filler | undefined
+  #hasRoom: () => void = () => {}
 
   /** `device`: the mount's descriptor. */
   constructor(device: number, source: LocalChunkSource) {
-    const filler = this.#addon.startFiller(device, source.kind, source.folder)
+    const filler = this.#addon.startFiller(device, source.kind, source.folder, () => this.#hasRoom())
     if (typeof filler === 'number')
       throw new StoreError(
         'unavailable',
@@ -25,6 +26,10 @@ export class NativePageFiller implements PageFiller {
       )
     this.#source = source
     this.#filler = filler
+  }
+
+  onRoom(hasRoom: () => void): void {
+    this.#hasRoom = hasRoom
   }
 
   fill(records: Uint8Array, isUrgent: boolean): boolean {

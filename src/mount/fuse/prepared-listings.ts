@@ -73,6 +73,6 @@ export class PreparedListings implements ListingPreparer {
       records: this.#records.subarray(0, answer[PAGE.recordsUsed]),
       contents: answer[PAGE.recordsContents]!,
     })
-    this.#tree.listingTaken?.()
+    this.#tree.answered?.()
   }
 }

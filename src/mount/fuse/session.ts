@@ -211,7 +211,10 @@ export class FuseSession {
     }
     const outcome = request.opcode === Opcode.READ ? this.#chunkReader?.read(request) : undefined
     this.#handedOver = outcome === 'taken'
-    if (outcome) return
+    if (outcome) {
+      this.#tree.answered?.()
+      return
+    }
     const pending = new PendingRequest(request)
     this.#begin(operation, pending, () => operation.begin(request, this.#context, pending))
   }

@@ -89,8 +89,8 @@ export class DirectoryEntries {
     }
   }
 
-  /** As Tree.listingTaken. */
-  listingTaken(): void {
+  /** As Tree.answered. */
+  answered(): void {
     this.#walk?.prepare()
   }
 

@@ -101,9 +101,13 @@ class Batch {
 export class FillAhead {
   readonly #filler: PageFiller
   readonly #policy: FillPolicy
+  readonly #later: (work: () => void) => void
   /** In the order in which they were listed. */
   readonly #listed = new Map<InodeNumber, Batch>()
   #last: Batch | undefined
+  /** Those that begin to be read, to be pushed before everything else. */
+  readonly #urgent = new Set<Batch>()
+  #isGoingOn = false
   #hasPushed = false
   /** What was listed after what was pushed last. */
   #following: Batch | undefined
@@ -116,9 +120,12 @@ export class FillAhead {
   #pageBytes = 0
   #pageContents = 0
 
-  constructor(filler: PageFiller, policy: FillPolicy) {
+  constructor(filler: PageFiller, policy: FillPolicy, later: (work: () => void) => void = setImmediate) {
     this.#filler = filler
     this.#policy = policy
+    this.#later = later
+    // Else a reader would have to miss a file each time that the filler has done what it took.
+    filler.onRoom?.(() => this.#goOn())
   }
 
   /** Takes note of an entry that is being listed. `endPage` follows. */
@@ -166,29 +173,40 @@ export class FillAhead {
     if (batch && this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
   }
 
-  /** A small file of `directory` was asked for: it was not pushed, or not yet. */
+  /**
+   * A small file of `directory` was asked for: it was not pushed, or not yet. `push` follows once that was answered, or is being
+   * waited for.
+   */
   read(inode: InodeNumber, directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
-    if (batch && !this.#confirm(batch, inode)) return
-    this.#pushOn()
-  }
-
-  #confirm(batch: Batch, inode: InodeNumber): boolean {
+    if (!batch || this.#urgent.has(batch)) return
     const { readsEnough, inOrder, windowBytesMax } = this.#policy
     if (inOrder) batch.readNext(inode)
     else batch.reads++
-    if (batch.reads < (this.#confirmed < CONFIRMED_ENOUGH ? readsEnough : 1)) return false
+    if (batch.reads < (this.#confirmed < CONFIRMED_ENOUGH ? readsEnough : 1)) return
     this.#credit = Math.min(FILL_WINDOW_BYTES_MIN * 2 ** this.#confirmed, windowBytesMax)
     this.#confirmed++
-    return this.#push(batch, true)
+    this.#urgent.add(batch)
   }
 
-  /** Goes on with what was listed after the last, as long as the credit lasts and the filler takes it. */
-  #pushOn(): void {
-    while (this.#credit > 0) {
-      const next = this.#following
-      if (!next || !this.#push(next, false)) return
-    }
+  /**
+   * Pushes what begins to be read, and goes on with what was listed after it. Finding where files lie takes milliseconds, and the threads
+   * that push wait for a page that somebody waits to read: so whoever reads has the answer before.
+   */
+  push(): void {
+    for (const batch of this.#urgent) this.#push(batch, true)
+    this.#goOn()
+  }
+
+  /** As long as the credit lasts and the filler takes it: directory after directory, and whoever asks for something comes between. */
+  #goOn(): void {
+    const next = this.#following
+    if (this.#isGoingOn || this.#credit <= 0 || !next || !this.#push(next, false)) return
+    this.#isGoingOn = true
+    this.#later(() => {
+      this.#isGoingOn = false
+      this.#goOn()
+    })
   }
 
   #push(batch: Batch, isUrgent: boolean): boolean {
@@ -218,6 +236,7 @@ export class FillAhead {
     if (batch.next) batch.next.previous = batch.previous
     if (this.#last === batch) this.#last = batch.previous
     if (this.#following === batch) this.#following = batch.next
+    this.#urgent.delete(batch)
     for (const part of batch.parts) {
       this.#recordBytes -= part.length
       countOldBuffers(part.length)
