@@ -122,6 +122,8 @@ export interface ListingPreparer {
 export interface ListedAhead {
   /** Of the inodes, until the tree is asked for anything. */
   readonly tables: InodeTables
+  /** A walk goes where it was expected to, and what it will ask for next is prepared. */
+  readonly isWalk: boolean
   /** Entries were handed out, each with a reference. */
   answered(listing: AnsweredListing): void
 }
