@@ -1,9 +1,49 @@
 import { getSystemErrorName } from 'node:util'
+import type { PackedChunks, PackPlaces } from '../../services/blobs/chunk-places.ts'
 import { StoreError } from '../../support/errors.ts'
 import { FILL_RECORD, locateRecords } from '../tree/fill-ahead.ts'
 import type { LocalChunkSource, PageFiller } from '../tree/interface.ts'
 import { type Filler, type NativeAddon, nativeAddon } from './native-addon.ts'
 import type { FillCounts } from './stats.ts'
+
+/** Files that were looked for behind others before that is given up, when most of them were not there. */
+const GUESSES_ENOUGH = 4 * 128
+
+/** Records that lie in one piece of a pack, if their directory was stored at once (GROUP of native/page_filler.c). */
+export const FILL_GROUP = 128
+
+/** So many files are worth reading a piece of a pack for. */
+const NEIGHBOURS_MIN = 16
+
+/** Whether the first record has a place. */
+function isLocated(records: Uint8Array): boolean {
+  return records.subarray(FILL_RECORD.place, FILL_RECORD.bytes).some((byte) => byte !== 0)
+}
+
+/** Places for the first of each group: where the others lie, the threads find out. */
+function locateGroups(places: PackPlaces, records: Uint8Array): void {
+  const groupBytes = FILL_GROUP * FILL_RECORD.bytes
+  for (let at = 0; at < records.length; at += groupBytes)
+    locateRecords(places, records.subarray(at, at + FILL_RECORD.bytes))
+}
+
+/** Whether files of a directory are found behind one another, as they are where it was stored at once. */
+class Guesses {
+  #made = 0
+  #wrong = 0
+
+  get areWorthIt(): boolean {
+    return this.#made < GUESSES_ENOUGH || this.#wrong * 2 < this.#made
+  }
+
+  made(count: number): void {
+    this.#made += count
+  }
+
+  wrong(count: number): void {
+    this.#wrong += count
+  }
+}
 
 /**
  * Threads of the addon that put chunks of the local disk into the page cache of a mount. They verify what they push,
@@ -12,19 +52,22 @@ import type { FillCounts } from './stats.ts'
 export class NativePageFiller implements PageFiller {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #counts = new BigUint64Array(3)
-  readonly #source: LocalChunkSource
+  readonly #packs: PackedChunks | undefined
+  readonly #guesses = new Guesses()
   #filler: Filler | undefined
   #hasRoom: () => void = () => {}
 
   /** `device`: the mount's descriptor. */
   constructor(device: number, source: LocalChunkSource) {
-    const filler = this.#addon.startFiller(device, source.kind, source.folder, () => this.#hasRoom())
+    const filler = this.#addon.startFiller(device, source.kind, source.folder, (notFound) =>
+      this.#told(notFound),
+    )
     if (typeof filler === 'number')
       throw new StoreError(
         'unavailable',
         `reading ahead from ${source.folder}: ${getSystemErrorName(filler)}`,
       )
-    this.#source = source
+    this.#packs = source.kind === 'packs' ? source : undefined
     this.#filler = filler
   }
 
@@ -35,11 +78,40 @@ export class NativePageFiller implements PageFiller {
   fill(records: Uint8Array, isUrgent: boolean): boolean {
     if (!this.#filler) return false
     // Asked first, since looking up the places of what is not taken would be done again and again.
-    if (!isUrgent && !this.#addon.mayFill(this.#filler, records.length / FILL_RECORD.bytes)) return false
-    if (this.#source.kind === 'packs') locateRecords(this.#source.places, records)
-    const outcome = this.#addon.fill(this.#filler, records, isUrgent)
-    if (outcome === 0) return true
-    throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
+    const count = records.length / FILL_RECORD.bytes
+    if (!isUrgent && !this.#addon.mayFill(this.#filler, count)) return false
+    const { places } = this.#packs ?? {}
+    const neighbours = places !== undefined && this.#guesses.areWorthIt
+    if (neighbours) {
+      this.#guesses.made(count)
+      locateGroups(places, records)
+    } else if (places) locateRecords(places, records)
+    this.#hand(records, isUrgent, neighbours)
+    return true
+  }
+
+  /** There is room again, or files were not found behind the first of their group. */
+  #told(notFound: Uint8Array | undefined): void {
+    if (!notFound) {
+      this.#hasRoom()
+      return
+    }
+    const { places } = this.#packs!
+    const count = notFound.length / FILL_RECORD.bytes
+    // A directory that is stored in several places has another group where the first of these lies.
+    const neighbours = count >= NEIGHBOURS_MIN && !isLocated(notFound)
+    if (neighbours) locateGroups(places, notFound)
+    else {
+      this.#guesses.wrong(count)
+      locateRecords(places, notFound)
+    }
+    this.#hand(notFound, true, neighbours)
+  }
+
+  #hand(records: Uint8Array, isUrgent: boolean, neighbours: boolean): void {
+    const outcome = this.#addon.fill(this.#filler!, records, isUrgent, neighbours)
+    if (outcome !== 0)
+      throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
   }
 
   get counts(): FillCounts {
