@@ -34,7 +34,8 @@
 #define GROUP 128
 /* The record of a chunk in a pack may be longer than its contents by this much: its head, its key, and the frame of noise. */
 #define RECORD_MORE 96
-/* How many times as much as the files of a group need is read for them. */
+/* What is read for a group: a few files first, and then so many times at most as much as all of them need. */
+#define FIRST_PIECE 65536
 #define PIECES_MAX 3
 /* What a record may announce; no less than FILL_FILE_BYTES_MAX in src/support/limits.ts. */
 #define FILE_MAX 65536
@@ -79,8 +80,8 @@ struct filler {
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
 	struct batch *first, **last;
-	/* Records */
-	size_t waiting;
+	/* Records; and threads that push some. */
+	size_t waiting, working;
 	/* JavaScript has more, and was told that it is too much. */
 	bool refused;
 	bool stopping;
@@ -92,6 +93,7 @@ struct filler {
 
 struct worker {
 	struct filler *filler;
+	bool is_working;
 	struct frame_room room;
 	struct pack_piece piece;
 	struct record group[GROUP];
@@ -120,11 +122,14 @@ static bool store(const struct worker *worker, const struct record *record, cons
 }
 
 /* Up to GROUP records; none when the threads are to end. */
-static size_t take(struct filler *filler, struct record group[GROUP], bool *neighbours)
+static size_t take(struct worker *worker, bool *neighbours)
 {
+	struct filler *filler = worker->filler;
 	size_t count = 0;
 	bool has_room = false;
 	pthread_mutex_lock(&filler->mutex);
+	if (worker->is_working)
+		filler->working--;
 	while (!filler->first && !filler->stopping)
 		pthread_cond_wait(&filler->work, &filler->mutex);
 	struct batch *batch = filler->first;
@@ -133,7 +138,7 @@ static size_t take(struct filler *filler, struct record group[GROUP], bool *neig
 		/* What must be read one by one is shared with the other threads. */
 		size_t most = batch->neighbours ? GROUP : SHARE;
 		count = batch->count - batch->taken < most ? batch->count - batch->taken : most;
-		memcpy(group, batch->records + batch->taken, count * sizeof *group);
+		memcpy(worker->group, batch->records + batch->taken, count * sizeof *worker->group);
 		batch->taken += count;
 		filler->waiting -= count;
 		if (batch->taken == batch->count) {
@@ -146,6 +151,8 @@ static size_t take(struct filler *filler, struct record group[GROUP], bool *neig
 		if (has_room)
 			filler->refused = false;
 	}
+	worker->is_working = count > 0;
+	filler->working += worker->is_working;
 	pthread_mutex_unlock(&filler->mutex);
 	if (has_room)
 		napi_call_threadsafe_function(filler->threads, NULL, napi_tsfn_nonblocking);
@@ -262,8 +269,9 @@ static void push_neighbours(struct worker *worker, size_t count)
 	size_t bytes = 0, next = 0, found = 0;
 	for (size_t i = 0; i < count; i++)
 		bytes += worker->group[i].size + RECORD_MORE;
-	bool has_piece = read_piece(source, &first, bytes, &worker->piece);
-	for (int pieces = 0; has_piece; has_piece = found < count && ++pieces < PIECES_MAX &&
+	/* Whoever lists a directory and reads it at once is right behind. */
+	bool has_piece = read_piece(source, &first, bytes < FIRST_PIECE ? bytes : FIRST_PIECE, &worker->piece);
+	for (int pieces = 0; has_piece; has_piece = found < count && ++pieces <= PIECES_MAX &&
 	                                            read_next_piece(source, &first, bytes, &worker->piece))
 		found += push_found(worker, count, is_found, &next);
 	if (found < count)
@@ -275,7 +283,7 @@ static void *run(void *argument)
 	struct worker *worker = argument;
 	struct filler *filler = worker->filler;
 	bool neighbours;
-	for (size_t count; (count = take(filler, worker->group, &neighbours)) > 0;) {
+	for (size_t count; (count = take(worker, &neighbours)) > 0;) {
 		if (neighbours)
 			push_neighbours(worker, count);
 		else
@@ -422,6 +430,21 @@ napi_value may_fill(napi_env env, napi_callback_info info)
 	filler->refused = !may;
 	pthread_mutex_unlock(&filler->mutex);
 	return napi_get_boolean(env, may, &result) == napi_ok ? result : NULL;
+}
+
+/* isFilling(filler): whether anything is being pushed, or waits for that. */
+napi_value is_filling(napi_env env, napi_callback_info info)
+{
+	napi_value args[1], result;
+	size_t argc = 1;
+	struct filler *filler;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok)
+		return NULL;
+	pthread_mutex_lock(&filler->mutex);
+	bool is = filler->waiting > 0 || filler->working > 0;
+	pthread_mutex_unlock(&filler->mutex);
+	return napi_get_boolean(env, is, &result) == napi_ok ? result : NULL;
 }
 
 /* fill(filler, records, urgent, neighbours): 0, or -errno. neighbours: of every GROUP records only the first has its place. */

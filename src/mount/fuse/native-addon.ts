@@ -66,6 +66,7 @@ export interface NativeAddon {
   ): Filler | number
   /** Whether so many records more are not too many; if they are, `told` will be called. */
   mayFill(filler: Filler, records: number): boolean
+  isFilling(filler: Filler): boolean
   /** `neighbours`: of every `FILL_GROUP` records only the first has its place; `told` is given those that do not lie behind it. */
   fill(filler: Filler, records: Uint8Array, isUrgent: boolean, neighbours: boolean): number
   /** Fills in files, bytes and failures. */

@@ -71,6 +71,11 @@ export class NativePageFiller implements PageFiller {
     this.#filler = filler
   }
 
+  /** Threads are at work, or about to be. */
+  get isBusy(): boolean {
+    return this.#filler !== undefined && this.#addon.isFilling(this.#filler)
+  }
+
   onRoom(hasRoom: () => void): void {
     this.#hasRoom = hasRoom
   }
