@@ -1,7 +1,6 @@
 import { getSystemErrorName } from 'node:util'
-import type { PackedChunks, PackPlaces } from '../../services/blobs/chunk-places.ts'
 import { StoreError } from '../../support/errors.ts'
-import { FILL_RECORD, locateRecords } from '../tree/fill-ahead.ts'
+import { FILL_RECORD, locateEvery, locateRecords } from '../tree/fill-ahead.ts'
 import type { LocalChunkSource, PageFiller } from '../tree/interface.ts'
 import { type Filler, type NativeAddon, nativeAddon } from './native-addon.ts'
 import type { FillCounts } from './stats.ts'
@@ -20,12 +19,7 @@ function isLocated(records: Uint8Array): boolean {
   return records.subarray(FILL_RECORD.place, FILL_RECORD.bytes).some((byte) => byte !== 0)
 }
 
-/** Places for the first of each group: where the others lie, the threads find out. */
-function locateGroups(places: PackPlaces, records: Uint8Array): void {
-  const groupBytes = FILL_GROUP * FILL_RECORD.bytes
-  for (let at = 0; at < records.length; at += groupBytes)
-    locateRecords(places, records.subarray(at, at + FILL_RECORD.bytes))
-}
+type PackedChunks = Extract<LocalChunkSource, { readonly kind: 'packs' }>
 
 /** Whether files of a directory are found behind one another, as they are where it was stored at once. */
 class Guesses {
@@ -89,7 +83,7 @@ export class NativePageFiller implements PageFiller {
     const neighbours = places !== undefined && this.#guesses.areWorthIt
     if (neighbours) {
       this.#guesses.made(count)
-      locateGroups(places, records)
+      locateEvery(FILL_GROUP, places, records)
     } else if (places) locateRecords(places, records)
     this.#hand(records, isUrgent, neighbours)
     return true
@@ -105,7 +99,7 @@ export class NativePageFiller implements PageFiller {
     const count = notFound.length / FILL_RECORD.bytes
     // A directory that is stored in several places has another group where the first of these lies.
     const neighbours = count >= NEIGHBOURS_MIN && !isLocated(notFound)
-    if (neighbours) locateGroups(places, notFound)
+    if (neighbours) locateEvery(FILL_GROUP, places, notFound)
     else {
       this.#guesses.wrong(count)
       locateRecords(places, notFound)

@@ -19,6 +19,12 @@ export function locateRecords(places: PackPlaces, records: Uint8Array): void {
   writePlaces(places, records, FILL_RECORD)
 }
 
+/** Likewise for the first of every `count` records only. */
+export function locateEvery(count: number, places: PackPlaces, records: Uint8Array): void {
+  for (let at = 0; at < records.length; at += count * FILL_RECORD.bytes)
+    locateRecords(places, records.subarray(at, at + FILL_RECORD.bytes))
+}
+
 /** What is taken for evidence that a directory will be read as a whole. */
 export interface FillPolicy {
   /** Reads in it, before anything is known of others. */
@@ -52,6 +58,8 @@ class Batch {
   /** Of the contents. */
   bytes = 0
   reads = 0
+  /** The kernel has all inodes. */
+  isTaken = false
   /** Where the next read is if it follows the listing: a part, and an offset in it. */
   #part = 0
   #offset = 0
@@ -155,9 +163,10 @@ export class FillAhead {
    */
   endPage(directory: InodeNumber, isFirst: boolean): void {
     if (isFirst) this.#drop(directory)
-    else this.#pushOnly(directory)
+    else this.#taken(directory)
     if (this.#pageBytes === 0) return
     const batch = this.#listed.get(directory) ?? this.#append(directory)
+    batch.isTaken = false
     batch.parts.push(this.#page.slice(0, this.#pageBytes))
     batch.bytes += this.#pageContents
     this.#recordBytes += this.#pageBytes
@@ -168,9 +177,11 @@ export class FillAhead {
   }
 
   /** Whoever lists and reads directory after directory is not made to ask once in each. */
-  #pushOnly(directory: InodeNumber): void {
+  #taken(directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
-    if (batch && this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
+    if (!batch) return
+    batch.isTaken = true
+    if (this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
   }
 
   /**
@@ -201,7 +212,7 @@ export class FillAhead {
   /** As long as the credit lasts and the filler takes it: directory after directory, and whoever asks for something comes between. */
   #goOn(): void {
     const next = this.#following
-    if (this.#isGoingOn || this.#credit <= 0 || !next || !this.#push(next, false)) return
+    if (this.#isGoingOn || this.#credit <= 0 || !next?.isTaken || !this.#push(next, false)) return
     this.#isGoingOn = true
     this.#later(() => {
       this.#isGoingOn = false

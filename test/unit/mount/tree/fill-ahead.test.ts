@@ -118,6 +118,23 @@ describe('small files ahead of being read', () => {
     expect(filler.pushed).toEqual([10, 11, 20, 21])
   })
 
+  test('what the kernel has no inodes of yet waits until it has', () => {
+    const { filler, ahead, list, read } = listing()
+    list(1, 2)
+    ahead.add(30, file(1000))
+    ahead.endPage(3, true)
+    read(0, 1)
+    read(0, 1)
+    expect(filler.pushed).toEqual([10, 11, 20, 21])
+    ahead.add(31, file(1000))
+    ahead.endPage(3, false)
+    ahead.push()
+    expect(filler.pushed).toEqual([10, 11, 20, 21, 30])
+    ahead.endPage(3, false)
+    ahead.push()
+    expect(filler.pushed).toEqual([10, 11, 20, 21, 30, 31])
+  })
+
   test('a filler that has room again gets the rest, though nobody reads', () => {
     const { filler, list, read } = listing()
     list(1, 2, 3)
