@@ -78,6 +78,7 @@ export class FuseSession {
   #context: OperationContext
   #chunkReader: Pick<ChunkReader, 'read'> | undefined
   #listings: PreparedListings | undefined
+  #filler: { readonly isBusy: boolean } | undefined
   /** Threads have the last request: they need the processor, and who waits for it will not ask again so soon. */
   #handedOver = false
   #open = true
@@ -128,6 +129,11 @@ export class FuseSession {
     this.#chunkReader = reader
   }
 
+  /** This puts files where nobody asks for them. */
+  filledBy(filler: { readonly isBusy: boolean }): void {
+    this.#filler = filler
+  }
+
   /** From now on the device answers the listings that are ready. */
   answerFrom(listings: PreparedListings): void {
     this.#listings = listings
@@ -164,10 +170,7 @@ export class FuseSession {
   #drain(): void {
     try {
       for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
-        const length = this.#device.receive(
-          this.#request.buffer,
-          !this.#handedOver && this.#inFlight.count === 0,
-        )
+        const length = this.#device.receive(this.#request.buffer, this.#mayLook())
         if (length === 0) return
         if (length === ANSWERED) this.#answered()
         else this.#serve(length)
@@ -176,6 +179,11 @@ export class FuseSession {
       this.#logger.error({ error }, 'the FUSE device failed; the mount ends')
       this.close()
     }
+  }
+
+  /** Whether nobody else needs the processor for what is asked for, or would be. */
+  #mayLook(): boolean {
+    return !this.#handedOver && this.#inFlight.count === 0 && !this.#filler?.isBusy
   }
 
   #answered(): void {
@@ -211,7 +219,10 @@ export class FuseSession {
     }
     const outcome = request.opcode === Opcode.READ ? this.#chunkReader?.read(request) : undefined
     this.#handedOver = outcome === 'taken'
-    if (outcome) return
+    if (outcome) {
+      this.#tree.answered?.()
+      return
+    }
     const pending = new PendingRequest(request)
     this.#begin(operation, pending, () => operation.begin(request, this.#context, pending))
   }

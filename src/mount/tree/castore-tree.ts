@@ -241,8 +241,9 @@ class LazyTree implements CastoreTree {
     return this.#entries.listAhead(preparer)
   }
 
-  listingTaken(): void {
-    this.#entries.listingTaken()
+  answered(): void {
+    this.#entries.answered()
+    this.#fillAhead.push()
   }
 
   close(): void {

@@ -73,11 +73,14 @@ export class InodeReads {
     if (planned) return paths.locate(inode, planned)
     const pieces = this.#files.read(file, range, call)
     // What this machine has in memory is had as quickly when it is asked for.
-    if (file.size <= FILL_FILE_BYTES_MAX && (pieces instanceof Promise || !this.#files.isLocal))
+    const isWaitedFor = pieces instanceof Promise
+    if (file.size <= FILL_FILE_BYTES_MAX && (isWaitedFor || !this.#files.isLocal)) {
       fillAhead().read(inode, this.#inodes.parent(inode))
+      if (isWaitedFor) fillAhead().push()
+    }
     const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
-    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
+    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, isWaitedFor)
     return paths.locate(inode, pieces)
   }
 
