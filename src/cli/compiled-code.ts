@@ -4,11 +4,21 @@ import { basename, dirname, join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { constants, Script } from 'node:vm'
 
-/** Of the functions of the published program that ran, as V8 made it of their text. */
-interface Kept {
+/** A file of the published program, and where to keep what V8 makes of its text. */
+interface Loaded {
   readonly script: Script
   readonly path: string
+  /** Runs that what is there was gathered in. */
+  readonly runs: number
 }
+
+interface Kept {
+  readonly code: Buffer
+  readonly runs: number
+}
+
+/** One run does not use all that the next one will, and writing it down takes a process that ends as long as it saves later ones. */
+const RUNS_GATHERED = 4
 
 /** What Node gives to a module of its own (CommonJS). */
 type ModuleBody = (
@@ -33,57 +43,63 @@ export function loadCompiled(program: string, folder: string): void {
   const command = process.argv.slice(2).find((arg) => /^[a-z][a-z-]*$/.test(arg)) ?? 'help'
   const { extensions } = createRequire(import.meta.url)
   const loadAsNodeDoes = extensions['.js']
-  const missing: Kept[] = []
+  const loaded: Loaded[] = []
   extensions['.js'] = (module, path) => {
     if (dirname(path) !== program) return loadAsNodeDoes(module, path)
-    const kept = join(folder, `${command}-${basename(path)}`)
-    const cachedData = readKept(kept)
+    const keptAt = join(folder, `${command}-${basename(path)}`)
+    const kept = readKept(keptAt)
     const script = new Script(`${HEAD}${readFileSync(path, 'latin1')}\n})`, {
       filename: path,
       columnOffset: -HEAD.length,
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-      ...(cachedData && { cachedData }),
+      ...(kept && { cachedData: kept.code }),
     })
-    if (!cachedData || script.cachedDataRejected) missing.push({ script, path: kept })
+    loaded.push({ script, path: keptAt, runs: kept && !script.cachedDataRejected ? kept.runs : 0 })
     const body: ModuleBody = script.runInThisContext()
     body.call(module.exports, module.exports, (id) => module.require(id), module, path, program)
   }
-  // A misspelt command is not worth keeping.
   process.on('exit', (code) => {
-    if (code === 0 && missing.length > 0) keep(missing)
+    // A misspelt command is not worth keeping.
+    if (code === 0) keep(loaded.filter(({ runs }) => runs < RUNS_GATHERED))
   })
 }
 
 /** For the next start. Where that fails, it compiles again. */
-function keep(missing: readonly Kept[]): void {
-  // They are written down beside the code, and it is refused where others are set; at a start none is. (support/buffer-garbage.ts,
-  // support/heap-growth.ts)
+function keep(loaded: readonly Loaded[]): void {
+  if (loaded.length === 0) return
+  // They are written down beside the code, and it is refused where others are set; at a start none is (support/buffer-garbage.ts,
+  // support/heap-growth.ts).
   setFlagsFromString('--no-external-memory-accounted-in-global-limit')
   setFlagsFromString('--heap-growing-percent=0')
-  for (const { script, path } of missing)
+  for (const { script, path, runs } of loaded)
     try {
-      writeKept(path, script.createCachedData())
+      writeKept(path, { code: script.createCachedData(), runs: runs + 1 })
     } catch {
       return
     }
 }
 
-const WORD = Int32Array.BYTES_PER_ELEMENT
+/** Behind the code: the sum of it, and the runs. */
+const TAIL = { bytes: 8, sum: 0, runs: 4 } as const
 
-function readKept(path: string): Uint8Array | undefined {
+function readKept(path: string): Kept | undefined {
   let bytes: Buffer
   try {
     bytes = readFileSync(path)
   } catch {
     return undefined
   }
-  const code = bytes.subarray(0, -WORD)
-  return bytes.length > WORD && bytes.readInt32LE(code.length) === sum(code) ? code : undefined
+  if (bytes.length < TAIL.bytes) return undefined
+  const code = bytes.subarray(0, -TAIL.bytes)
+  if (bytes.readInt32LE(code.length + TAIL.sum) !== sum(code)) return undefined
+  return { code, runs: bytes.readInt32LE(code.length + TAIL.runs) }
 }
 
-function writeKept(path: string, code: Buffer): void {
-  const tail = Buffer.alloc(WORD)
-  tail.writeInt32LE(sum(code))
+/** As all files here: nobody sees half of one, also after a power cut. */
+function writeKept(path: string, { code, runs }: Kept): void {
+  const tail = Buffer.alloc(TAIL.bytes)
+  tail.writeInt32LE(sum(code), TAIL.sum)
+  tail.writeInt32LE(runs, TAIL.runs)
   const own = `${path}.${process.pid}`
   const file = openSync(own, 'w', 0o600)
   try {
@@ -95,9 +111,12 @@ function writeKept(path: string, code: Buffer): void {
   renameSync(own, path)
 }
 
-/** Of one word in 64 bytes and the length: tells what was cut or lost, which V8 does not look for, and takes no time that could be told. */
+/**
+ * Of one word in 64 bytes, and of the length: tells what was cut off or lost, which V8 does not look for, and takes a start a fifth
+ * of a millisecond.
+ */
 function sum(code: Buffer): number {
   let sum = code.length
-  for (let at = 0; at + WORD <= code.length; at += 64) sum = (Math.imul(sum, 31) + code.readInt32LE(at)) | 0
+  for (let at = 0; at + 4 <= code.length; at += 64) sum = (Math.imul(sum, 31) + code.readInt32LE(at)) | 0
   return sum
 }
