@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
@@ -40,7 +40,9 @@ const HEAD = '(function (exports, require, module, __filename, __dirname) { '
  * V8 believes what it is given if it is told that it fits the text: `folder` belongs to one build and one version of Node.
  */
 export function loadCompiled(program: string, folder: string): void {
-  const command = process.argv.slice(2).find((arg) => /^[a-z][a-z-]*$/.test(arg)) ?? 'help'
+  const command = process.argv.slice(2).find((arg) => /^[a-z][a-z-]*$/.test(arg))
+  // Help and versions read everything or nothing.
+  if (command === undefined) return
   const { extensions } = createRequire(import.meta.url)
   const loadAsNodeDoes = extensions['.js']
   const loaded: Loaded[] = []
@@ -95,19 +97,13 @@ function readKept(path: string): Kept | undefined {
   return { code, runs: bytes.readInt32LE(code.length + TAIL.runs) }
 }
 
-/** As all files here: nobody sees half of one, also after a power cut. */
+/** Nobody sees half of one. What a power cut leaves of it the sum tells, so that nobody waits for the disk at the end of a command. */
 function writeKept(path: string, { code, runs }: Kept): void {
   const tail = Buffer.alloc(TAIL.bytes)
   tail.writeInt32LE(sum(code), TAIL.sum)
   tail.writeInt32LE(runs, TAIL.runs)
   const own = `${path}.${process.pid}`
-  const file = openSync(own, 'w', 0o600)
-  try {
-    writeSync(file, Buffer.concat([code, tail]))
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
+  writeFileSync(own, Buffer.concat([code, tail]), { mode: 0o600 })
   renameSync(own, path)
 }
 

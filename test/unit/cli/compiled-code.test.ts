@@ -85,7 +85,8 @@ test('a few runs add what they used, and the rest writes nothing', () => {
 
 test('each command has its own, and none that failed', () => {
   run('import')
-  run('mispelt', 2)
+  run('misspelt', 2)
+  run('--help')
   expect(readdirSync(folder).every((name) => name.startsWith('import-'))).toBe(true)
 })
 
