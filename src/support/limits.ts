@@ -102,6 +102,8 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
+/** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
+export const BUFFERS_JUDGED_BYTES_MIN = 1 * MiB
 /** The same for buffers that were kept for a while: collecting those takes tens of milliseconds, and so is asked for more rarely. */
 export const OLD_BUFFER_GARBAGE_BYTES_MAX = 64 * MiB
 /** Memory that is used again and again is given up when nobody wanted it at the end of this. */

@@ -5,7 +5,7 @@ import type { Logger } from '../../support/log.ts'
 import type { Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
-import type { ChunkReader, FailedRead } from './chunk-reader.ts'
+import type { ChunkReader, ReadRequest } from './chunk-reader.ts'
 import { ANSWERED, type FuseDevice } from './device.ts'
 import { errnoOf } from './errno.ts'
 import { Forgets } from './forgets.ts'
@@ -30,7 +30,7 @@ import {
   ROOT_NODE,
 } from './protocol.ts'
 import { Reply } from './reply.ts'
-import { Request } from './request.ts'
+import { Request, readRequestOf } from './request.ts'
 import { RootNotices } from './root-notices.ts'
 import { SessionStats } from './stats.ts'
 
@@ -141,7 +141,7 @@ export class FuseSession {
   }
 
   /** Answers a read that was taken and could not be answered. */
-  readAgain(read: FailedRead): void {
+  readAgain(read: ReadRequest): void {
     const pending = new PendingRequest({ ...read, opcode: Opcode.READ })
     this.#begin(READ, pending, () => this.#tree.read(read.nodeid, read.offset, read.size, pending))
   }
@@ -217,14 +217,33 @@ export class FuseSession {
       this.#refuse(request, Errno.ETIMEDOUT)
       return
     }
-    const outcome = request.opcode === Opcode.READ ? this.#chunkReader?.read(request) : undefined
-    this.#handedOver = outcome === 'taken'
-    if (outcome) {
-      this.#tree.answered?.()
-      return
-    }
+    this.#handedOver = false
+    const read = request.opcode === Opcode.READ && this.#chunkReader ? readRequestOf(request) : undefined
+    if (read && this.#handOver(read)) return
     const pending = new PendingRequest(request)
-    this.#begin(operation, pending, () => operation.begin(request, this.#context, pending))
+    this.#begin(operation, pending, () => {
+      const listed = read && this.#tree.listChunks?.(read.nodeid, pending)
+      return listed
+        ? listed.then(() => this.#readListed(read, pending))
+        : operation.begin(request, this.#context, pending)
+    })
+  }
+
+  /** To the threads. False: JavaScript is to read it. */
+  #handOver(read: ReadRequest): boolean {
+    const outcome = this.#chunkReader?.read(read)
+    this.#handedOver = outcome === 'taken'
+    if (outcome) this.#tree.answered?.()
+    return outcome !== undefined
+  }
+
+  /** The first read of a file waited for its list of chunks; with that, threads bring it in a tenth of the time. */
+  #readListed(read: ReadRequest, pending: PendingRequest): Soon<readonly Uint8Array[]> {
+    if (pending.answered) return []
+    if (!this.#handOver(read)) return this.#tree.read(read.nodeid, read.offset, read.size, pending)
+    pending.answered = true
+    this.#inFlight.remove(pending)
+    return []
   }
 
   #begin(operation: Operation<unknown>, pending: PendingRequest, begin: () => Soon<unknown>): void {

@@ -283,6 +283,10 @@ class LazyTree implements CastoreTree {
     return this.#reads.plan(inode, offset, size, plan)
   }
 
+  listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {
+    return this.#reads.listChunks(inode, call)
+  }
+
   listxattr(inode: InodeNumber): readonly string[] {
     const kind = this.#xattrKind(inode)
     return kind ? xattrNames(kind) : []

@@ -85,6 +85,11 @@ export interface Tree {
    * read goes the usual way. Whoever gets a plan reads by it, or else by `read`.
    */
   planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
+  /**
+   * Finds out what `planRead` lacks for this file: `undefined` when that is nothing, or it is no file. Never rejects: whoever reads
+   * the file meets what is wrong.
+   */
+  listChunks?(inode: InodeNumber, call: Call): Promise<void> | undefined
   /** From now on `gone` hears of names at the root that are no more what was said of them. */
   onRootChange?(gone: (name: Uint8Array) => void): void
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
