@@ -4,7 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const MODEL = ['src/model/castore', 'src/model/nix', 'src/model/nar', 'src/model/wire', 'src/support']
+const MODEL = [
+  'src/model/castore',
+  'src/model/nix',
+  'src/model/nar',
+  'src/model/tar',
+  'src/model/wire',
+  'src/support',
+]
 const SERVICES = [
   'src/services',
   'src/services/objects',
@@ -22,6 +29,7 @@ const MAY_IMPORT = {
   'src/model/castore': ['src/support'],
   'src/model/nix': ['src/model/castore', 'src/support'],
   'src/model/nar': ['src/model/castore', 'src/support'],
+  'src/model/tar': ['src/model/castore', 'src/support'],
   'src/model/wire': ['src/model/castore', 'src/model/nix', 'src/support'],
   'src/model/wire/generated': [],
   'src/services': MODEL,

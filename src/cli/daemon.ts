@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
-import { createGrpcServer } from '../servers/grpc/server.ts'
+import { createGrpcServer, type GrpcServerParts } from '../servers/grpc/server.ts'
 import { daemonAddresses } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
+import type { StoreAddresses, Stores } from '../services/composition/open-stores.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
@@ -10,7 +11,7 @@ import { addReadinessOptions, type ReadinessOptions, runInBackground } from './r
 import { serveUntilStopped } from './serve.ts'
 import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
 
-type DaemonOptions = StoreOptions & ListenOptions & ReadinessOptions & { readonly metrics?: string }
+export type ServerOptions = ListenOptions & ReadinessOptions & { readonly metrics?: string }
 
 const HELP = `
 Example:
@@ -20,25 +21,41 @@ export function addDaemonCommand(program: Command): void {
   const command = program
     .command('daemon')
     .description('Serve blobs, directories and path infos over gRPC.')
-    .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     .addHelpText('after', HELP)
     .action(runDaemon)
-  addListenOptions(command)
-  addReadinessOptions(command)
+  addServerOptions(command)
   addStoreOptions(command, daemonAddresses())
 }
 
-async function runDaemon(options: DaemonOptions, command: Command): Promise<void> {
+export function addServerOptions(command: Command): void {
+  command.option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
+  addListenOptions(command)
+  addReadinessOptions(command)
+}
+
+async function runDaemon(options: ServerOptions & StoreOptions, command: Command): Promise<void> {
+  await serveGrpc(options, command, storeAddresses(options), (stores) => ({
+    ...stores,
+    narCalculation: stores.narCalculation ?? localNarCalculation(stores),
+  }))
+}
+
+/** Serves what `select` takes of the stores at these addresses, until a signal asks to stop. */
+export async function serveGrpc(
+  options: ServerOptions,
+  command: Command,
+  addresses: StoreAddresses,
+  select: (stores: Stores) => Pick<GrpcServerParts, 'blobs' | 'directories' | 'pathInfos' | 'narCalculation'>,
+): Promise<void> {
   if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  await using stores = await openCommandStores(command, storeAddresses(options), layerMetrics)
-  const narCalculation = stores.narCalculation ?? localNarCalculation(stores)
+  await using stores = await openCommandStores(command, addresses, layerMetrics)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
-  const server = createGrpcServer({ ...stores, narCalculation, logger, ...security })
+  const server = createGrpcServer({ ...select(stores), logger, ...security })
   const { uploads } = stores
   await serveUntilStopped(server, options, { name: 'daemon', settings, layerMetrics, uploads, stop, logger })
 }

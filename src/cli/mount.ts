@@ -6,6 +6,7 @@ import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
 import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
+import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
@@ -19,14 +20,24 @@ import {
   runInBackground,
 } from './readiness.ts'
 import { reloadTree } from './reload-tree.ts'
-import { addTreeOptions, openTreeStores, type TreeOptions, type TreeStores } from './tree-options.ts'
+import {
+  addTreeOptions,
+  openTreeStores,
+  type TreeOptions,
+  type TreeStores,
+  type ViewOptions,
+} from './tree-options.ts'
 
-interface MountOptions extends TreeOptions, ReadinessOptions {
+interface MountFlags extends ReadinessOptions {
   readonly allowOther: boolean
   readonly driver?: MountDriver
   readonly passthrough: boolean
   readonly record?: string
   readonly prefetch?: string
+}
+
+export interface MountOptions extends ViewOptions, MountFlags {
+  readonly listRoot: boolean
 }
 
 export function addMountCommand(program: Command): void {
@@ -35,6 +46,16 @@ export function addMountCommand(program: Command): void {
     .argument('<dest>', 'an empty directory, such as /nix/store')
     .description('Show the store as a read-only filesystem that fetches only what is read.')
     .option('--allow-other', 'let other users in, too (ALLOW_OTHER=true)', isSwitchedOn('ALLOW_OTHER'))
+    .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
+    .action((target: string, options: MountFlags & TreeOptions, command: Command) =>
+      runMount(target, options, command, openTreeStores),
+    )
+  addMountOptions(command)
+  addTreeOptions(command)
+}
+
+export function addMountOptions(command: Command): void {
+  command
     .addOption(
       new Option(
         '--driver <driver>',
@@ -50,20 +71,23 @@ export function addMountCommand(program: Command): void {
     .option('--prefetch <file>', 'fetch what a profile tells of, ahead of being asked for it')
     // One thread that never blocks answers the kernel; scripts written for other implementations pass a number.
     .addOption(new Option('--threads <n>').env('THREADS').hideHelp())
-    .addHelpText('after', '\nExample:\n  $ tvix-store mount --list-root /nix/store')
-    .action(runMount)
-  addTreeOptions(command)
   addReadinessOptions(command)
 }
 
-async function runMount(target: string, options: MountOptions, command: Command): Promise<void> {
+/** Shows what `open` opens until it is unmounted or a signal asks to stop. */
+export async function runMount<O extends MountOptions>(
+  target: string,
+  options: O,
+  command: Command,
+  open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
+): Promise<void> {
   if (options.daemonize) await runInBackground()
   limitHeapGrowth()
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
   if (options.record !== undefined) await checkProfileTarget(options.record)
   const recorder = options.record === undefined ? undefined : new AccessRecorder()
-  await using opened = await openTreeStores(command, options, logger)
+  await using opened = await open(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
   if (options.passthrough && !mayHaveLocalFiles(opened.addresses))
     logger.warn({}, '--passthrough does nothing here: it is for --cache-dir, and for blobs at files:///path')

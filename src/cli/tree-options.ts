@@ -17,21 +17,36 @@ import { addSignatureOptions, requiredSignatures, type SignatureOptions } from '
 import { addStoreOptions, openStoresToRead, type StoreOptions, storeAddresses } from './store-options.ts'
 import { parseStorePath } from './store-path-argument.ts'
 
-/** What commands take that show store paths as a filesystem. */
-export interface TreeOptions extends StoreOptions, SignatureOptions {
-  readonly listRoot: boolean
+/** What commands take that show something of a store as a filesystem. */
+export interface ViewOptions {
   readonly showXattr: boolean
   readonly uidGid: { readonly uid: number; readonly gid: number }
   readonly stats: StatsFormat | undefined
-  readonly closureOf?: readonly string[]
   readonly metrics?: string
   readonly cacheDir?: string
   readonly cacheSize?: number
 }
 
+/** … that show store paths. */
+export interface TreeOptions extends ViewOptions, StoreOptions, SignatureOptions {
+  readonly listRoot: boolean
+  readonly closureOf?: readonly string[]
+}
+
 export function addTreeOptions(command: Command): void {
   command
     .option('-l, --list-root', 'let the mount point be listed', false)
+    .option(
+      '--closure-of <path...>',
+      'show just these store paths and what they refer to (put -- or another option behind them)',
+    )
+  addViewOptions(command)
+  addSignatureOptions(command)
+  addStoreOptions(command, CLIENT_ADDRESSES)
+}
+
+export function addViewOptions(command: Command): void {
+  command
     .option('--show-xattr', 'show digests as extended attributes (the default)', true)
     .option('--no-show-xattr', 'do not')
     .addOption(
@@ -47,10 +62,6 @@ export function addTreeOptions(command: Command): void {
         .choices(['text', 'json'])
         .preset('text'),
     )
-    .option(
-      '--closure-of <path...>',
-      'show just these store paths and what they refer to (put -- or another option behind them)',
-    )
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     .addOption(
       new Option('--cache-dir <folder>', 'keep what is read there, for this and other mounts').env(
@@ -63,8 +74,6 @@ export function addTreeOptions(command: Command): void {
         .default(DISK_CACHE_BYTES, '10G')
         .argParser(parseBytes),
     )
-  addSignatureOptions(command)
-  addStoreOptions(command, CLIENT_ADDRESSES)
 }
 
 /** The store behind a tree, and what serves metrics of it if that was asked for. */
@@ -81,19 +90,27 @@ export async function openTreeStores(
   options: TreeOptions,
   logger: Logger,
 ): Promise<TreeStores> {
+  const addresses = { ...storeAddresses(options), requiredSignatures: requiredSignatures(options) }
+  return await openView(command, addresses, options, logger, async (stores) =>
+    options.closureOf ? await closureOf(stores, options.closureOf) : pathInfoRootNodes(stores.pathInfos),
+  )
+}
+
+/** `rootOf`: what is at the root of the stores that were opened. */
+export async function openView(
+  command: Command,
+  stored: StoreAddresses,
+  options: ViewOptions,
+  logger: Logger,
+  rootOf: (stores: ReloadableStores) => Promise<RootNodes>,
+): Promise<TreeStores> {
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
-  const addresses = {
-    ...storeAddresses(options),
-    cache: cacheOf(options),
-    requiredSignatures: requiredSignatures(options),
-  }
+  const addresses = { ...stored, cache: cacheOf(options) }
   await using closing = new AsyncDisposableStack()
   const stores = closing.use(
     await openReloadableStores(() => openStoresToRead(command, addresses, layerMetrics)),
   )
-  const rootNodes = options.closureOf
-    ? await closureOf(stores, options.closureOf)
-    : pathInfoRootNodes(stores.pathInfos)
+  const rootNodes = await rootOf(stores)
   if (options.metrics) {
     const { startMetricsServer } = await import('../servers/metrics/server.ts')
     const metrics = await startMetricsServer(options.metrics, layerMetrics?.all ?? [])
@@ -106,7 +123,7 @@ export async function openTreeStores(
 }
 
 /** The folder as a full path: a mount may change where the process is. */
-function cacheOf({ cacheDir, cacheSize }: TreeOptions) {
+function cacheOf({ cacheDir, cacheSize }: ViewOptions) {
   return cacheDir === undefined ? undefined : { path: resolve(cacheDir), size: cacheSize }
 }
 

@@ -5,6 +5,7 @@ import { serveGuests } from '../mount/virtiofs/guest-server.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import { MOUNT_CALL_MS_MAX, MOUNT_NEGATIVE_MS } from '../support/limits.ts'
+import type { Logger } from '../support/log.ts'
 import { addConfinementOptions, type ConfinementOptions, confineProcess } from './confinement.ts'
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
 import { loadAhead } from './load-ahead.ts'
@@ -18,9 +19,19 @@ import {
   runInBackground,
 } from './readiness.ts'
 import { reloadTree } from './reload-tree.ts'
-import { addTreeOptions, openTreeStores, type TreeOptions } from './tree-options.ts'
+import {
+  addTreeOptions,
+  openTreeStores,
+  type TreeOptions,
+  type TreeStores,
+  type ViewOptions,
+} from './tree-options.ts'
 
-interface VirtiofsOptions extends TreeOptions, ReadinessOptions, SocketOptions, ConfinementOptions {}
+interface VirtiofsFlags extends ReadinessOptions, SocketOptions, ConfinementOptions {}
+
+export interface VirtiofsOptions extends ViewOptions, VirtiofsFlags {
+  readonly listRoot: boolean
+}
 
 const EXAMPLE = `
 Example:
@@ -38,21 +49,29 @@ export function addVirtiofsCommand(program: Command): void {
       'Show the store to virtual machines, as a read-only filesystem that fetches only what is read.',
     )
     .addHelpText('after', EXAMPLE)
-    .action(runVirtiofs)
+    .action((sockets: string[], options: VirtiofsFlags & TreeOptions, command: Command) =>
+      runVirtiofs(sockets, options, command, openTreeStores),
+    )
+  addVirtiofsOptions(command)
+  addTreeOptions(command)
+}
+
+export function addVirtiofsOptions(command: Command): void {
   addSocketOptions(command)
   addConfinementOptions(command)
-  addTreeOptions(command)
   addReadinessOptions(command)
 }
 
-async function runVirtiofs(
+/** Serves guests what `open` opens until a signal asks to stop. */
+export async function runVirtiofs<O extends VirtiofsOptions>(
   sockets: readonly string[],
-  options: VirtiofsOptions,
+  options: O,
   command: Command,
+  open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
   if (options.daemonize) await runInBackground()
   const logger = loggerOf(command)
-  await using opened = await openTreeStores(command, options, logger)
+  await using opened = await open(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
   await using memoryReader = localChunks && new MemoryReader(localChunks)
   const tree = createCastoreTree({

@@ -38,6 +38,14 @@ export const NAR_LISTING_BYTES_MAX = 64 * MiB
 export const NAR_LISTING_ENTRIES_MAX = 1_000_000
 /** Encoded bytes of the directories that a NAR opened for random access holds. */
 export const NAR_READER_BYTES_MAX = 512 * MiB
+/** What a tar says of one entry before its header: long names, attributes, the map of a sparse file. Attributes have 64 KiB each. */
+export const TAR_EXTENSION_BYTES_MAX = 1 * MiB
+/** Regions of a sparse file in a tar, 16 bytes each: what lies between the holes of a file of 4 GiB of which every second page is one. */
+export const TAR_SPARSE_REGIONS_MAX = 1_000_000
+/** Names, targets and nodes of a tar, in which entries come in any order and replace others: about two million. */
+export const TAR_ENTRIES_BYTES_MAX = 512 * MiB
+/** What an entry takes besides its name and target. */
+export const TAR_ENTRY_BYTES = 256
 /** A narinfo document, as large as upstream takes it (spec §7.4); Nix documents are a few KiB. */
 export const NARINFO_BYTES_MAX = 2 * MiB
 
@@ -94,8 +102,12 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
+/** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
+export const BUFFERS_JUDGED_BYTES_MIN = 1 * MiB
 /** The same for buffers that were kept for a while: collecting those takes tens of milliseconds, and so is asked for more rarely. */
 export const OLD_BUFFER_GARBAGE_BYTES_MAX = 64 * MiB
+/** Memory that is used again and again is given up when nobody wanted it at the end of this. */
+export const ROOMS_IDLE_MS = 1_000
 
 // — Object stores —
 
@@ -377,7 +389,7 @@ export const CACHE_CORRUPT_MAX = 10_000
 // — gRPC —
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
-export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
+export const GRPC_BLOB_MESSAGE_BYTES = 1 * MiB
 /** Pieces of a blob smaller than this share messages: to make, send and take a message costs as much as 64 KiB of data. */
 export const GRPC_BLOB_PIECE_BYTES_MIN = 64 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
@@ -660,6 +672,9 @@ export const FUSE_REQUESTS_PER_TURN = 64
 export const FUSE_PATIENCE_US = 50
 /** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
 export const FUSE_QUICK_MS = 0.2
+/** The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. */
+export const FUSE_WALK_PATIENCE_US = 500
+export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
 /** Pages of listings that are put together before a guest asks for them … */

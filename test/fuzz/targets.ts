@@ -9,6 +9,7 @@ import { nar } from './targets/nar.ts'
 import { narinfo } from './targets/narinfo.ts'
 import { nixText } from './targets/nix-text.ts'
 import { pathInfo } from './targets/path-info.ts'
+import { tar } from './targets/tar.ts'
 import { vhostUser } from './targets/vhost-user.ts'
 
 export const TARGETS: Readonly<Record<string, Target>> = {
@@ -21,5 +22,6 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   narinfo,
   'nix-text': nixText,
   'path-info': pathInfo,
+  tar,
   'vhost-user': vhostUser,
 }

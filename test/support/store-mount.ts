@@ -20,11 +20,11 @@ export class StoreMount implements AsyncDisposable {
   readonly #lines: string[] = []
   #exitCode: number | null | undefined
 
-  private constructor(namespace: MountNamespace, target: string, flags: readonly string[]) {
+  private constructor(namespace: MountNamespace, command: readonly string[], target: string) {
     this.target = target
     // `timeout` and `nsenter` stand in between, so the shell tells the number of the process that serves.
     const script = 'echo $$; exec "$0" "$@" 2>&1'
-    const child = namespace.spawn('sh', '-c', script, TVIX_STORE, 'mount', ...flags, target)
+    const child = namespace.spawn('sh', '-c', script, TVIX_STORE, ...command, target)
     createInterface({ input: child.stdout }).on('line', (line) => this.#lines.push(line))
     this.ended = new Promise((resolve) => child.once('close', resolve))
     this.ended.then((code) => {
@@ -37,8 +37,9 @@ export class StoreMount implements AsyncDisposable {
     namespace: MountNamespace,
     target: string,
     flags: readonly string[],
+    command: readonly string[] = ['mount'],
   ): Promise<StoreMount> {
-    const mount = new StoreMount(namespace, target, ['--stats=json', ...flags])
+    const mount = new StoreMount(namespace, [...command, '--stats=json', ...flags], target)
     await until(() => mount.log.includes(' mounted ') || mount.#exitCode !== undefined)
     if (mount.#exitCode !== undefined) throw new Error(mount.log)
     return mount

@@ -1,13 +1,19 @@
 import { realpath, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { SizeFormula } from '../../model/castore/directory.ts'
+import type { DirectoryNode } from '../../model/castore/node.ts'
 import { CLIENT_ADDRESSES, importCacheFolder } from '../../services/composition/default-addresses.ts'
+import type { Stores } from '../../services/composition/open-stores.ts'
 import { utf8 } from '../../support/bytes.ts'
-import { StoreError } from '../../support/errors.ts'
+import { COMPRESSION_MAGIC_BYTES, detectCompression } from '../../support/decompress.ts'
+import { StoreError, withContext } from '../../support/errors.ts'
 import { onStopSignal } from '../../support/lifecycle.ts'
+import { peek } from '../../support/peek.ts'
 import { ingestDirectory } from '../../transfer/ingest-directory.ts'
+import { type IngestTarOptions, ingestTar } from '../../transfer/ingest-tar.ts'
 import { sourceError } from '../../transfer/source.ts'
 import { directorySizeOption } from '../import.ts'
+import { inputName, readInput } from '../input.ts'
 import { loggerOf } from '../logging.ts'
 import { jsonOfNode, printDigest } from '../node-json.ts'
 import { ImportProgress } from '../progress.ts'
@@ -25,13 +31,16 @@ interface IngestOptions extends CastoreOptions {
 }
 
 const HELP = `
-Example:
-  $ tvix-store castore ingest ./result`
+A tar is not compressed, and has one directory at the top, whose contents are stored.
+
+Examples:
+  $ tvix-store castore ingest ./result
+  $ zstd -dc rootfs.tar.zst | tvix-store castore ingest -`
 
 export function addIngestCommand(castore: Command): void {
   const command = castore
     .command('ingest')
-    .argument('<input>', 'a directory')
+    .argument('<input>', 'a directory, or a tar: a file, a unix socket, or - for standard input')
     .description('Store the contents of a directory and print its digest; no store path shows them.')
     .option('--json', 'one JSON object on standard output instead of the digest', false)
     .addOption(directorySizeOption())
@@ -46,13 +55,19 @@ async function runIngest(input: string, options: IngestOptions, command: Command
   const stop = onStopSignal()
   const progress = new ImportProgress(1)
   try {
-    const root = await ingestDirectory(stores, folder, {
+    const settings = {
       sizeFormula: options.directorySize ?? (await stores.askSizeFormula?.(stop)) ?? 'rust',
       progress,
-      cacheFolder: importCacheFolder(),
-      logger: loggerOf(command),
       signal: stop.signal,
-    })
+    }
+    const root =
+      folder === undefined
+        ? await ingestTarFrom(stores, input, settings)
+        : await ingestDirectory(stores, folder, {
+            ...settings,
+            cacheFolder: importCacheFolder(),
+            logger: loggerOf(command),
+          })
     progress.path()
     progress.print(options.json ? JSON.stringify(jsonOfNode(root)) : printDigest(root.digest))
     progress.finish()
@@ -65,12 +80,31 @@ async function runIngest(input: string, options: IngestOptions, command: Command
   }
 }
 
-/** Unlike a store path, a root has no name: a symlink to a directory is as good as the directory. */
-async function folderOf(input: string): Promise<string> {
+/** Unlike a store path, a root has no name: a symlink to a directory is as good as the directory. Anything else is a tar. */
+async function folderOf(input: string): Promise<string | undefined> {
+  if (input === '-') return undefined
   try {
-    if ((await stat(input)).isDirectory()) return await realpath(input)
+    return (await stat(input)).isDirectory() ? await realpath(input) : undefined
   } catch (error) {
     throw sourceError('read', utf8(input), error)
   }
-  throw new StoreError('invalid-argument', `the root has to be a directory; ${input} is none`)
+}
+
+async function ingestTarFrom(
+  stores: Stores,
+  input: string,
+  options: IngestTarOptions,
+): Promise<DirectoryNode> {
+  try {
+    const { head, whole } = await peek(readInput(input, options), COMPRESSION_MAGIC_BYTES)
+    const compression = detectCompression(head)
+    if (compression !== 'none')
+      throw new StoreError(
+        'invalid-argument',
+        `this is compressed with ${compression}; let the program of that name decompress it, and give - for standard input`,
+      )
+    return await ingestTar(stores, whole, options)
+  } catch (error) {
+    throw withContext(inputName(input), error)
+  }
 }

@@ -32,8 +32,9 @@ import type { CallContext } from './running-call.ts'
 export interface GrpcServerParts {
   readonly blobs: BlobService
   readonly directories: DirectoryService
-  readonly pathInfos: PathInfoService
-  readonly narCalculation: NarCalculation
+  /** Without them only blobs and directories are served. */
+  readonly pathInfos?: PathInfoService
+  readonly narCalculation?: NarCalculation
   readonly logger: Logger
   /** Those that differ from the defaults. */
   readonly limits?: Partial<CallLimitValues>
@@ -94,7 +95,7 @@ class StoreServer implements GrpcServer {
     this.#tokens = tokens
     this.#serve(blobRpc, blobHandlers(blobs))
     this.#serve(directoryRpc, directoryHandlers(directories))
-    this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
+    if (pathInfos && narCalculation) this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
     this.#health.addToServer(this.#server)
     addReflection(this.#server)
     widenWindows(this.#server, (session) => this.#trackSession(session))

@@ -1,5 +1,6 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { Chunker } from '../../model/castore/fastcdc.ts'
+import { BufferRooms } from '../../support/buffer-rooms.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
@@ -46,6 +47,13 @@ export function objectStoreBlobService(
   local?: LocalChunks,
 ): BlobService {
   return new ObjectStoreBlobService(objects, averageChunkBytes, local)
+}
+
+/** Of one stream. More are never lent at the same time than are read ahead, hashed and sent. */
+const PORTION_ROOMS = {
+  bytes: LOCAL_CHUNKS_BYTES,
+  busyMax: 2 * CHUNK_READS_MAX,
+  idleMax: 2 * CHUNK_READS_MAX,
 }
 
 class ObjectStoreBlobService implements BlobService {
@@ -107,9 +115,11 @@ class ObjectStoreBlobService implements BlobService {
     return this.#listed(digest, list, call)
   }
 
-  async *#listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): AsyncGenerator<Uint8Array> {
-    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, inner)
-    for await (const chunks of mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)) yield* chunks
+  #listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): BlobStream {
+    const rooms = new BufferRooms(PORTION_ROOMS)
+    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, rooms, inner)
+    const portions = mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)
+    return { [Symbol.asyncIterator]: () => piecesOf(portions), giveBack: (piece) => rooms.giveBack(piece) }
   }
 
   /** Blobs of one chunk, which most are, in one trip, and those of several in another. */
@@ -157,12 +167,13 @@ class ObjectStoreBlobService implements BlobService {
     let portion: ChunkMeta[] = []
     let bytes = 0
     for (const meta of list) {
+      if (portion.length > 0 && (!this.#local || bytes + meta.size > LOCAL_CHUNKS_BYTES)) {
+        yield portion
+        portion = []
+        bytes = 0
+      }
       portion.push(meta)
       bytes += meta.size
-      if (this.#local && bytes < LOCAL_CHUNKS_BYTES) continue
-      yield portion
-      portion = []
-      bytes = 0
     }
     if (portion.length > 0) yield portion
   }
@@ -198,11 +209,20 @@ class ObjectStoreBlobService implements BlobService {
     return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
   }
 
-  async #listedChunks(blob: Digest, metas: readonly ChunkMeta[], call: Call): Promise<Uint8Array[]> {
-    const found = (await this.#local?.read(metas)) ?? []
+  /** In one piece where that can be, in a room. */
+  async #listedChunks(
+    blob: Digest,
+    metas: readonly ChunkMeta[],
+    rooms: BufferRooms,
+    call: Call,
+  ): Promise<Uint8Array[]> {
+    const found = (await this.#local?.read(metas, rooms)) ?? []
+    const [first] = found
+    if (first && !found.includes(undefined))
+      return [new Uint8Array(first.buffer, first.byteOffset, sizeOf(metas))]
+    // None of those that were found: a room is given back with any part of it.
     const chunks: Uint8Array[] = []
-    for (const [i, meta] of metas.entries())
-      chunks.push(found[i] ?? (await this.#listedChunk(blob, meta, call)))
+    for (const meta of metas) chunks.push(await this.#listedChunk(blob, meta, call))
     return chunks
   }
 
@@ -228,6 +248,10 @@ function joined(digests: readonly Digest[]): Uint8Array {
 
 function sizeOf(list: readonly ChunkMeta[]): number {
   return list.reduce((sum, { size }) => sum + size, 0)
+}
+
+async function* piecesOf(portions: AsyncIterable<readonly Uint8Array[]>): AsyncGenerator<Uint8Array> {
+  for await (const pieces of portions) yield* pieces
 }
 
 async function* pieces(list: readonly Uint8Array[], call?: Call): AsyncGenerator<Uint8Array> {

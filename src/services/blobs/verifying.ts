@@ -43,7 +43,9 @@ class VerifyingBlobService implements BlobService {
 
   async openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined> {
     const stream = await this.#base.openRead(digest, call)
-    return stream && verified(stream, digest, this.#source)
+    if (!stream) return undefined
+    const pieces = verified(stream, digest, this.#source)
+    return { [Symbol.asyncIterator]: () => pieces, giveBack: (piece) => stream.giveBack?.(piece) }
   }
 
   openWrite(call?: Call): BlobWriter {

@@ -22,7 +22,11 @@ export function measuredBlobService(
     async openRead(digest, call) {
       const running = read.start()
       const stream = await ending(running, () => base.openRead(digest, call))
-      if (stream) return measuredStream(stream, running, (piece) => piece.length)
+      if (stream)
+        return {
+          ...measuredStream(stream, running, (piece) => piece.length),
+          giveBack: (piece) => stream.giveBack?.(piece),
+        }
       running.end('NOT_FOUND')
       return undefined
     },
