@@ -49,8 +49,14 @@ import os, sys
 path, wanted = sys.argv[1], open(sys.argv[2], 'rb').read()
 file = os.open(path, os.O_RDONLY)
 def piece(i):
-    try: return 'right' if os.pread(file, 1 << 20, i << 20) == wanted[i << 20:(i + 1) << 20] else 'WRONG'
-    except OSError as error: return os.strerror(error.errno)
+    at, end = i << 20, min((i + 1) << 20, len(wanted))
+    while at < end:
+        # Less than was asked for, where what comes then cannot be read.
+        try: read = os.pread(file, end - at, at)
+        except OSError as error: return os.strerror(error.errno)
+        if not read or read != wanted[at:at + len(read)]: return 'WRONG'
+        at += len(read)
+    return 'right'
 first = [piece(i) for i in range(2)]
 open(sys.argv[3], 'w').write('read')
 os.close(os.open(sys.argv[4], os.O_RDONLY))
