@@ -16,12 +16,12 @@ import { READ_BUFFER_BYTES } from '../support/limits.ts'
 import {
   type FileState,
   HALF,
+  isExecutable,
   isSameState,
   PATH_BYTES_MAX,
   type SourceRecords,
   systemError,
 } from '../support/source-records.ts'
-import { isExecutable } from './ingest-file.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 
 /** Records of a walk from one to another, which it does not take with it any more; or contents of the file that was given. */
