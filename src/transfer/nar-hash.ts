@@ -1,6 +1,6 @@
 /**
- * Size and SHA-256 of the NAR of a tree, of what its walk found. The addon reads files and hashes them on two threads; without
- * it JavaScript does the same, more slowly. Those that are read anyway come as bytes.
+ * Size and SHA-256 of the NAR of a tree, of what its walk found. The addon reads files and hashes them in the thread pool;
+ * without it JavaScript does the same, more slowly. Those that are read anyway come as bytes.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { open } from 'node:fs/promises'
