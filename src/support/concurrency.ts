@@ -141,15 +141,17 @@ export class SingleFlight<K, V> {
 }
 
 /**
- * Runs `work` over `items`, at most `width` at a time, and yields the results in the order of the items.
+ * Runs `work` over `items`, at most `width` at a time (which may change on the way), and yields the results in the order of the
+ * items.
  * The first failure ends it: the remaining work is aborted and awaited before the error is thrown.
  */
 export async function* mapConcurrent<T, R>(
   items: Iterable<T> | AsyncIterable<T>,
-  width: number,
+  width: number | (() => number),
   work: (item: T, call: Call) => Promise<R>,
   call?: Call,
 ): AsyncGenerator<R> {
+  const widthNow = typeof width === 'number' ? () => width : width
   const controller = new AbortController()
   const forward = () => controller.abort(call?.signal?.reason)
   call?.signal?.addEventListener('abort', forward, { once: true })
@@ -175,7 +177,7 @@ export async function* mapConcurrent<T, R>(
       const result = work(item, { signal: controller.signal })
       result.catch(fail)
       pending.push(result)
-      if (pending.length >= width) yield await next()
+      while (pending.length >= widthNow()) yield await next()
     }
     while (pending.length > 0) yield await next()
   } finally {

@@ -74,6 +74,8 @@ export const BLOB_PORTION_SMALL_UNITS = 3
 export const BLOB_READS_MAX = 32
 /** Chunks of one blob, or portions of LOCAL_CHUNKS_BYTES, that are fetched and decompressed ahead of its reader. */
 export const CHUNK_READS_MAX = 4
+/** … of all blobs of a store that are being read; beyond that it is one chunk for each reader. */
+export const CHUNK_READS_OF_ALL_MAX = 32
 /** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */

@@ -10,7 +10,11 @@ export const PATTERN_BYTES = 1024 * 1024 * 1024
 /** What a store hands out at once. */
 export const PATTERN_PIECE_BYTES = CHUNK_BYTES_AVG
 export const READ_PATH = '/tvix.castore.v1.BlobService/Read'
-export const READ_REQUEST = Buffer.from(readBlobRequest.encode(PATTERN_DIGEST.bytes))
+export const READ_REQUEST = readRequest(PATTERN_DIGEST)
+
+export function readRequest(digest: Digest): Buffer {
+  return Buffer.from(readBlobRequest.encode(digest.bytes))
+}
 
 export function openHttp2(port: number, windowBytes?: number): ClientHttp2Session {
   const settings = windowBytes === undefined ? {} : { initialWindowSize: windowBytes }

@@ -99,7 +99,6 @@ describe('command lines that come to an end', () => {
     ['cd $T && tvix-store import ../tree $T/file', /^(\/nix\/store\/[0-9a-z]{32}-(tree|file)\n){2}$/],
     ['tvix-store import $T', STORE_PATH, OLD_MEMORY],
     ['tvix-store import --blob-service-addr memory:// --directory-service-addr=memory:// $T', STORE_PATH],
-    ['tvix-store import $T --path-info-service-addr "objectstore+memory:" || true', NOTHING],
     [`${COMPOSITION} tvix-store import --experimental-store-composition $D/store.toml $T`, STORE_PATH],
     [`${COMPOSITION} EXPERIMENTAL_STORE_COMPOSITION=$D/store.toml tvix-store import $T`, STORE_PATH],
     ['echo \'{"closure":[],"other":1}\' > $D/attrs.json && tvix-store copy $D/attrs.json', NOTHING],
@@ -232,7 +231,7 @@ describe.skipIf(reason)(`command lines that mount${reason ? ` (skipped: ${reason
       'bash',
       '-c',
       [
-        `${line} & until mountpoint -q $M; do kill -0 $! || exit 9; read -t 0.05 <> <(:); done`,
+        `${line} & until mountpoint -q $M; do kill -0 $! || exit 9; done`,
         'ls $M; kill -INT $!; wait $!; echo "ended with $?"; mountpoint -q $M || echo unmounted',
       ].join('\n'),
     )

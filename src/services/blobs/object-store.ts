@@ -30,6 +30,7 @@ import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
 import { BLOBS_PREFIX, blobKey, CHUNKS_PREFIX, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
 import { PortionPool } from './portions.ts'
+import { ReadAheadShare } from './read-ahead-share.ts'
 import { SmallBlobWriter } from './small-blob-writer.ts'
 
 /**
@@ -55,11 +56,14 @@ const PORTION_ROOMS = {
   busyMax: 2 * CHUNK_READS_MAX,
   idleMax: 2 * CHUNK_READS_MAX,
 }
+/** A chunk takes what it has, and no room for a portion. */
+const NO_ROOMS = new BufferRooms({ bytes: 0, busyMax: 0, idleMax: 0 })
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
+  readonly #readAhead = new ReadAheadShare()
   readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly localChunks: LocalChunkSource | undefined
@@ -116,10 +120,15 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   #listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): BlobStream {
+    const share = this.#readAhead
     const rooms = new BufferRooms(PORTION_ROOMS)
-    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, rooms, inner)
-    const portions = mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)
-    return { [Symbol.asyncIterator]: () => piecesOf(portions), giveBack: (piece) => rooms.giveBack(piece) }
+    const read = (metas: readonly ChunkMeta[], inner: Call) =>
+      this.#listedChunks(blob, metas, share.isCrowded ? NO_ROOMS : rooms, inner)
+    const portions = mapConcurrent(this.#portions(list), () => share.width, read, call)
+    return {
+      [Symbol.asyncIterator]: () => share.stream(portions),
+      giveBack: (piece) => rooms.giveBack(piece),
+    }
   }
 
   /** Blobs of one chunk, which most are, in one trip, and those of several in another. */
@@ -167,7 +176,8 @@ class ObjectStoreBlobService implements BlobService {
     let portion: ChunkMeta[] = []
     let bytes = 0
     for (const meta of list) {
-      if (portion.length > 0 && (!this.#local || bytes + meta.size > LOCAL_CHUNKS_BYTES)) {
+      const isFull = !this.#local || this.#readAhead.isCrowded || bytes + meta.size > LOCAL_CHUNKS_BYTES
+      if (portion.length > 0 && isFull) {
         yield portion
         portion = []
         bytes = 0
@@ -248,10 +258,6 @@ function joined(digests: readonly Digest[]): Uint8Array {
 
 function sizeOf(list: readonly ChunkMeta[]): number {
   return list.reduce((sum, { size }) => sum + size, 0)
-}
-
-async function* piecesOf(portions: AsyncIterable<readonly Uint8Array[]>): AsyncGenerator<Uint8Array> {
-  for await (const pieces of portions) yield* pieces
 }
 
 async function* pieces(list: readonly Uint8Array[], call?: Call): AsyncGenerator<Uint8Array> {
