@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hash_thread.h"
 #include "sha256_library.h"
 #include "source_record.h"
 #include "values.h"
@@ -19,6 +18,8 @@
 #define DEPTH_MAX 256
 /* A record's note: its contents come from JavaScript. */
 #define NOTE_GIVEN 1
+/* What is read and framed is gathered, so that the hash gets much at once; it stays in the nearest cache. */
+#define BUFFER_BYTES (64 * 1024)
 /* Beside 0 and -errno: a file is not as it was. */
 #define CHANGED 1
 
@@ -51,16 +52,44 @@ struct job {
 	napi_deferred deferred;
 	napi_ref keep_hash, keep_arrays;
 	struct nar_hash *nar;
-	struct hash_thread thread;
+	uint8_t *buffer;
+	size_t filled;
+	bool has_failed;
 	struct part *parts;
 	size_t count;
 	int result;
 };
 
+static void flush(struct job *job)
+{
+	job->has_failed |= !sha256_update(job->nar->sha256, job->buffer, job->filled);
+	job->filled = 0;
+}
+
+/* What is left of the buffer, at least a byte. */
+static size_t room_of(struct job *job)
+{
+	if (job->filled == BUFFER_BYTES)
+		flush(job);
+	return BUFFER_BYTES - job->filled;
+}
+
 static void put(struct job *job, const void *bytes, size_t length)
 {
+	const uint8_t *from = bytes;
 	job->nar->size += length;
-	hash_thread_put(&job->thread, bytes, length);
+	if (length >= BUFFER_BYTES) {
+		flush(job);
+		job->has_failed |= !sha256_update(job->nar->sha256, from, length);
+		return;
+	}
+	while (length > 0) {
+		size_t room = room_of(job), part = length < room ? length : room;
+		memcpy(job->buffer + job->filled, from, part);
+		job->filled += part;
+		from += part;
+		length -= part;
+	}
 }
 
 static size_t padding_of(uint64_t length)
@@ -127,16 +156,15 @@ static int read_file(struct job *job, const struct source_record *record)
 	uint64_t left = record->size;
 	int result = is_as_it_was(fd, record) ? 0 : CHANGED;
 	while (result == 0 && left > 0) {
-		size_t room;
-		uint8_t *into = hash_thread_room(&job->thread, &room);
-		ssize_t got = read(fd, into, left < room ? left : room);
+		size_t room = room_of(job);
+		ssize_t got = read(fd, job->buffer + job->filled, left < room ? left : room);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0) {
 			result = got < 0 ? -errno : CHANGED;
 			break;
 		}
-		hash_thread_filled(&job->thread, got);
+		job->filled += got;
 		left -= got;
 	}
 	if (result == 0 && !is_as_it_was(fd, record))
@@ -250,12 +278,15 @@ static void execute(napi_env env, void *data)
 {
 	struct job *job = data;
 	(void)env;
-	job->result = hash_thread_begin(&job->thread, job->nar->sha256);
+	job->buffer = malloc(BUFFER_BYTES);
+	job->result = job->buffer ? 0 : -ENOMEM;
 	for (size_t i = 0; i < job->count && job->result == 0; i++)
 		job->result = job->parts[i].is_records ? put_records(job, &job->parts[i]) : put_given(job, &job->parts[i]);
-	int ended = hash_thread_end(&job->thread);
-	if (job->result == 0)
-		job->result = ended;
+	if (job->buffer)
+		flush(job);
+	if (job->result == 0 && job->has_failed)
+		job->result = -EIO;
+	free(job->buffer);
 }
 
 static void forget(napi_env env, struct job *job)

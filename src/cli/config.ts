@@ -1,12 +1,17 @@
 import { type Command, Option } from 'commander'
-import { daemonAddresses } from '../services/composition/default-addresses.ts'
 import { type ListedGraph, type ListedNode, listGraph } from '../services/composition/graph-listing.ts'
 import { readGraph } from '../services/composition/read-graph.ts'
 import { type QueueState, readQueueState } from '../services/write-queue.ts'
 import { StoreError } from '../support/errors.ts'
 import { REFUSED_SHOWN_MAX } from '../support/limits.ts'
 import { drawGraph } from './config-svg.ts'
-import { addStoreOptions, type StoreOptions, storeAddresses, storeOrigins } from './store-options.ts'
+import {
+  addStoreOptions,
+  ownDaemonAddresses,
+  type StoreOptions,
+  storeAddresses,
+  storeOrigins,
+} from './store-options.ts'
 
 interface ShowOptions extends StoreOptions {
   readonly json: boolean
@@ -29,7 +34,7 @@ export function addConfigCommand(program: Command): void {
     .addOption(new Option('--svg', 'a drawing').default(false).conflicts('json'))
     .addHelpText('after', HELP)
     .action(runShow)
-  addStoreOptions(show, daemonAddresses())
+  addStoreOptions(show, ownDaemonAddresses())
 }
 
 async function runShow(options: ShowOptions, command: Command): Promise<void> {

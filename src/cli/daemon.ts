@@ -1,15 +1,22 @@
+import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { createGrpcServer, type GrpcServerParts } from '../servers/grpc/server.ts'
-import { daemonAddresses } from '../services/composition/default-addresses.ts'
 import { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import type { StoreAddresses, Stores } from '../services/composition/open-stores.ts'
 import { onStopSignal } from '../support/lifecycle.ts'
+import type { Logger } from '../support/log.ts'
 import { localNarCalculation } from '../transfer/nar-calculation.ts'
 import { addListenOptions, type ListenOptions, listenSettings, serverSecurity } from './listen-options.ts'
 import { loggerOf } from './logging.ts'
 import { addReadinessOptions, type ReadinessOptions, runInBackground } from './readiness.ts'
 import { serveUntilStopped } from './serve.ts'
-import { addStoreOptions, openCommandStores, type StoreOptions, storeAddresses } from './store-options.ts'
+import {
+  addStoreOptions,
+  openCommandStores,
+  ownDaemonAddresses,
+  type StoreOptions,
+  storeAddresses,
+} from './store-options.ts'
 
 export type ServerOptions = ListenOptions & ReadinessOptions & { readonly metrics?: string }
 
@@ -24,7 +31,7 @@ export function addDaemonCommand(program: Command): void {
     .addHelpText('after', HELP)
     .action(runDaemon)
   addServerOptions(command)
-  addStoreOptions(command, daemonAddresses())
+  addStoreOptions(command, ownDaemonAddresses())
 }
 
 export function addServerOptions(command: Command): void {
@@ -52,10 +59,23 @@ export async function serveGrpc(
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
+  warnOfRedb(addresses, logger)
   await using stores = await openCommandStores(command, addresses, layerMetrics)
   // Until here there is nothing to wind down, and a signal ends the process at once.
   const stop = onStopSignal()
   const server = createGrpcServer({ ...select(stores), logger, ...security })
   const { uploads } = stores
   await serveUntilStopped(server, options, { name: 'daemon', settings, layerMetrics, uploads, stop, logger })
+}
+
+/** Whoever comes from the Rust implementation would find an empty store, and nothing that says why. */
+function warnOfRedb({ directories, pathInfos }: StoreAddresses, logger: Logger): void {
+  for (const address of [directories, pathInfos]) {
+    const redb = address.replace(/^lmdb:\/\/(.*)\.lmdb$/, '$1.redb')
+    if (redb !== address && existsSync(redb))
+      logger.warn(
+        { database: redb },
+        `a database of the Rust implementation, which is not read; ${address} is`,
+      )
+  }
 }

@@ -1,13 +1,26 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from '../support/log.ts'
 
-/** The options before the subcommand, as upstream (spec §4.1), where RUST_LOG comes before the flag. */
+interface LoggingOptions {
+  readonly logLevel: LogLevel
+  readonly verbose: number
+  readonly quiet: number
+  readonly tracer?: readonly string[]
+}
+
+/** The options before the subcommand, as upstream (spec §4.1 and §4.5), where RUST_LOG comes before the flags. */
 export function addLoggingOptions(program: Command): void {
-  program.addOption(
-    new Option('--log-level <level>', 'error, warn, info or debug')
-      .default('info' satisfies LogLevel)
-      .argParser(parseLogLevel),
-  )
+  const count = (_: string, before: number) => before + 1
+  program
+    .addOption(
+      new Option('--log-level <level>', 'error, warn, info or debug')
+        .default('info' satisfies LogLevel)
+        .argParser(parseLogLevel),
+    )
+    .addOption(new Option('-v, --verbose', 'log more').default(0, '').argParser(count))
+    .addOption(new Option('-q, --quiet', 'log less; twice for errors only').default(0, '').argParser(count))
+    // As --otlp: scripts pass it.
+    .addOption(new Option('--tracer <kind>').env('TRACER').argParser(collect).hideHelp())
 }
 
 /**
@@ -20,8 +33,25 @@ export function withoutOtlp(args: readonly string[]): string[] {
 }
 
 export function loggerOf(command: Command): Logger {
-  const { logLevel } = command.optsWithGlobals<{ logLevel: LogLevel }>()
-  return createLogger(levelOfDirectives(process.env['RUST_LOG'] ?? '') ?? logLevel)
+  const { logLevel, verbose, quiet } = command.optsWithGlobals<LoggingOptions>()
+  const level = Math.max(0, LOG_LEVELS.indexOf(logLevel) + verbose - quiet)
+  return createLogger(levelOfDirectives(process.env['RUST_LOG'] ?? '') ?? LOG_LEVELS[level] ?? 'debug')
+}
+
+/** What was asked for in the hope of traces, and is not here. */
+export function warnOfTracers(command: Command): void {
+  const { tracer: kinds = [] } = command.optsWithGlobals<LoggingOptions>()
+  const missing = kinds.filter((kind) => kind !== 'otlp')
+  if (missing.length > 0)
+    loggerOf(command).warn(
+      { tracer: missing.join(', ') },
+      'there is no such tracer here; going on without traces',
+    )
+}
+
+/** Of a flag that is repeated, or a list in the environment. */
+function collect(kinds: string, before: readonly string[] = []): readonly string[] {
+  return [...before, ...kinds.split(',')]
 }
 
 /**

@@ -60,6 +60,8 @@ export function addNarBridgeCommand(program: Command): void {
       '--nar-index <address>',
       `where it is kept which NARs were uploaded: lmdb:///path or memory: (default: ${narIndexAddress()})`,
     )
+    // Of a cache that there is not: a root is part of the URL. Scripts pass it.
+    .addOption(new Option('--root-nodes-cache-capacity <n>').env('ROOT_NODES_CACHE_CAPACITY').hideHelp())
     .option('--anonymous-read', 'with --token-file: only uploads and listings need a token')
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     .addHelpText('after', HELP)

@@ -1,11 +1,14 @@
+import { basename } from 'node:path'
 import { Command, CommanderError, Help, type Option } from 'commander'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
-import { addLoggingOptions, withoutOtlp } from './logging.ts'
+import { type Calling, callingOf, inCalledName } from './called-as.ts'
+import { type CommandLoaders, loadersOf } from './command-loaders.ts'
+import { addLoggingOptions, warnOfTracers, withoutOtlp } from './logging.ts'
 import { watchOutput } from './output.ts'
 
 /** Each is loaded when it is named: a command should not wait for what the others are made of. */
-const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+const COMMANDS: CommandLoaders = {
   daemon: async () => (await import('./daemon.ts')).addDaemonCommand,
   mount: async () => (await import('./mount.ts')).addMountCommand,
   virtiofs: async () => (await import('./virtiofs.ts')).addVirtiofsCommand,
@@ -24,22 +27,27 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
 
 /** The command among the arguments, or all of them where none is named: for help, and for what is misspelt. */
 function loaders(args: readonly string[]) {
-  const named = args.find((arg) => Object.hasOwn(COMMANDS, arg))
-  if (named === undefined && args.includes('--version')) return []
-  return named === undefined ? Object.values(COMMANDS) : [COMMANDS[named]!]
+  if (args.includes('--version')) return []
+  return loadersOf(COMMANDS, args)
 }
 
-async function runProgram(): Promise<void> {
+async function runProgram(calling: Calling): Promise<void> {
   const program = new Command('tvix-store')
     .description('A content-addressed store for Nix store paths.')
     .version(VERSION)
     .configureHelp({ optionDescription: describeOption })
+    .configureOutput({
+      writeOut: (text) => void process.stdout.write(inCalledName(calling, text)),
+      writeErr: (text) => void process.stderr.write(inCalledName(calling, text)),
+    })
     .showHelpAfterError('(--help tells more)')
     // Commands inherit it: what commander finds wrong ends with the exit code of the error table, too.
     .exitOverride()
+    .hook('preAction', (_, command) => warnOfTracers(command))
   addLoggingOptions(program)
-  const args = withoutOtlp(process.argv.slice(2))
-  for (const load of loaders(args)) (await load())(program)
+  const { command } = calling
+  const args = withoutOtlp(command === undefined ? calling.args : [command, ...calling.args])
+  for (const load of loaders(args)) await (await load())(program, args)
   await program.parseAsync(args, { from: 'user' })
 }
 
@@ -49,10 +57,10 @@ function describeOption(this: Help, option: Option): string {
 }
 
 /** What commander throws is told to the user already; help and version are no failure. */
-function exitCodeOf(error: unknown): number {
+function exitCodeOf(error: unknown, name: string): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ERROR_TABLE['invalid-argument'].exit
   const failure = StoreError.from(error)
-  process.stderr.write(`tvix-store: ${failure.message}\n`)
+  process.stderr.write(`${name}: ${failure.message}\n`)
   if (failure.code === 'internal') process.stderr.write(`${(error as Error).stack}\n`)
   return ERROR_TABLE[failure.code].exit
 }
@@ -60,13 +68,16 @@ function exitCodeOf(error: unknown): number {
 async function main(): Promise<void> {
   const outputFailure = watchOutput()
   let exitCode = 0
+  let name = basename(process.argv[1] ?? '')
   try {
-    await runProgram()
+    const calling = callingOf(process.argv)
+    name = calling.name
+    await runProgram(calling)
   } catch (error) {
-    exitCode = exitCodeOf(error)
+    exitCode = exitCodeOf(error, name)
   }
   const unwritten = await outputFailure()
-  if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten)
+  if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten, name)
   // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
   process.exit(exitCode)
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { daemonAddresses, snixDaemonAddresses } from '../services/composition/default-addresses.ts'
 import type { Origin, Origins } from '../services/composition/graph.ts'
 import type { LayerMetrics } from '../services/composition/layer-metrics.ts'
 import {
@@ -7,6 +8,7 @@ import {
   type StoreAddresses,
   type Stores,
 } from '../services/composition/open-stores.ts'
+import { callingOf } from './called-as.ts'
 import { loggerOf } from './logging.ts'
 
 /** The three address flags of spec §4.1, with the environment variables and defaults of upstream. */
@@ -103,6 +105,11 @@ export function storeOrigins(command: Command): Origins {
     directories: origin('directoryServiceAddr'),
     pathInfos: origin('pathInfoServiceAddr'),
   }
+}
+
+/** Of a daemon that was called by this name (spec §4.1, §4.5). */
+export function ownDaemonAddresses(): StoreAddresses {
+  return callingOf(process.argv).family === 'snix' ? snixDaemonAddresses() : daemonAddresses()
 }
 
 /** Opens stores for a command that writes to them. */

@@ -72,6 +72,11 @@ export function kindOfMode(mode: number): EntryKind {
   return KINDS[mode & constants.S_IFMT] ?? 'character device'
 }
 
+/** To a store a file is executable when its owner may execute it. */
+export function isExecutable(mode: number): boolean {
+  return (mode & constants.S_IXUSR) !== 0
+}
+
 /** Entries in the order of a NAR. A directory is followed by what is in it, and then by its `end`. */
 export class SourceRecords {
   readonly count: number

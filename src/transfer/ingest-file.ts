@@ -12,12 +12,10 @@ import {
   STREAMED_BLOB_BYTES,
 } from '../support/limits.ts'
 import type { ReadPace } from '../support/read-pace.ts'
-import { type FileState, isSameState } from '../support/source-records.ts'
+import { type FileState, isExecutable, isSameState } from '../support/source-records.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 import type { NarFile } from './source-nar.ts'
-
-const OWNER_EXECUTE = 0o100
 
 /** What may wait for the disk; stat and close of an open file answer from memory and are called on the spot. */
 const open = promisify<Uint8Array, number, number>(fs.open as never)
@@ -84,10 +82,6 @@ export async function ingestFile(
   } finally {
     source.close()
   }
-}
-
-export function isExecutable(mode: number): boolean {
-  return (mode & OWNER_EXECUTE) !== 0
 }
 
 interface Source {

@@ -1,6 +1,6 @@
 /**
- * Size and SHA-256 of the NAR of a tree, of what its walk found. The addon reads files and hashes them on two threads; without
- * it JavaScript does the same, more slowly. Those that are read anyway come as bytes.
+ * Size and SHA-256 of the NAR of a tree, of what its walk found. The addon reads files and hashes them in the thread pool;
+ * without it JavaScript does the same, more slowly. Those that are read anyway come as bytes.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { open } from 'node:fs/promises'
@@ -16,12 +16,12 @@ import { READ_BUFFER_BYTES } from '../support/limits.ts'
 import {
   type FileState,
   HALF,
+  isExecutable,
   isSameState,
   PATH_BYTES_MAX,
   type SourceRecords,
   systemError,
 } from '../support/source-records.ts'
-import { isExecutable } from './ingest-file.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 
 /** Records of a walk from one to another, which it does not take with it any more; or contents of the file that was given. */

@@ -1,16 +1,17 @@
 import type { Command } from 'commander'
-import { addCastoreDaemonCommand } from './daemon.ts'
-import { addIngestCommand } from './ingest.ts'
-import { addCastoreMountCommand } from './mount.ts'
-import { addCastoreVirtiofsCommand } from './virtiofs.ts'
+import { type CommandLoaders, loadersOf } from '../command-loaders.ts'
+
+const COMMANDS: CommandLoaders = {
+  ingest: async () => (await import('./ingest.ts')).addIngestCommand,
+  mount: async () => (await import('./mount.ts')).addCastoreMountCommand,
+  virtiofs: async () => (await import('./virtiofs.ts')).addCastoreVirtiofsCommand,
+  daemon: async () => (await import('./daemon.ts')).addCastoreDaemonCommand,
+}
 
 /** What `snix-castore` does (spec §4.5): blobs and directories by their digests, without store paths. */
-export function addCastoreCommand(program: Command): void {
+export async function addCastoreCommand(program: Command, args: readonly string[]): Promise<void> {
   const castore = program
     .command('castore')
     .description('Work with blobs and directories by their digests, without store paths.')
-  addIngestCommand(castore)
-  addCastoreMountCommand(castore)
-  addCastoreVirtiofsCommand(castore)
-  addCastoreDaemonCommand(castore)
+  for (const load of loadersOf(COMMANDS, args)) await (await load())(castore, args)
 }

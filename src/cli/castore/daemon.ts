@@ -1,7 +1,11 @@
 import type { Command } from 'commander'
-import { daemonAddresses } from '../../services/composition/default-addresses.ts'
 import { addServerOptions, type ServerOptions, serveGrpc } from '../daemon.ts'
-import { addCastoreOptions, type CastoreOptions, castoreAddresses } from '../store-options.ts'
+import {
+  addCastoreOptions,
+  type CastoreOptions,
+  castoreAddresses,
+  ownDaemonAddresses,
+} from '../store-options.ts'
 
 export function addCastoreDaemonCommand(castore: Command): void {
   const command = castore
@@ -15,5 +19,5 @@ export function addCastoreDaemonCommand(castore: Command): void {
       })),
     )
   addServerOptions(command)
-  addCastoreOptions(command, daemonAddresses())
+  addCastoreOptions(command, ownDaemonAddresses())
 }

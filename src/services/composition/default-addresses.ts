@@ -1,5 +1,5 @@
 import { accessSync, constants } from 'node:fs'
-import { dirname, isAbsolute, join } from 'node:path'
+import { basename, dirname, isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { systemCode } from '../../support/errors.ts'
 import type { StoreAddresses } from './stores.ts'
@@ -26,18 +26,34 @@ export function daemonAddresses(env: Environment = process.env, systemState = SY
   }
 }
 
+/**
+ * Where the daemons of snix keep theirs (spec §4.5, with LMDB in the place of redb): a bucket of blobs that is there is read on, and
+ * what a service manager has prepared for them is where it is expected.
+ */
+export function snixDaemonAddresses(
+  env: Environment = process.env,
+  systemStates = '/var/lib',
+): StoreAddresses {
+  const folder = (name: string) => pathToFileURL(stateFolder(env, join(systemStates, name))).pathname
+  return {
+    blobs: `objectstore+file://${folder('snix-castore')}/blobs`,
+    directories: `lmdb://${folder('snix-castore')}/directories.lmdb`,
+    pathInfos: `lmdb://${folder('snix-store')}/pathinfo.lmdb`,
+  }
+}
+
 /** Where the binary cache remembers uploads unless told otherwise. */
 export function narIndexAddress(env: Environment = process.env, systemState = SYSTEM_STATE): string {
   return `lmdb://${pathToFileURL(stateFolder(env, systemState)).pathname}/nar-index.lmdb`
 }
 
 /**
- * The system's state folder for those who may write there, else `tvix-store` in the user's (XDG Base Directory
+ * The system's state folder for those who may write there, else one of that name in the user's (XDG Base Directory
  * Specification, `XDG_STATE_HOME`). Without a home there is only the former.
  */
 function stateFolder(env: Environment, systemState: string): string {
   const userState = userStateFolder(env)
-  return userState && !mayCreate(systemState) ? join(userState, 'tvix-store') : systemState
+  return userState && !mayCreate(systemState) ? join(userState, basename(systemState)) : systemState
 }
 
 function userStateFolder(env: Environment): string | undefined {

@@ -2,7 +2,11 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseAddress } from '../../../../src/services/composition/address.ts'
-import { CLIENT_ADDRESSES, daemonAddresses } from '../../../../src/services/composition/default-addresses.ts'
+import {
+  CLIENT_ADDRESSES,
+  daemonAddresses,
+  snixDaemonAddresses,
+} from '../../../../src/services/composition/default-addresses.ts'
 import { tempDir } from '../../../support/temp-dir.ts'
 
 describe('default addresses', () => {
@@ -30,12 +34,24 @@ describe('default addresses', () => {
     )
   })
 
+  it('are where those of snix are for who is called by their names', async () => {
+    await using dir = await tempDir()
+    expect(snixDaemonAddresses({ HOME: '/home/u' }, dir.path)).toEqual({
+      blobs: `objectstore+file://${dir.path}/snix-castore/blobs`,
+      directories: `lmdb://${dir.path}/snix-castore/directories.lmdb`,
+      pathInfos: `lmdb://${dir.path}/snix-store/pathinfo.lmdb`,
+    })
+    expect(snixDaemonAddresses({ HOME: '/home/u' }, '/dev/null').pathInfos).toBe(
+      'lmdb:///home/u/.local/state/snix-store/pathinfo.lmdb',
+    )
+  })
+
   it('stay with the system for those without a home', () => {
     expect(daemonAddresses({}, '/dev/null/x').pathInfos).toBe('lmdb:///dev/null/x/pathinfo.lmdb')
   })
 
   it('are understood, whatever is in the folder’s name', () => {
-    const { directories } = daemonAddresses({ XDG_STATE_HOME: '/state of ?#%41' }, '/dev/null/x')
+    const { directories } = daemonAddresses({ XDG_STATE_HOME: '/state of ?#%41' }, '/dev/null/tvix-store')
     expect(parseAddress('directories', directories)).toEqual({
       kind: 'lmdb',
       path: '/state of ?#%41/tvix-store/directories.lmdb',
