@@ -17,6 +17,9 @@ import {
   warm,
 } from './work.ts'
 
+/** The disk and ours. */
+const OWN = 2
+
 interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
   readonly run: (place: Place) => void
   /** What the disk does instead. */
@@ -39,24 +42,25 @@ export async function benchFirst(fixture: Fixture): Promise<void> {
   for (const { run, baseline, prepare, before, fromNothing, side = own, ...rest } of workOn(fixture)) {
     await before?.()
     const compared = side === own ? others : []
-    const work = baseline ?? (() => run(disk))
     const measureDisk = async () => {
       prepare?.()
-      return await measure(work)
+      const time = await measure(baseline ?? (() => run(disk)))
+      // With the inodes the kernel forgot what it had of their contents.
+      if (prepare) warm(fixture.folder)
+      return time
     }
-    const [disks = []] = await inTurns([measureDisk], 1)
-    // With the inodes the kernel forgot what it had of their contents.
-    if (prepare) warm(fixture.folder)
-    const all = [side, ...compared]
-    const times = await inTurns(
-      all.map((each) => () => measureFirst(each, fixture, run, fromNothing ?? false)),
-      1,
+    const measures = [side, ...compared].map(
+      (each) => () => measureFirst(each, fixture, run, fromNothing ?? false),
     )
+    const times = baseline
+      ? // What it writes would go on to the disk while ours is measured.
+        [...(await inTurns([measureDisk], 1)), ...(await inTurns(measures, 1))]
+      : await inTurns([measureDisk, ...measures], OWN)
     print({
       ...rest,
-      baseline: disks,
-      ours: times[0]!,
-      rivals: others.map((_, i) => times[i + 1]),
+      baseline: times[0]!,
+      ours: times[1]!,
+      rivals: others.map((_, i) => times[i + 2]),
     })
   }
 }
