@@ -5,7 +5,7 @@ import type { DirectoryNode } from '../../model/castore/node.ts'
 import { CLIENT_ADDRESSES, importCacheFolder } from '../../services/composition/default-addresses.ts'
 import type { Stores } from '../../services/composition/open-stores.ts'
 import { utf8 } from '../../support/bytes.ts'
-import { COMPRESSION_MAGIC_BYTES, detectCompression } from '../../support/decompress.ts'
+import { COMPRESSION_MAGIC_BYTES, decompressed, detectCompression } from '../../support/decompress.ts'
 import { StoreError, withContext } from '../../support/errors.ts'
 import { onStopSignal } from '../../support/lifecycle.ts'
 import { peek } from '../../support/peek.ts'
@@ -31,11 +31,11 @@ interface IngestOptions extends CastoreOptions {
 }
 
 const HELP = `
-A tar is not compressed, and has one directory at the top, whose contents are stored.
+A tar has one directory at the top, whose contents are stored. It may be compressed with gzip, bzip2, xz or zstd.
 
 Examples:
   $ tvix-store castore ingest ./result
-  $ zstd -dc rootfs.tar.zst | tvix-store castore ingest -`
+  $ ssh host tar c /srv/www | tvix-store castore ingest -`
 
 export function addIngestCommand(castore: Command): void {
   const command = castore
@@ -97,13 +97,7 @@ async function ingestTarFrom(
 ): Promise<DirectoryNode> {
   try {
     const { head, whole } = await peek(readInput(input, options), COMPRESSION_MAGIC_BYTES)
-    const compression = detectCompression(head)
-    if (compression !== 'none')
-      throw new StoreError(
-        'invalid-argument',
-        `this is compressed with ${compression}; let the program of that name decompress it, and give - for standard input`,
-      )
-    return await ingestTar(stores, whole, options)
+    return await ingestTar(stores, decompressed(whole, detectCompression(head), options), options)
   } catch (error) {
     throw withContext(inputName(input), error)
   }
