@@ -154,17 +154,14 @@ enum load_outcome load_verified_chunk(struct chunk_source *source, const struct 
 	return memcmp(actual, chunk->digest, BLAKE3_BYTES) == 0 ? CHUNK_LOADED : CHUNK_NOT_LOADED;
 }
 
-static int64_t nanoseconds(const struct timespec *time)
-{
-	return time->tv_sec * 1000000000LL + time->tv_nsec;
-}
-
 static bool is_unchanged(int fd, const struct file_state *known)
 {
 	struct stat now;
-	return fstat(fd, &now) == 0 && now.st_dev == known->dev && now.st_ino == known->ino &&
-	       (uint64_t)now.st_size == known->size && nanoseconds(&now.st_mtim) == known->mtime_ns &&
-	       nanoseconds(&now.st_ctim) == known->ctime_ns;
+	if (fstat(fd, &now) != 0)
+		return false;
+	const struct file_state state = state_of(&now);
+	/* Without padding. */
+	return memcmp(&state, known, sizeof state) == 0;
 }
 
 enum load_outcome load_known_part(struct chunk_source *source, const uint8_t blob[BLAKE3_BYTES],

@@ -163,8 +163,9 @@ void enqueue_request(struct reader *reader, struct request *request)
 	pthread_mutex_lock(&reader->mutex);
 	*reader->last = request;
 	reader->last = &request->next;
-	pthread_cond_signal(&reader->work);
 	pthread_mutex_unlock(&reader->mutex);
+	/* Not before: who wakes up may run at once, and would have to wait for the mutex. */
+	pthread_cond_signal(&reader->work);
 }
 
 napi_value stop_reader(napi_env env, napi_callback_info info)

@@ -68,9 +68,10 @@ struct reader {
 	_Atomic uint32_t ahead;
 	/* What the kernel was given. */
 	_Atomic uint64_t bytes;
-	/* For reading on the thread of JavaScript. */
+	/* For reading on the thread of JavaScript; and of which file that last read more than AT_ONCE_MAX. */
 	struct frame_room room;
-	uint8_t contents[AT_ONCE_MAX];
+	uint8_t contents[READ_MAX];
+	uint64_t streamed;
 	/* Lives as long as a thread does; calls JavaScript with the requests that it is to hear of. */
 	napi_threadsafe_function told;
 	napi_deferred stopped;

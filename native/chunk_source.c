@@ -81,23 +81,15 @@ static int folder_of(struct chunk_source *source)
 	return none;
 }
 
-/* Since Linux 5.12; older headers lack it. */
-#ifndef RESOLVE_CACHED
-#define RESOLVE_CACHED 0x20
-#endif
-
-/* Without waiting for a writer: what has the name of a chunk may be a pipe. */
-#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-
 static int open_file(struct chunk_source *source, const char *name, bool at_once)
 {
-	struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_CACHED};
+	struct open_how how = {.flags = OPEN_AS_IT_LIES, .resolve = RESOLVE_CACHED};
 	int folder = folder_of(source);
 	if (folder < 0)
 		return -1;
 	if (at_once)
 		return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
-	return openat(folder, name, OPEN_FLAGS);
+	return openat(folder, name, OPEN_AS_IT_LIES);
 }
 
 /* `<as many digits>/<all digits>` */

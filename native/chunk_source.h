@@ -8,8 +8,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "blake3.h"
+
+/* Since Linux 5.12; older headers lack it. */
+#ifndef RESOLVE_CACHED
+#define RESOLVE_CACHED 0x20
+#endif
+
+/* Without waiting for a writer: what has the name of a chunk or blob may be a pipe. */
+#define OPEN_AS_IT_LIES (O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
 
 enum source_kind {
 	/* `<4 hex>/<64 hex>`: zstd frames, one or several */
@@ -46,6 +55,17 @@ struct file_state {
 	uint64_t dev, ino, size;
 	int64_t mtime_ns, ctime_ns;
 };
+
+static inline int64_t nanoseconds(const struct timespec *time)
+{
+	return time->tv_sec * 1000000000LL + time->tv_nsec;
+}
+
+static inline struct file_state state_of(const struct stat *file)
+{
+	return (struct file_state){file->st_dev, file->st_ino, file->st_size, nanoseconds(&file->st_mtim),
+	                           nanoseconds(&file->st_ctim)};
+}
 
 struct chunk_source;
 

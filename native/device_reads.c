@@ -116,13 +116,26 @@ napi_value start_reader(napi_env env, napi_callback_info info)
 	return start_reader_threads(env, device, args[1], args[2], args[3], &work);
 }
 
-/* A small file, or a small part of one that is known, that is in the page cache of the store; none where there is no such. */
+/*
+ * Who reads one file in order waits for nothing else: 1 MiB takes 0.3 ms, and handing it to a thread, which copies through memory that
+ * has left the cache meanwhile, as long again. Several files at a time are for the threads.
+ */
+static bool may_load_at_once(struct reader *reader, const struct request *request)
+{
+	if (request->known.length <= AT_ONCE_MAX)
+		return true;
+	bool is_next = reader->streamed == request->inode;
+	reader->streamed = request->inode;
+	return is_next;
+}
+
+/* A small file, or a part of one that is known, that is in the page cache of the store; none where there is no such. */
 static struct iovec load_at_once(struct reader *reader, const struct request *request)
 {
 	const struct iovec none = {NULL, 0};
 	size_t known = request->known.length;
 	if (known > 0)
-		return known <= AT_ONCE_MAX && load_known(reader->source, request, reader->contents, true) == CHUNK_LOADED
+		return may_load_at_once(reader, request) && load_known(reader->source, request, reader->contents, true) == CHUNK_LOADED
 		           ? (struct iovec){reader->contents, known}
 		           : none;
 	const struct span *span = &request->spans[0];

@@ -349,6 +349,7 @@ NAPI_MODULE_INIT()
 	    {"unwatch", unwatch},
 	    {"startFiller", start_filler},
 	    {"mayFill", may_fill},
+	    {"isFilling", is_filling},
 	    {"fill", fill},
 	    {"fillerCounts", filler_counts},
 	    {"stopFiller", stop_filler},

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "object_presence.h"
 #include "stored_frame.h"
 #include "values.h"
 #include "zstd.h"
@@ -351,6 +352,7 @@ NAPI_MODULE_INIT()
 	    {"publish", publish_call},
 	    {"createEmpty", create_empty_call},
 	    {"removeTemps", remove_temps_call},
+	    {"areThere", are_there_call},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;

@@ -6,6 +6,7 @@
 
 napi_value start_filler(napi_env env, napi_callback_info info);
 napi_value may_fill(napi_env env, napi_callback_info info);
+napi_value is_filling(napi_env env, napi_callback_info info);
 napi_value fill(napi_env env, napi_callback_info info);
 napi_value filler_counts(napi_env env, napi_callback_info info);
 napi_value stop_filler(napi_env env, napi_callback_info info);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "give_way.h"
 #include "guest_memory.h"
 #include "values.h"
 #include "virtqueue.h"
@@ -351,6 +352,14 @@ static napi_value close_device(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
+/* giveWay(): see give_way.h. */
+static napi_value give_way_to_others(napi_env env, napi_callback_info info)
+{
+	(void)env, (void)info;
+	give_way();
+	return NULL;
+}
+
 /* confine(): see confine.h. */
 static napi_value confine_process(napi_env env, napi_callback_info info)
 {
@@ -375,6 +384,7 @@ NAPI_MODULE_INIT()
 	    {"awaitRequests", await},
 	    {"closeDevice", close_device},
 	    {"confine", confine_process},
+	    {"giveWay", give_way_to_others},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;

@@ -1,6 +1,7 @@
 // Builds dist/ for the published package, since Node strips no types below node_modules: the sources and the packages that
 // are plain JavaScript become fewer files, because a process that starts spends most of its time with finding and reading
 // many. What a command imports when it needs it stays a file of its own, and so do the packages that it needs.
+import { createHash } from 'node:crypto'
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
@@ -156,6 +157,13 @@ for (const { fileName, type } of output)
     const text = readFileSync(`dist/cli/${fileName}`, 'utf8')
     writeFileSync(`dist/cli/${fileName}`, text.replaceAll(/[^\0-\x7f]/g, escapeCharacter))
   }
+// What was compiled of other contents must never be taken for theirs (src/cli/compiled-code.ts).
+const contents = createHash('sha256')
+for (const { fileName } of output) contents.update(readFileSync(`dist/cli/${fileName}`))
+const build = contents.digest('hex').slice(0, 16)
+const main = readFileSync('dist/cli/main.js', 'utf8').replace('@build@', build)
+if (!main.includes(build)) throw new Error('main.js has no place for the name of the build')
+writeFileSync('dist/cli/main.js', main)
 // Which says of .js files that they are ES modules, as the sources are.
 writeFileSync('dist/package.json', '{ "type": "commonjs" }\n')
 chmodSync('dist/cli/main.js', 0o755)

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
+import { loadCompiled } from './compiled-code.ts'
 
 /**
  * Where code that was compiled stays for the next start, which it halves (XDG Base Directory Specification). Not in the
@@ -26,7 +27,14 @@ function createFolder(path: string): boolean {
   return existsSync(path)
 }
 
+/** What the published program is made of, by its contents: scripts/build.mjs writes it here. The sources have none. */
+const BUILD = '@build@'
+
 // Before anything else is loaded: what is compiled before is not kept. Where it cannot be, it does without.
 const folder = compileCacheFolder()
-if (createFolder(folder)) enableCompileCache(folder)
+if (createFolder(folder)) {
+  enableCompileCache(folder)
+  const own = join(folder, `${BUILD}-${process.version}`)
+  if (!BUILD.startsWith('@') && createFolder(own)) loadCompiled(import.meta.dirname, own)
+}
 import('./program.ts')

@@ -24,6 +24,11 @@ export async function callUnary<S extends RpcService, N extends keyof S['methods
   return decodeFrom(call, () => method.response.decode(message)) as ResponseOf<S['methods'][N]>
 }
 
+export interface MessageIterator<T> extends AsyncIterableIterator<T> {
+  /** What `next` would give at once; `undefined` when it has to wait. */
+  ready(): T | undefined
+}
+
 /**
  * One request, any number of responses. Resolves when the first of them is there (or the end is), so that
  * whatever a server refuses is thrown here and not later. Leaving the loop cancels the call.
@@ -34,7 +39,7 @@ export async function callServerStream<S extends RpcService, N extends keyof S['
   name: N,
   request: RequestOf<S['methods'][N]>,
   options?: StartOptions,
-): Promise<AsyncIterableIterator<ResponseOf<S['methods'][N]>>> {
+): Promise<MessageIterator<ResponseOf<S['methods'][N]>>> {
   const method = service.methods[name] as AnyMethod
   const call = await sendRequest(channel, service, name, request, options)
   const first = await call.receive()
@@ -54,7 +59,7 @@ async function sendRequest(
   return call
 }
 
-class MessageStream<T> implements AsyncIterableIterator<T> {
+class MessageStream<T> implements MessageIterator<T> {
   readonly #call: GrpcCall
   readonly #codec: Codec<T>
   #first: Message | undefined
@@ -70,6 +75,10 @@ class MessageStream<T> implements AsyncIterableIterator<T> {
 
   [Symbol.asyncIterator]() {
     return this
+  }
+
+  ready(): T | undefined {
+    return this.#taken < this.#decoded.length ? this.#decoded[this.#taken++] : undefined
   }
 
   async next(): Promise<IteratorResult<T>> {

@@ -1,11 +1,12 @@
 import { countBuffers, countOldBuffers } from './buffer-garbage.ts'
+import { ROOMS_IDLE_MS } from './limits.ts'
 
 export interface RoomLimits {
   /** Of each room. What is larger, or a quarter of it, is given memory of its own. */
   readonly bytes: number
   /** Rooms that are kept for the next while others are in use … */
   readonly busyMax: number
-  /** … and when none is. */
+  /** … and when none has been for a moment. */
   readonly idleMax: number
 }
 
@@ -19,6 +20,7 @@ export class BufferRooms {
   readonly #free: Buffer[] = []
   readonly #lent = new WeakSet<ArrayBufferLike>()
   #inUse = 0
+  #idle: NodeJS.Timeout | undefined
 
   constructor(limits: RoomLimits) {
     this.#limits = limits
@@ -39,10 +41,20 @@ export class BufferRooms {
     if (!this.#lent.delete(buffer)) return
     this.#inUse--
     this.#free.push(Buffer.from(buffer as ArrayBuffer))
-    const { bytes, busyMax, idleMax } = this.#limits
-    const kept = this.#inUse === 0 ? idleMax : busyMax
+    const { busyMax, idleMax } = this.#limits
+    this.#keep(busyMax)
+    if (this.#inUse === 0 && idleMax < busyMax) this.#idle ??= setTimeout(this.#onIdle, ROOMS_IDLE_MS).unref()
+  }
+
+  /** Not at once: what comes piece by piece leaves all of them unused for moments, and whoever stores one blob stores another. */
+  readonly #onIdle = () => {
+    this.#idle = undefined
+    if (this.#inUse === 0) this.#keep(this.#limits.idleMax)
+  }
+
+  #keep(max: number): void {
     // They have grown old: what collects young garbage would leave them.
-    if (this.#free.length > kept) countOldBuffers(bytes * this.#free.splice(kept).length)
+    if (this.#free.length > max) countOldBuffers(this.#limits.bytes * this.#free.splice(max).length)
   }
 }
 

@@ -7,6 +7,10 @@ import { HEAP_GROWTH_AFTER_MS, HEAP_GROWTH_PERCENT } from './limits.ts'
  * for that who waits for the start; until then there is nothing to collect.
  */
 export function limitHeapGrowth(): void {
-  const limit = () => setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
-  setTimeout(limit, HEAP_GROWTH_AFTER_MS).unref()
+  setTimeout(fixHeapGrowth, HEAP_GROWTH_AFTER_MS).unref()
+}
+
+/** From now on V8 walks the whole heap when it has grown by HEAP_GROWTH_PERCENT, no matter how busy the process seems to it. */
+export function fixHeapGrowth(): void {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
 }

@@ -102,8 +102,12 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
+/** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
+export const BUFFERS_JUDGED_BYTES_MIN = 1 * MiB
 /** The same for buffers that were kept for a while: collecting those takes tens of milliseconds, and so is asked for more rarely. */
 export const OLD_BUFFER_GARBAGE_BYTES_MAX = 64 * MiB
+/** Memory that is used again and again is given up when nobody wanted it at the end of this. */
+export const ROOMS_IDLE_MS = 1_000
 
 // — Object stores —
 
@@ -234,12 +238,22 @@ export const NAR_LARGE_AHEAD_MAX = 2
 export const NAR_ROOM_BYTES = 3 * MiB
 /** … of which so many wait for the next batch, of all NARs: one of them has 1.2 MB of memory as a rule, for the rest is not touched. */
 export const NAR_ROOMS_MAX = 12
-/** A NAR is hashed while its tree is walked: so much in one trip to the thread pool … */
-export const NAR_HASH_BYTES_MAX = 4 * MiB
-/** … and the walk is so many entries ahead at most. */
-export const NAR_HASH_STEPS_MAX = 65_536
-/** Entries of a directory whose states are asked for ahead of their turn: about a millisecond on the spot, many more than the pool has threads. */
-export const INGEST_STATES_AHEAD = 64
+/** A NAR is hashed while its tree is walked. In one trip to the thread pool: so much that it reads itself, some 20 ms … */
+export const NAR_HASH_BYTES_MAX = 32 * MiB
+/** … and so much that is in memory until then, and not stored sooner. */
+export const NAR_GIVEN_BYTES_MAX = 4 * MiB
+/** Entries that the walk is ahead of the hash at most, of 85 bytes or so. */
+export const NAR_HASH_AHEAD_MAX = 65_536
+/** Steps that were done and stay in the queue, before it is cut: to move what is behind them costs a little. */
+export const NAR_STEPS_DONE_MAX = 1_024
+/** Entries of a tree that are looked at in one trip to the thread pool, and again while the last ones are stored: a millisecond. */
+export const WALK_ENTRIES = 256
+/** Their names and the targets of symlinks; two paths at least. */
+export const WALK_NAMES_BYTES = 64 * KiB
+/** Names in one directory, in bytes: with more of them it would not fit its encoding. */
+export const DIRECTORY_NAMES_BYTES_MAX = DIRECTORY_BYTES_MAX
+/** Blobs of which a service is asked at once whether it has them, where it has no way to ask for many. */
+export const HAS_AT_ONCE_MAX = 64
 /** A file that changed this shortly before it was read may change again without a trace in its times. */
 export const IMPORT_CACHE_RACY_MS = 1_000
 /** Files of one tree that are remembered, 80 bytes each. */
@@ -375,7 +389,7 @@ export const CACHE_CORRUPT_MAX = 10_000
 // — gRPC —
 
 /** `data` of one BlobChunk message: the knee of the throughput curve, far below a peer's 4 MiB limit. */
-export const GRPC_BLOB_MESSAGE_BYTES = 512 * KiB
+export const GRPC_BLOB_MESSAGE_BYTES = 1 * MiB
 /** Pieces of a blob smaller than this share messages: to make, send and take a message costs as much as 64 KiB of data. */
 export const GRPC_BLOB_PIECE_BYTES_MIN = 64 * KiB
 /** Largest message we accept. Peers with default settings accept 4 MiB; we never send blobs above that. */
@@ -658,6 +672,9 @@ export const FUSE_REQUESTS_PER_TURN = 64
 export const FUSE_PATIENCE_US = 50
 /** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
 export const FUSE_QUICK_MS = 0.2
+/** The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. */
+export const FUSE_WALK_PATIENCE_US = 500
+export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
 /** Pages of listings that are put together before a guest asks for them … */

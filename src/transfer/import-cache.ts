@@ -21,7 +21,7 @@ import {
   TEMP_FILE_STALE_MS,
 } from '../support/limits.ts'
 import { type Logger, silentLogger } from '../support/log.ts'
-import type { FileState } from '../support/native-sha256.ts'
+import { type FileState, type SourceRecords, WORD } from '../support/source-records.ts'
 
 /**
  * Magic, then the digest of the tree's root directory, size and SHA-256 of its NAR; then a record for each file: device,
@@ -32,13 +32,18 @@ const HEAD_BYTES = 8 + BLAKE3_BYTES + 8 + 32
 const STATE_BYTES = 5 * 8
 const RECORD_BYTES = STATE_BYTES + BLAKE3_BYTES
 
+/** Where in a record of 4-byte halves, and in one of a walk, they are. */
+const OLD_STATE = [0, 1, 2, 3, 4].map((word) => 2 * word)
+const WALK_STATE = [WORD.dev, WORD.ino, WORD.size, WORD.mtimeNs, WORD.ctimeNs].map((word) => 2 * word)
+
 /** What the last import found out, and what this one does. */
 export class ImportCache {
   readonly #file: string | undefined
   readonly #logger: Logger
   readonly #old: Buffer
-  /** Where in the old records an inode is. Of two devices' the later one counts: states are compared in full. */
-  readonly #places = new Map<number, number>()
+  readonly #oldHalves: Uint32Array
+  /** A table of where in the old records an inode is, plus 1. Of two devices' the first one counts: states are compared in full. */
+  readonly #places: Int32Array
   #new = Buffer.alloc(64 * RECORD_BYTES)
   #newBytes = 0
   /** One state, as numbers and as bytes; little endian is what the machines have that this runs on. */
@@ -59,25 +64,44 @@ export class ImportCache {
 
   private constructor(file: string | undefined, old: Buffer, logger: Logger) {
     this.#file = file
-    this.#old = old
     this.#logger = logger
-    for (let at = HEAD_BYTES; at < old.length; at += RECORD_BYTES)
-      this.#places.set(Number(old.readBigUInt64LE(at + 8)), at)
+    // Where numbers are to be read from, they have to be at a place of theirs.
+    this.#old = Buffer.from(Uint8Array.from(old).buffer)
+    this.#oldHalves = new Uint32Array(this.#old.buffer)
+    const records = Math.max(0, old.length - HEAD_BYTES) / RECORD_BYTES
+    this.#places = new Int32Array(2 ** Math.ceil(Math.log2(2 * records + 2)))
+    for (let at = HEAD_BYTES; at < old.length; at += RECORD_BYTES) {
+      const place = this.#placeOf(this.#oldHalves[at / 4 + 2]!, this.#oldHalves[at / 4 + 3]!)
+      if (this.#places[place] === 0) this.#places[place] = at + 1
+    }
   }
 
-  /** What a file in this state contains, if that is known. Whether a store has it is another question. */
-  find(state: FileState): Digest | undefined {
-    const at = this.#places.get(Number(BigInt.asUintN(64, state.ino)))
-    if (at === undefined) return undefined
-    this.#write(state)
-    if (this.#state.compare(this.#old, at, at + STATE_BYTES) !== 0) return undefined
-    return Digest.fromBytes(this.#old.subarray(at + STATE_BYTES, at + RECORD_BYTES))
+  /**
+   * What file i of a walk contains, if that is known and the file is as it was then: the place to ask `digestAt` for.
+   * Whether a store has it is another question.
+   */
+  find(records: SourceRecords, i: number): number | undefined {
+    const { halves } = records
+    const inode = 16 * i + 2 * WORD.ino
+    const at = this.#places[this.#placeOf(halves[inode]!, halves[inode + 1]!)]! - 1
+    if (at < 0) return undefined
+    const old = this.#oldHalves
+    for (let word = 0; word < OLD_STATE.length; word++) {
+      const [then, now] = [at / 4 + OLD_STATE[word]!, 16 * i + WALK_STATE[word]!]
+      if (old[then] !== halves[now] || old[then + 1] !== halves[now + 1]) return undefined
+    }
+    return at
+  }
+
+  digestAt(place: number): Digest {
+    return Digest.fromBytes(this.#old.subarray(place + STATE_BYTES, place + RECORD_BYTES))
   }
 
   /** A file is still as it was when it was found. */
-  keep(state: FileState, digest: Digest): void {
+  keep(place: number): void {
     this.#hits++
-    this.#note(state, digest)
+    if (this.#hasRoom())
+      this.#new.set(this.#old.subarray(place, place + RECORD_BYTES), this.#newBytes - RECORD_BYTES)
   }
 
   /**
@@ -132,13 +156,31 @@ export class ImportCache {
   }
 
   #note(state: FileState, digest: Digest): void {
-    if (this.#newBytes >= IMPORT_CACHE_FILES_MAX * RECORD_BYTES) return
+    if (!this.#hasRoom()) return
+    this.#write(state)
+    this.#new.set(this.#state, this.#newBytes - RECORD_BYTES)
+    this.#new.set(digest.bytes, this.#newBytes - RECORD_BYTES + STATE_BYTES)
+  }
+
+  /** For one more record, which is counted then. */
+  #hasRoom(): boolean {
+    if (this.#newBytes >= IMPORT_CACHE_FILES_MAX * RECORD_BYTES) return false
     if (this.#newBytes === this.#new.length)
       this.#new = Buffer.concat([this.#new, Buffer.alloc(this.#new.length)])
-    this.#write(state)
-    this.#new.set(this.#state, this.#newBytes)
-    this.#new.set(digest.bytes, this.#newBytes + STATE_BYTES)
     this.#newBytes += RECORD_BYTES
+    return true
+  }
+
+  /** Where in the table an inode is, or belongs. */
+  #placeOf(low: number, high: number): number {
+    const places = this.#places
+    const old = this.#oldHalves
+    // Inodes come in runs: multiplied by the golden ratio they are all over the table.
+    let place = Math.imul(low, 0x9e3779b1) >>> 0
+    for (place %= places.length; ; place = (place + 1) % places.length) {
+      const inode = (places[place]! - 1) / 4 + 2
+      if (places[place] === 0 || (old[inode] === low && old[inode + 1] === high)) return place
+    }
   }
 
   #write({ dev, ino, size, mtimeNs, ctimeNs }: FileState): void {

@@ -77,7 +77,7 @@ async function ingest(
     const node = await ingestTree(services, path, options)
     return { node, nar: await narCalculation.calculateNar(node, options) }
   }
-  const sourceNar = new SourceNar()
+  const sourceNar = new SourceNar(utf8(path))
   const node = await ingestTree(services, path, { ...options, nar: sourceNar })
   return { node, nar: await sourceNar.finish(options.cache?.narOf(node)) }
 }

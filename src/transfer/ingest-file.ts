@@ -11,13 +11,11 @@ import {
   SMALL_BLOB_BYTES_MAX,
   STREAMED_BLOB_BYTES,
 } from '../support/limits.ts'
-import { isSameState } from '../support/native-sha256.ts'
 import type { ReadPace } from '../support/read-pace.ts'
+import { type FileState, isExecutable, isSameState } from '../support/source-records.ts'
 import type { BlobUploader } from './blob-uploader.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 import type { NarFile } from './source-nar.ts'
-
-const OWNER_EXECUTE = 0o100n
 
 /** What may wait for the disk; stat and close of an open file answer from memory and are called on the spot. */
 const open = promisify<Uint8Array, number, number>(fs.open as never)
@@ -33,7 +31,9 @@ const read = promisify(fs.read) as unknown as (
 export interface FileTurn {
   readonly path: Uint8Array
   /** As it was a moment ago, and has to be still. */
-  readonly state: fs.BigIntStats
+  readonly state: FileState
+  /** Type and permissions; likewise. */
+  readonly mode: number
   /** Hashes its contents on the way, where that is wanted. */
   readonly nar: NarFile | undefined
   /** Called once it is closed: files are open in a limited number. */
@@ -51,6 +51,12 @@ export function memoryFor(size: bigint): number {
   return size <= BigInt(SMALL_BLOB_BYTES_MAX) ? Number(size) : STREAMED_BLOB_BYTES
 }
 
+export interface StoredFile {
+  readonly node: FileNode
+  /** Resolves when its contents were hashed for the NAR, too, and are in memory no longer. */
+  readonly hashed: Promise<void>
+}
+
 /**
  * Stores one regular file. Its size is what was read, and what was read is what was there from the first byte to
  * the last: a file whose size or times moved meanwhile is an error, since its digest would describe a state that
@@ -60,16 +66,17 @@ export async function ingestFile(
   turn: FileTurn,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<FileNode> {
+): Promise<StoredFile> {
   const { path, state } = turn
   const source = await openSource(turn, options.pace)
   try {
-    const digest =
+    const { digest, hashed } =
       state.size <= BigInt(SMALL_BLOB_BYTES_MAX)
         ? await uploadSmall(source, uploader, options)
         : await uploadLarge(source, uploader, options)
     options.progress?.file()
-    return { kind: 'file', digest, size: state.size, executable: isExecutable(state) }
+    const executable = isExecutable(turn.mode)
+    return { node: { kind: 'file', digest, size: state.size, executable }, hashed }
   } catch (error) {
     throw sourceError('read', path, error)
   } finally {
@@ -77,25 +84,29 @@ export async function ingestFile(
   }
 }
 
-export function isExecutable(state: fs.BigIntStats): boolean {
-  return (state.mode & OWNER_EXECUTE) !== 0n
-}
-
 interface Source {
   readonly fd: number
   readonly path: Uint8Array
   readonly size: number
-  readonly before: fs.BigIntStats
+  readonly before: FileState
+  readonly mode: number
   readonly nar: NarFile | undefined
   /** Does nothing the second time. */
   readonly close: () => void
 }
 
+interface Uploaded {
+  readonly digest: Digest
+  readonly hashed: Promise<void>
+}
+
+const HASHED = Promise.resolve()
+
 async function uploadSmall(
   source: Source,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<Digest> {
+): Promise<Uploaded> {
   // One byte more than expected tells a file that grew.
   const buffer = Buffer.allocUnsafeSlow(source.size + 1)
   countBuffers(buffer.length)
@@ -104,17 +115,17 @@ async function uploadSmall(
   source.close()
   options.progress?.read(length)
   const contents = buffer.subarray(0, length)
-  const hashed = length > 0 ? source.nar?.write(contents) : undefined
-  source.nar?.end()
-  const [digest] = await Promise.all([uploader.upload(contents, options), hashed])
-  return digest
+  // The hash may be far behind. It is waited for by whom the memory belongs to; a failure of it is told by the hash itself, too.
+  const hashed = (length > 0 && source.nar?.write(contents)) || HASHED
+  hashed.catch(() => {})
+  return { digest: await uploader.upload(contents, options), hashed }
 }
 
 async function uploadLarge(
   source: Source,
   uploader: BlobUploader,
   options: IngestFileOptions,
-): Promise<Digest> {
+): Promise<Uploaded> {
   const writer = uploader.blobs.openWrite(options)
   try {
     let total = 0
@@ -132,8 +143,7 @@ async function uploadLarge(
       if (length < buffer.length) break
     }
     checkUnchanged(source, total)
-    source.nar?.end()
-    return await writer.close()
+    return { digest: await writer.close(), hashed: HASHED }
   } catch (error) {
     await writer.abort()
     throw error
@@ -141,7 +151,7 @@ async function uploadLarge(
 }
 
 async function openSource(turn: FileTurn, pace: ReadPace): Promise<Source> {
-  const { path, state, nar, closed } = turn
+  const { path, state, mode, nar, closed } = turn
   let fd: number
   try {
     const name = Buffer.from(path)
@@ -158,7 +168,7 @@ async function openSource(turn: FileTurn, pace: ReadPace): Promise<Source> {
     fs.closeSync(fd)
     closed()
   }
-  const source = { fd, path, size: Number(state.size), before: state, nar, close }
+  const source = { fd, path, size: Number(state.size), before: state, mode, nar, close }
   try {
     checkUnchanged(source, source.size)
     return source
@@ -190,6 +200,6 @@ async function readFully(
 function checkUnchanged(source: Source, bytesRead: number): void {
   const { before } = source
   const after = fs.fstatSync(source.fd, { bigint: true })
-  if (!isSameState(after, before) || after.mode !== before.mode || bytesRead !== source.size)
+  if (!isSameState(after, before) || Number(after.mode) !== source.mode || bytesRead !== source.size)
     throw changedFile(source.path)
 }

@@ -5,26 +5,28 @@
  * directory is sent as soon as everything below it has a digest. So what is in memory is bounded by the files in
  * flight, not by the size of the tree, and a putter sees every directory after its children.
  */
-import { type BigIntStats, type Dirent, lstatSync, readdirSync, readlinkSync } from 'node:fs'
-import { lstat, readdir, readlink } from 'node:fs/promises'
 import type { Digest } from '../model/castore/digest.ts'
 import { Directory, type SizeFormula } from '../model/castore/directory.ts'
-import type { Entry, Node } from '../model/castore/node.ts'
-import { pathComponent } from '../model/castore/path-component.ts'
+import type { Node } from '../model/castore/node.ts'
+import { type PathComponent, pathComponent } from '../model/castore/path-component.ts'
 import { symlinkTarget } from '../model/castore/symlink-target.ts'
+import { hasMany } from '../services/blobs/has-many.ts'
 import type { BlobService } from '../services/blobs/interface.ts'
 import type { DirectoryPutter, DirectoryService } from '../services/directories/interface.ts'
 import type { IngestProgress } from '../services/pathinfos/interface.ts'
-import { compareBytes, concatBytes, printable, utf8 } from '../support/bytes.ts'
+import { printable, utf8 } from '../support/bytes.ts'
 import { type Call, onAbort, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
-import { INGEST_FILES_MAX, INGEST_STATES_AHEAD, TREE_DEPTH_MAX } from '../support/limits.ts'
+import { INGEST_FILES_MAX } from '../support/limits.ts'
 import { ReadPace, readPaceOf } from '../support/read-pace.ts'
+import { type EntryKind, isExecutable, type SourceRecords } from '../support/source-records.ts'
+import { type SourceWalk, walkSource } from '../support/source-walk.ts'
 import { BlobUploader } from './blob-uploader.ts'
 import type { ImportCache } from './import-cache.ts'
-import { ingestFile, isExecutable, memoryFor } from './ingest-file.ts'
-import { changedFile, sourceError } from './source.ts'
+import { ingestFile, memoryFor, type StoredFile } from './ingest-file.ts'
+import { OpenDirectory } from './open-directory.ts'
+import { walkError } from './source.ts'
 import type { SourceNar } from './source-nar.ts'
 
 export interface IngestOptions extends Call {
@@ -51,23 +53,8 @@ export async function ingestTree(
   return await ingest.run(utf8(path))
 }
 
-/** What a walk knows of an entry at once: its node is there when its contents are stored. */
-interface Pending {
-  readonly node: Promise<Node>
-}
-
-interface Child {
-  readonly kind: EntryKind
-  /** Of a file. */
-  readonly state: BigIntStats | undefined
-  /** What it contains, if that is stored already. */
-  readonly known: Digest | undefined
-}
-
-interface NamedChild extends Child {
-  readonly name: Uint8Array
-  readonly path: Uint8Array
-}
+/** Of the root. */
+const NO_NAME = new Uint8Array(0) as PathComponent
 
 class TreeIngest {
   readonly #uploader: BlobUploader
@@ -84,6 +71,7 @@ class TreeIngest {
   #pace = new ReadPace(false)
   #putter: DirectoryPutter | undefined
   #lastPut: Promise<void> = Promise.resolve()
+  readonly #done = Promise.withResolvers<Node>()
 
   constructor(blobs: BlobService, directories: DirectoryService, options: IngestOptions) {
     this.#uploader = new BlobUploader(blobs)
@@ -93,89 +81,124 @@ class TreeIngest {
     this.#signal = options.signal
       ? AbortSignal.any([options.signal, this.#controller.signal])
       : this.#controller.signal
+    this.#done.promise.catch(() => {}) // a failure is told by whoever meets it first
     const { nar } = options
     if (nar) onAbort(this.#signal, () => nar.fail(StoreError.from(this.#signal.reason)))
   }
 
   async run(path: Uint8Array): Promise<Node> {
     try {
-      const state = await this.#stateOf(path)
-      if (state.isDirectory()) this.#pace = await readPaceOf(Buffer.from(path))
-      const { node } = await this.#visit(path, { kind: kindOf(state), state, known: undefined }, 0)
-      const root = await node
+      const root = await this.#walk(path)
       if (this.#putter) await this.#putter.close()
       return root
     } catch (error) {
-      this.#controller.abort(StoreError.from(error))
+      this.#fail(error)
       throw error
     }
   }
 
-  /** Returns once the entry is walked; its node follows when everything below it is stored. */
-  async #visit(path: Uint8Array, what: Child, depth: number): Promise<Pending> {
-    throwIfAborted(this.#signal)
-    if (what.kind === 'directory') return await this.#visitDirectory(path, depth)
-    if (what.kind === 'file') return await this.#startFile(path, what)
-    if (what.kind === 'symlink') return await this.#visitSymlink(path)
-    throw new StoreError(
-      'invalid-argument',
-      `unsupported file type at ${printable(path)}: ${what.kind} (a store path holds files, directories and symlinks)`,
-    )
+  /** The next entries are looked at while these are dealt with. */
+  async #walk(path: Uint8Array): Promise<Node> {
+    const walk = walkSource(path)
+    const holder = new OpenDirectory(path, undefined)
+    let folder = holder
+    let looking = this.#look(walk)
+    for (let found = await looking; found; found = await looking) {
+      looking = this.#look(walk)
+      looking.catch(() => {}) // it is awaited, unless something else fails before
+      await this.#pace.breathe()
+      // Of a tree that is known there is nothing else that the walk would wait for.
+      await this.#lastPut
+      folder = await this.#take(folder, found)
+    }
+    this.#settle(holder)
+    return await this.#done.promise
   }
 
-  async #visitDirectory(path: Uint8Array, depth: number): Promise<Pending> {
-    if (depth >= TREE_DEPTH_MAX)
-      throw new StoreError(
-        'exhausted',
-        `${printable(path)} is nested deeper than ${TREE_DEPTH_MAX} directories`,
-      )
+  /** Some entries, and those files among them whose contents are stored. */
+  async #look(walk: SourceWalk): Promise<Found | undefined> {
+    throwIfAborted(this.#signal)
+    const records = await walk.next()
+    if (!records) return undefined
+    const { cache } = this.#options
+    const known: KnownFile[] = []
+    for (let i = 0; cache && i < records.count; i++) {
+      const place = records.kind(i) === 'file' ? cache.find(records, i) : undefined
+      if (place !== undefined) known.push({ record: i, place, digest: cache.digestAt(place) })
+    }
+    if (known.length === 0) return { records, known }
+    const digests = known.map(({ digest }) => digest)
+    const isThere = await hasMany(this.#uploader.blobs, digests, { signal: this.#signal })
+    return { records, known: known.filter((_, i) => isThere[i]) }
+  }
+
+  /** The directory that the walk is in after these entries. */
+  async #take(begin: OpenDirectory, { records, known }: Found): Promise<OpenDirectory> {
     const { nar } = this.#options
-    nar?.event({ type: 'directory' })
-    const children: { name: Uint8Array; pending: Pending }[] = []
-    const found = await this.#listed(path)
-    for (let start = 0; start < found.length; start += INGEST_STATES_AHEAD) {
-      await this.#pace.breathe()
-      for (const child of await this.#look(path, found.slice(start, start + INGEST_STATES_AHEAD))) {
-        await nar?.room()
-        nar?.event({ type: 'entry', name: pathComponent(child.name) })
-        children.push({ name: child.name, pending: await this.#visit(child.path, child, depth + 1) })
+    let folder = begin
+    let next = 0
+    let told = 0
+    for (let i = 0; i < records.count; i++) {
+      const kind = records.kind(i)
+      if (kind === 'failure') throw walkError(records, i)
+      if (kind === 'end') {
+        this.#settle(folder)
+        folder = folder.parent!.folder
+        continue
+      }
+      throwIfAborted(this.#signal)
+      const isRoot = !folder.parent
+      const name = isRoot ? NO_NAME : pathComponent(records.name(i))
+      const place = folder.add(name)
+      if (isRoot && kind === 'directory') this.#pace = await readPaceOf(Buffer.from(folder.path))
+      if (kind === 'directory') folder = new OpenDirectory(folder.pathOf(name), { folder, place })
+      else if (kind === 'symlink') folder.set(place, { kind, target: symlinkTarget(records.target(i)) })
+      else if (kind !== 'file') throw unsupported(folder.pathOf(name), kind)
+      else if (known[next]?.record === i) folder.set(place, this.#knownFile(records, known[next++]!))
+      else {
+        nar?.records(records, told, i)
+        told = i + 1
+        this.#expect(folder, place, await this.#startFile(folder.pathOf(name), records, i))
       }
     }
-    nar?.event({ type: 'end-directory' })
-    return { node: this.#guard(this.#finishDirectory(children)) }
+    nar?.records(records, told, records.count)
+    if (nar?.isFull) await nar.room()
+    return folder
   }
 
-  /** The states of files, and which of them need not be read. */
-  async #look(folder: Uint8Array, entries: readonly Dirent<Buffer>[]): Promise<readonly NamedChild[]> {
+  #expect(folder: OpenDirectory, place: number, { stored }: StartedFile): void {
+    folder.expect()
+    const done = (node: Node) => {
+      folder.set(place, node)
+      this.#settle(folder)
+    }
+    stored.then(done).catch((error) => this.#fail(error))
+  }
+
+  /** Something that the directory waits for is there: a node, or all of its entries. */
+  #settle(folder: OpenDirectory): void {
+    if (folder.settle()) this.#finish(folder).catch((error) => this.#fail(error))
+  }
+
+  async #finish(folder: OpenDirectory): Promise<void> {
     throwIfAborted(this.#signal)
-    return await Promise.all(
-      entries.map(async (entry) => {
-        const path = concatBytes([folder, SLASH, entry.name])
-        const kind = kindOf(entry)
-        const file = { name: entry.name, path, kind, state: undefined, known: undefined }
-        if (kind !== 'file') return file
-        const state = await this.#stateOf(path)
-        if (!state.isFile()) throw changedFile(path)
-        return { ...file, state, known: await this.#known(state) }
-      }),
-    )
-  }
-
-  /** What a file in this state contains, if that is stored. */
-  async #known(state: BigIntStats): Promise<Digest | undefined> {
-    const digest = this.#options.cache?.find(state)
-    if (!digest || !(await this.#uploader.blobs.has(digest, { signal: this.#signal }))) return undefined
-    return digest
-  }
-
-  async #finishDirectory(children: { name: Uint8Array; pending: Pending }[]): Promise<Node> {
-    const entries: Entry[] = []
-    for (const { name, pending } of children)
-      entries.push({ name: pathComponent(name), node: await pending.node })
+    const { entries, parent } = folder
+    if (!parent) {
+      this.#done.resolve(entries[0]!.node)
+      return
+    }
     const directory = Directory.from(entries)
-    throwIfAborted(this.#signal)
     await this.#put(directory)
-    return { kind: 'directory', digest: directory.digest, size: directory.size(this.#options.sizeFormula) }
+    const size = directory.size(this.#options.sizeFormula)
+    parent.folder.set(parent.place, { kind: 'directory', digest: directory.digest, size })
+    this.#settle(parent.folder)
+  }
+
+  /** A failure anywhere stops the walk everywhere. */
+  #fail(error: unknown): void {
+    const failure = StoreError.from(error)
+    this.#controller.abort(failure)
+    this.#done.reject(failure)
   }
 
   /** One after the other: directories finish in any order, and a putter is a stream. */
@@ -186,81 +209,32 @@ class TreeIngest {
     return this.#lastPut
   }
 
-  async #visitSymlink(path: Uint8Array): Promise<Pending> {
-    const [name, options] = [Buffer.from(path), { encoding: 'buffer' } as const]
-    const target = symlinkTarget(
-      await this.#ask(
-        'read symlink',
-        path,
-        () => readlinkSync(name, options),
-        () => readlink(name, options),
-      ),
-    )
-    this.#options.nar?.event({ type: 'symlink', target })
-    return { node: Promise.resolve({ kind: 'symlink', target }) }
-  }
-
   /** Waits for a free place, so that the walk never runs far ahead of the uploads. */
-  async #startFile(path: Uint8Array, { state, known }: Child): Promise<Pending> {
-    if (!state) throw changedFile(path)
-    if (known) return { node: Promise.resolve(this.#knownFile(path, state, known)) }
+  async #startFile(path: Uint8Array, records: SourceRecords, i: number): Promise<StartedFile> {
+    const state = records.state(i)
     const release = await this.#acquire(memoryFor(state.size))
     const { nar, cache } = this.#options
     const readMs = Date.now()
-    const turn = {
-      path,
-      state,
-      nar: nar?.file(Number(state.size), isExecutable(state)),
-      closed: release.open,
-    }
+    const turn = { path, state, mode: records.mode(i), nar: nar?.file(records, i), closed: release.open }
     const stored = ingestFile(turn, this.#uploader, {
       signal: this.#signal,
       pace: this.#pace,
       progress: this.#options.progress,
-    }).then((node) => {
+    })
+    const hashed = stored.then((file) => file.hashed)
+    hashed.catch((error) => this.#fail(error)).finally(release.all)
+    const learnt = ({ node }: StoredFile) => {
       cache?.learn(state, node.digest, readMs)
       return node
-    })
-    return { node: this.#guard(stored.finally(release.all)) }
-  }
-
-  #knownFile(path: Uint8Array, state: BigIntStats, digest: Digest): Node {
-    const executable = isExecutable(state)
-    this.#options.cache?.keep(state, digest)
-    this.#options.nar?.knownFile({ path, state }, executable)
-    this.#options.progress?.file()
-    return { kind: 'file', digest, size: state.size, executable }
-  }
-
-  #stateOf(path: Uint8Array): Promise<BigIntStats> {
-    const [name, options] = [Buffer.from(path), { bigint: true } as const]
-    return this.#ask(
-      'stat',
-      path,
-      () => lstatSync(name, options),
-      () => lstat(name, options),
-    )
-  }
-
-  /** In the order of a NAR. */
-  async #listed(path: Uint8Array): Promise<Dirent<Buffer>[]> {
-    const [name, options] = [Buffer.from(path), { withFileTypes: true, encoding: 'buffer' } as const]
-    const entries = await this.#ask(
-      'list',
-      path,
-      () => readdirSync(name, options),
-      () => readdir(name, options),
-    )
-    return entries.sort((a, b) => compareBytes(a.name, b.name))
-  }
-
-  /** Without the thread pool while that is quick (see ReadPace). */
-  async #ask<T>(doing: string, path: Uint8Array, onSpot: () => T, inPool: () => Promise<T>): Promise<T> {
-    try {
-      return this.#pace.isOnSpot ? this.#pace.run(onSpot) : await inPool()
-    } catch (error) {
-      throw sourceError(doing, path, error)
     }
+    return { stored: stored.then(learnt) }
+  }
+
+  #knownFile(records: SourceRecords, { record, place, digest }: KnownFile): Node {
+    this.#options.cache?.keep(place)
+    this.#options.progress?.file()
+    const executable = isExecutable(records.mode(record))
+    return { kind: 'file', digest, size: records.size(record), executable }
   }
 
   /** A place, an open file, and memory. */
@@ -279,32 +253,30 @@ class TreeIngest {
       throw error
     }
   }
-
-  /** A failure anywhere stops the walk everywhere; the promise itself is awaited later, so mark it handled. */
-  #guard(node: Promise<Node>): Promise<Node> {
-    node.catch((error) => this.#controller.abort(StoreError.from(error)))
-    return node
-  }
 }
 
-const SLASH = utf8('/')
-
-type EntryKind = 'directory' | 'file' | 'symlink' | 'fifo' | 'socket' | 'block device' | 'character device'
-
-interface Typed {
-  isDirectory(): boolean
-  isFile(): boolean
-  isSymbolicLink(): boolean
-  isFIFO(): boolean
-  isSocket(): boolean
-  isBlockDevice(): boolean
+/** A file that has its place, an open file and memory, until it is stored. */
+interface StartedFile {
+  readonly stored: Promise<Node>
 }
 
-function kindOf(entry: Typed): EntryKind {
-  if (entry.isFile()) return 'file'
-  if (entry.isDirectory()) return 'directory'
-  if (entry.isSymbolicLink()) return 'symlink'
-  if (entry.isFIFO()) return 'fifo'
-  if (entry.isSocket()) return 'socket'
-  return entry.isBlockDevice() ? 'block device' : 'character device'
+/** Entries that were looked at, and the files among them whose contents need not be read to be stored. */
+interface Found {
+  readonly records: SourceRecords
+  readonly known: readonly KnownFile[]
+}
+
+interface KnownFile {
+  /** Its number among the records. */
+  readonly record: number
+  /** In the cache. */
+  readonly place: number
+  readonly digest: Digest
+}
+
+function unsupported(path: Uint8Array, kind: EntryKind): StoreError {
+  return new StoreError(
+    'invalid-argument',
+    `unsupported file type at ${printable(path)}: ${kind} (a store path holds files, directories and symlinks)`,
+  )
 }

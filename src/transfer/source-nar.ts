@@ -1,36 +1,47 @@
-import type { NarEvent } from '../model/nar/event.ts'
-import { NarWriter } from '../model/nar/writer.ts'
 import type { NarDigest } from '../services/pathinfos/interface.ts'
 import { StoreError } from '../support/errors.ts'
-import { NAR_HASH_BYTES_MAX, NAR_HASH_STEPS_MAX } from '../support/limits.ts'
-import { ChangedFile, createSha256, type SourceFile } from '../support/native-sha256.ts'
-import { changedFile, sourceError } from './source.ts'
+import {
+  NAR_GIVEN_BYTES_MAX,
+  NAR_HASH_AHEAD_MAX,
+  NAR_HASH_BYTES_MAX,
+  NAR_STEPS_DONE_MAX,
+} from '../support/limits.ts'
+import type { SourceRecords } from '../support/source-records.ts'
+import { createNarHash, markGiven, type NarHash, type NarPart } from './nar-hash.ts'
 
 /** A file that is being read: its contents are hashed when its turn has come. */
 export interface NarFile {
   /** Resolves when these bytes were hashed, until when they must stay unchanged. */
   write(bytes: Uint8Array): Promise<void>
-  end(): void
 }
 
-type Step =
-  | { readonly kind: 'event'; readonly event: NarEvent }
-  | { readonly kind: 'known'; readonly file: SourceFile; readonly executable: boolean }
-  | { readonly kind: 'file'; readonly file: OpenFile }
+interface RecordsStep {
+  readonly kind: 'records'
+  readonly records: SourceRecords
+  /** What is before was taken. */
+  from: number
+  readonly to: number
+}
+
+/** In the order of the walk: records, or the contents of the file that was the last of them. */
+type Step = RecordsStep | { readonly kind: 'file'; readonly file: GivenFile }
 
 /**
- * Size and hash of the NAR of a tree while it is walked, in the order of a NAR, from the same bytes that are stored: so
- * nothing has to be read back, and both describe the same state. Files whose contents are known are read by the hash
- * itself. If all of them are, perhaps nobody needs the hash: it waits until somebody does.
+ * Size and hash of the NAR of a tree while it is walked. Files that are stored are hashed of the same bytes: so nothing has to
+ * be read back, and both describe the same state. Files whose contents are known are read by the hash itself. If all of them
+ * are, perhaps nobody needs the hash: it waits until somebody does.
  */
 export class SourceNar {
-  readonly #sha256 = createSha256()
-  readonly #writer = new NarWriter()
+  readonly #hash: NarHash
   #steps: Step[] = []
+  /** The first that is not done. */
   #next = 0
-  /** To be hashed, and those who wait for that. */
-  #parts: (Uint8Array | SourceFile)[] = []
+  /** Entries in the steps. */
+  #ahead = 0
+  /** To be hashed in the next trip, how much of that is to be read and how much was given, and those who wait for it. */
+  #parts: NarPart[] = []
   #partBytes = 0
+  #givenBytes = 0
   #waiting: PromiseWithResolvers<void>[] = []
   /** Called when there is something new to do, or to wait for. */
   #wake: (() => void) | undefined
@@ -39,15 +50,24 @@ export class SourceNar {
   #running: Promise<void> | undefined
   #failure: StoreError | undefined
 
-  /** What is no file. */
-  event(event: NarEvent): void {
-    this.#add({ kind: 'event', event })
+  /** Of the tree at `path`. */
+  constructor(path: Uint8Array) {
+    this.#hash = createNarHash(path)
   }
 
-  file(size: number, executable: boolean): NarFile {
-    const file = new OpenFile(
-      size,
-      executable,
+  /** What the walk found, in its order; the contents of the files are the hash's business. */
+  records(records: SourceRecords, from: number, to: number): void {
+    if (from === to) return
+    this.#ahead += to - from
+    this.#add({ kind: 'records', records, from, to })
+  }
+
+  /** The next entry is a file that is read now. */
+  file(records: SourceRecords, i: number): NarFile {
+    markGiven(records, i)
+    this.records(records, i, i + 1)
+    const file = new GivenFile(
+      Number(records.size(i)),
       () => this.#wakeUp(),
       () => this.#failure,
     )
@@ -56,14 +76,14 @@ export class SourceNar {
     return file
   }
 
-  /** Its contents need not be read for any other purpose. */
-  knownFile(file: SourceFile, executable: boolean): void {
-    this.#add({ kind: 'known', file, executable })
+  /** The walk must not run far ahead of the hash. */
+  get isFull(): boolean {
+    return this.#ahead >= NAR_HASH_AHEAD_MAX
   }
 
-  /** Resolves when the walk may go on: it must not run far ahead of the hash. */
+  /** Resolves when the walk may go on. */
   async room(): Promise<void> {
-    if (this.#steps.length - this.#next < NAR_HASH_STEPS_MAX) return
+    if (!this.isFull) return
     this.#start()
     this.#room ??= Promise.withResolvers()
     await this.#room.promise
@@ -78,16 +98,14 @@ export class SourceNar {
     this.#wakeUp()
     await this.#running
     if (this.#failure) throw this.#failure
-    return { narSize: BigInt(this.#writer.bytesWritten), narSha256: this.#sha256.digest() }
+    return this.#hash.digest()
   }
 
   /** Nobody needs the hash, or it cannot be had any more: those who wait for it are told why. */
   fail(error: unknown): void {
-    this.#failure ??= error instanceof StoreError ? error : failureOf(error)
+    this.#failure ??= StoreError.from(error)
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure)
-    for (const step of this.#steps.slice(this.#next)) if (step.kind === 'file') step.file.fail(this.#failure)
-    this.#steps = []
-    this.#next = 0
+    for (const step of this.#steps.splice(this.#next)) if (step.kind === 'file') step.file.fail(this.#failure)
     this.#room?.resolve()
     this.#wakeUp()
   }
@@ -109,70 +127,64 @@ export class SourceNar {
   async #run(): Promise<void> {
     while (!this.#failure) {
       const step = this.#steps[this.#next]
-      if (step && this.#take(step)) this.#advance()
-      else if (this.#parts.length > 0 || this.#writer.pendingBytes > 0) await this.#flush()
+      if (step && !this.#isTripFull && this.#take(step)) this.#advance()
+      else if (this.#parts.length > 0) await this.#flush()
       else if (!step && this.#isComplete) return
       else await new Promise<void>((resolve) => (this.#wake = resolve))
-      if (this.#partBytes + this.#writer.pendingBytes >= NAR_HASH_BYTES_MAX) await this.#flush()
     }
+  }
+
+  get #isTripFull(): boolean {
+    return this.#partBytes >= NAR_HASH_BYTES_MAX || this.#givenBytes >= NAR_GIVEN_BYTES_MAX
   }
 
   #advance(): void {
     this.#next++
-    if (this.#next < NAR_HASH_STEPS_MAX / 2) return
+    if (this.#next < NAR_STEPS_DONE_MAX) return
     this.#steps = this.#steps.slice(this.#next)
     this.#next = 0
-    this.#room?.resolve()
-    this.#room = undefined
   }
 
   /** True when the step is done. */
   #take(step: Step): boolean {
-    if (step.kind === 'event') this.#writer.write(step.event)
-    else if (step.kind === 'known') this.#known(step.file, step.executable)
-    else return this.#file(step.file)
-    return true
+    return step.kind === 'file' ? this.#given(step.file) : this.#found(step)
   }
 
-  #known(file: SourceFile, executable: boolean): void {
-    const size = Number(file.state.size)
-    this.#writer.write({ type: 'file', executable, size })
-    this.#takeWritten()
-    this.#parts.push(file)
-    this.#partBytes += size
-    this.#writer.skipContents(size)
-    this.#writer.write({ type: 'end-file' })
-  }
-
-  #file(file: OpenFile): boolean {
-    if (!file.isBegun) this.#writer.write({ type: 'file', executable: file.executable, size: file.size })
-    file.isBegun = true
+  #given(file: GivenFile): boolean {
     for (const { bytes, hashed } of file.take()) {
-      this.#writer.write({ type: 'contents', bytes })
+      this.#parts.push(bytes)
+      this.#givenBytes += bytes.length
       this.#waiting.push(hashed)
     }
-    if (file.isEnded) this.#writer.write({ type: 'end-file' })
-    return file.isEnded
+    return file.isDone
   }
 
-  #takeWritten(): void {
-    for (const piece of this.#writer.take()) {
-      this.#parts.push(piece)
-      this.#partBytes += piece.length
+  #found(step: RecordsStep): boolean {
+    const { records, from, to } = step
+    let end = from
+    for (; end < to && !this.#isTripFull; end++)
+      if (records.kind(end) === 'file') this.#partBytes += Number(records.size(end))
+    this.#parts.push({ records, from, to: end })
+    step.from = end
+    this.#ahead -= end - from
+    if (!this.isFull) {
+      this.#room?.resolve()
+      this.#room = undefined
     }
+    return end === to
   }
 
   async #flush(): Promise<void> {
-    this.#takeWritten()
     const parts = this.#parts
     const waiting = this.#waiting
     this.#parts = []
-    this.#partBytes = 0
     this.#waiting = []
+    this.#partBytes = 0
+    this.#givenBytes = 0
     try {
-      await this.#sha256.update(parts)
+      await this.#hash.update(parts)
     } catch (error) {
-      const failure = failureOf(error)
+      const failure = StoreError.from(error)
       for (const { reject } of waiting) reject(failure)
       throw failure
     }
@@ -180,20 +192,21 @@ export class SourceNar {
   }
 }
 
-class OpenFile implements NarFile {
-  readonly size: number
-  readonly executable: boolean
+class GivenFile implements NarFile {
   readonly #wake: () => void
   readonly #failure: () => StoreError | undefined
   #written: { readonly bytes: Uint8Array; readonly hashed: PromiseWithResolvers<void> }[] = []
-  isBegun = false
-  isEnded = false
+  /** Bytes that were not taken yet. */
+  #missing: number
 
-  constructor(size: number, executable: boolean, wake: () => void, failure: () => StoreError | undefined) {
-    this.size = size
-    this.executable = executable
+  constructor(size: number, wake: () => void, failure: () => StoreError | undefined) {
+    this.#missing = size
     this.#wake = wake
     this.#failure = failure
+  }
+
+  get isDone(): boolean {
+    return this.#missing === 0
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -205,22 +218,14 @@ class OpenFile implements NarFile {
     await hashed.promise
   }
 
-  end(): void {
-    this.isEnded = true
-    this.#wake()
-  }
-
   take() {
-    return this.#written.splice(0)
+    const written = this.#written
+    this.#written = []
+    for (const { bytes } of written) this.#missing -= bytes.length
+    return written
   }
 
   fail(error: StoreError): void {
     for (const { hashed } of this.take()) hashed.reject(error)
   }
-}
-
-function failureOf(error: unknown): StoreError {
-  if (error instanceof ChangedFile) return changedFile(error.path)
-  const { path } = error as { path?: unknown }
-  return path instanceof Uint8Array ? sourceError('read', path, error) : StoreError.from(error)
 }

@@ -6,18 +6,23 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomFillSync } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { mkdtemp, open } from 'node:fs/promises'
-import { type ClientHttp2Session, connect } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
-import { Client, credentials } from '@grpc/grpc-js'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
-import { blobChunk, readBlobRequest } from '../../src/model/wire/messages.ts'
 import { grpcBlobService } from '../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { openGrpcChannel } from '../../src/services/grpc-channel.ts'
-import { GRPC_WINDOW_BYTES, READ_BUFFER_BYTES } from '../../src/support/limits.ts'
-import { PATTERN_BYTES, PATTERN_DIGEST, READ_PATH } from './grpc-pattern.ts'
+import { READ_BUFFER_BYTES } from '../../src/support/limits.ts'
+import {
+  expectAll,
+  openHttp2,
+  PATTERN_BYTES,
+  PATTERN_DIGEST,
+  READ_PATH,
+  READ_REQUEST,
+} from './grpc-pattern.ts'
 import { measure } from './report.ts'
 
 const ROUNDS = 5
@@ -29,7 +34,6 @@ const CALLS = 20_000
 const CALLS_IN_FLIGHT = 64
 const SLOW_READERS = 256
 const SLOW_READER_MS = 10_000
-const READ_REQUEST = Buffer.from(readBlobRequest.encode(PATTERN_DIGEST.bytes))
 
 export async function benchGrpc(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tvix-store-bench-'))
@@ -38,7 +42,8 @@ export async function benchGrpc(): Promise<void> {
     await using files = await start('ours', `objectstore+file://${join(folder, 'files')}`)
     await using http2 = await start('http2')
     await using stock = await start('grpc-js')
-    await compare({ ours, files, http2, stock, folder })
+    await using references = startReferences()
+    await compare({ ours, files, http2, stock, references, folder })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -50,6 +55,7 @@ interface Peers {
   readonly files: Peer
   readonly http2: Peer
   readonly stock: Peer
+  readonly references: References
   readonly folder: string
 }
 
@@ -62,7 +68,7 @@ interface Peer extends AsyncDisposable {
  * Rates in bytes a second, each of some rounds that take turns, so that noise meets all of them: the best, but for eight
  * streams against one, which is the median of the ratios of the rounds.
  */
-async function compare({ ours, files, http2, stock, folder }: Peers): Promise<void> {
+async function compare({ ours, files, http2, stock, references, folder }: Peers): Promise<void> {
   const channel = await openGrpcChannel(`grpc+http://127.0.0.1:${ours.port}`)
   const filesChannel = await openGrpcChannel(`grpc+http://127.0.0.1:${files.port}`)
   const blobs = grpcBlobService(channel)
@@ -71,8 +77,8 @@ async function compare({ ours, files, http2, stock, folder }: Peers): Promise<vo
   const best = { ...NO_RATES }
   const eightOfOne: number[] = []
   const round: [keyof Rates, () => Promise<number>][] = [
-    ['http2', () => bytesPerSecond(PATTERN_BYTES, () => readHttp2(http2.port))],
-    ['stock', () => bytesPerSecond(PATTERN_BYTES, () => readStock(stock.port))],
+    ['http2', () => references.rate('http2', http2.port)],
+    ['stock', () => references.rate('grpc-js', stock.port)],
     ['one', () => bytesPerSecond(PATTERN_BYTES, () => read(blobs, PATTERN_DIGEST, PATTERN_BYTES))],
     ['eight', () => bytesPerSecond(STREAMS * PATTERN_BYTES, () => readEight(blobs))],
     ['toPacks', () => packed.upload()],
@@ -153,27 +159,6 @@ function print(rates: Rates, eightOfOne: number, memory: number): void {
 
 async function bytesPerSecond(bytes: number, work: () => Promise<void>): Promise<number> {
   return bytes / (await measure(work))
-}
-
-async function readHttp2(port: number): Promise<void> {
-  const session = openHttp2(port, GRPC_WINDOW_BYTES)
-  const stream = session.request({ ':path': '/' })
-  let received = 0
-  stream.on('data', (piece: Buffer) => {
-    received += piece.length
-  })
-  await new Promise((resolve) => stream.once('end', resolve))
-  session.close()
-  expectAll(received, PATTERN_BYTES)
-}
-
-async function readStock(port: number): Promise<void> {
-  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure())
-  const stream = client.makeServerStreamRequest(READ_PATH, same, blobChunk.decode, READ_REQUEST)
-  let received = 0
-  for await (const data of stream) received += data.length
-  client.close()
-  expectAll(received, PATTERN_BYTES)
 }
 
 async function read(blobs: BlobService, digest: Digest, bytes: number): Promise<void> {
@@ -260,25 +245,30 @@ async function slowReaders(server: Peer): Promise<number> {
   return most
 }
 
-function openHttp2(port: number, windowBytes?: number): ClientHttp2Session {
-  const settings = windowBytes === undefined ? {} : { initialWindowSize: windowBytes }
-  const session = connect(`http://127.0.0.1:${port}`, { settings })
-  session.on('error', () => {})
-  if (windowBytes !== undefined) session.once('connect', () => session.setLocalWindowSize(windowBytes))
-  return session
-}
-
 function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
   return Number(kilobytes![1]) * 1024
 }
 
-function same(bytes: Buffer): Buffer {
-  return bytes
+/** The clients that ours is compared with; see grpc-reference.ts. */
+interface References extends AsyncDisposable {
+  /** One stream of the pattern, in bytes a second. */
+  rate(kind: 'http2' | 'grpc-js', port: number): Promise<number>
 }
 
-function expectAll(received: number, bytes: number): void {
-  if (received !== bytes) throw new Error(`received ${received} bytes`)
+function startReferences(): References {
+  const script = join(import.meta.dirname, 'grpc-reference.ts')
+  const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return {
+    async rate(kind, port) {
+      child.stdin.write(`${kind} ${port}\n`)
+      const { done, value } = await answers.next()
+      if (done) throw new Error('a client of the bench has failed')
+      return PATTERN_BYTES / Number(value)
+    },
+    [Symbol.asyncDispose]: () => ended(child),
+  }
 }
 
 /** Flags of Node for the servers, for instance `--cpu-prof`. */
@@ -293,12 +283,14 @@ async function start(kind: string, ...args: string[]): Promise<Peer> {
   return {
     port: await firstLine(child),
     pid: child.pid!,
-    async [Symbol.asyncDispose]() {
-      const exited = new Promise((resolve) => child.once('exit', resolve))
-      child.stdin!.end()
-      await exited
-    },
+    [Symbol.asyncDispose]: () => ended(child),
   }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.stdin!.end()
+  await exited
 }
 
 function firstLine(child: ChildProcess): Promise<number> {

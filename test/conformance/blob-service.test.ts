@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
 import { openFileBlobService } from '../../src/services/blobs/file-blobs.ts'
+import { hasMany } from '../../src/services/blobs/has-many.ts'
 import type {
   BlobService,
   BlobStream,
@@ -109,6 +110,12 @@ type Breakage = (base: BlobService) => Partial<BlobService>
 
 const breakages: Readonly<Record<string, Breakage>> = {
   'has everything': () => ({ has: async () => true }),
+  'has everything, when it is asked for many': () => ({
+    hasMany: async (digests) => digests.map(() => true),
+  }),
+  'answers for many in another order': (base) => ({
+    hasMany: async (digests, call) => (await hasMany(base, digests, call)).toReversed(),
+  }),
   'has nothing': () => ({ has: async () => false }),
   'opens absent blobs as empty ones': (base) => ({
     openRead: async (digest, call) => (await base.openRead(digest, call)) ?? pieces([]),

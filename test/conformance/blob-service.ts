@@ -1,6 +1,7 @@
 /** What every BlobService promises (src/services/blobs/interface.ts), one case a promise. */
 import assert from 'node:assert/strict'
 import { Digest, EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
+import { hasMany } from '../../src/services/blobs/has-many.ts'
 import type { BlobService, ChunkMeta, PlacedBlob } from '../../src/services/blobs/interface.ts'
 import { readBlob, readBlobsInto } from '../../src/services/blobs/read-blob.ts'
 import { concatBytes } from '../../src/support/bytes.ts'
@@ -40,6 +41,7 @@ async function put(blobs: BlobService, contents: Uint8Array, pieceBytes = 64 * K
 async function assertHolds(blobs: BlobService, contents: Uint8Array): Promise<void> {
   const digest = Digest.of(contents)
   assert.equal(await blobs.has(digest), true, 'has')
+  assert.deepEqual(await hasMany(blobs, [digest]), [true], 'hasMany')
   assert.notEqual(await blobs.chunks(digest), undefined, 'chunks')
   assertSameBytes(await readBlob(blobs, digest), contents)
 }
@@ -47,6 +49,7 @@ async function assertHolds(blobs: BlobService, contents: Uint8Array): Promise<vo
 async function assertAbsent(blobs: BlobService, contents: Uint8Array): Promise<void> {
   const digest = Digest.of(contents)
   assert.equal(await blobs.has(digest), false, 'has')
+  assert.deepEqual(await hasMany(blobs, [digest]), [false], 'hasMany')
   assert.equal(await blobs.chunks(digest), undefined, 'chunks')
   assert.equal(await blobs.openRead(digest), undefined, 'openRead')
 }
@@ -80,6 +83,22 @@ const readingCases: readonly Case<BlobService>[] = [
   {
     title: 'has no blob that was never written',
     run: async (blobs) => assert.equal(await blobs.has(Digest.of(BLOB_A)), false),
+  },
+  {
+    title: 'says of many blobs what it says of each',
+    async run(blobs) {
+      const digests: Digest[] = []
+      for (let i = 0; i < 20; i++) {
+        const contents = pseudoRandom(1_000 + i, i + 1)
+        digests.push(i % 3 === 0 ? await put(blobs, contents) : Digest.of(contents))
+      }
+      digests.push(await put(blobs, LARGE), EMPTY_DIGEST)
+      for (const { digest } of (await blobs.chunks(await put(blobs, LARGE))) ?? []) digests.push(digest)
+      const each = await Promise.all(digests.map((digest) => blobs.has(digest)))
+      assert.deepEqual(await hasMany(blobs, digests), each)
+      assert.deepEqual(each.slice(0, 4), [true, false, false, true])
+      assert.deepEqual(await hasMany(blobs, []), [])
+    },
   },
   {
     title: 'has no chunks of an absent blob',
@@ -403,6 +422,7 @@ const cancellingCases: readonly Case<BlobService>[] = [
     async run(blobs) {
       const digest = await put(blobs, BLOB_B)
       await assertCancelled(blobs.has(digest, aborted()))
+      await assertCancelled(hasMany(blobs, [digest], aborted()))
       await assertCancelled(blobs.chunks(digest, aborted()))
       await assertCancelled(readBlob(blobs, digest, undefined, aborted()))
       await assertHolds(blobs, BLOB_B)

@@ -44,6 +44,12 @@ type Breakage = (base: ObjectStore) => Partial<ObjectStore>
 
 const breakages: Readonly<Record<string, Breakage>> = {
   'forgets what it was given': () => ({ put: async () => {} }),
+  'has everything, when it is asked for many': () => ({
+    hasBelow: async (_, digests) => new Uint8Array(digests.length / 32).fill(1),
+  }),
+  'has nothing, when it is asked for many': () => ({
+    hasBelow: async (_, digests) => new Uint8Array(digests.length / 32),
+  }),
   'ignores ranges': (base) => ({ get: (key, call) => base.get(key, { signal: call?.signal }) }),
   'counts ranges up to the last byte': (base) => ({
     get: (key, call) =>

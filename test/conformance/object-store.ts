@@ -13,6 +13,19 @@ export function objectStoreSuite(name: string, make: Make<ObjectStore>): void {
 const KEY = 'blobs/b3/af13/af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262'
 const OTHER = 'blobs/b3/af13/af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3263'
 const BODY = pseudoRandom(1000, 1)
+const NOTHING = new Uint8Array(0)
+
+function fannedOut(prefix: string, digest: Uint8Array): string {
+  const digits = Buffer.from(digest).toString('hex')
+  return `${prefix}/${digits.slice(0, 4)}/${digits}`
+}
+
+/** As the store says of all together, or of each. */
+async function foundBelow(store: ObjectStore, prefix: string, digests: Uint8Array[]): Promise<number[]> {
+  if (store.hasBelow) return [...(await store.hasBelow(prefix, Buffer.concat(digests)))]
+  const sizes = await Promise.all(digests.map((digest) => store.head(fannedOut(prefix, digest))))
+  return sizes.map((size) => (size === undefined ? 0 : 1))
+}
 
 async function assertBody(store: ObjectStore, key: string, body: Uint8Array): Promise<void> {
   const found = await store.get(key)
@@ -82,6 +95,22 @@ const readingCases: readonly Case<ObjectStore>[] = [
         assert.equal(await store.head(key), undefined, key)
         assert.equal(await store.get(key), undefined, key)
       }
+    },
+  },
+  {
+    title: 'says of many objects which there are, if it says that at all',
+    async run(store) {
+      const digests = Array.from({ length: 50 }, (_, i) => pseudoRandom(32, i + 1))
+      const keys = digests.map((digest) => fannedOut('blobs/b3', digest))
+      const there = keys.map((_, i) => (i % 3 === 0 ? 1 : 0))
+      for (const [i, key] of keys.entries()) if (there[i]) await store.put(key, i === 0 ? NOTHING : BODY)
+      // Its name is right, and its place is not.
+      await store.put(keys[1]!.replace('blobs', 'chunks'), BODY)
+      assert.deepEqual(await foundBelow(store, 'blobs/b3', digests), there)
+      await store.delete(keys[3]!)
+      assert.deepEqual(await foundBelow(store, 'blobs/b3', digests.slice(1, 5)), [0, 0, 0, 0])
+      assert.deepEqual(await foundBelow(store, 'chunks/b3', digests.slice(0, 3)), [0, 1, 0])
+      assert.deepEqual(await foundBelow(store, 'never/b3', digests.slice(0, 1)), [0])
     },
   },
   ranged('everything', 0, BODY.length),

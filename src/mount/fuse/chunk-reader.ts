@@ -3,11 +3,9 @@ import { StoreError } from '../../support/errors.ts'
 import type { InodeNumber, LocalChunkSource, Tree } from '../tree/interface.ts'
 import { ReadPlan } from '../tree/read-plan.ts'
 import { type NativeAddon, nativeAddon, type Reader } from './native-addon.ts'
-import { READ_IN } from './protocol.ts'
-import type { Request } from './request.ts'
 
-/** A request that the threads could not answer; it is still to be answered. */
-export interface FailedRead {
+/** What READ asks for, without the buffer that it came in. */
+export interface ReadRequest {
   readonly uniqueLow: number
   readonly uniqueHigh: number
   readonly nodeid: InodeNumber
@@ -27,8 +25,8 @@ export class ChunkReader {
   #reader: Reader | undefined
   #bytes = 0
 
-  /** `device`: as NativePageFiller. */
-  constructor(device: number, source: LocalChunkSource, tree: Tree, failed: (read: FailedRead) => void) {
+  /** `device`: as NativePageFiller. `failed` gets what the threads could not answer; it is still to be answered. */
+  constructor(device: number, source: LocalChunkSource, tree: Tree, failed: (read: ReadRequest) => void) {
     const { kind, folder } = source
     const reader = this.#addon.startReader(
       device,
@@ -49,14 +47,11 @@ export class ChunkReader {
    * Takes a READ whose chunks are known. `answered`: the kernel has the bytes; `taken`: a thread is at it, and nobody else need
    * be unless `failed` says so.
    */
-  read(request: Request): 'answered' | 'taken' | undefined {
+  read({ uniqueLow, uniqueHigh, nodeid, offset, size }: ReadRequest): 'answered' | 'taken' | undefined {
     if (!this.#reader) return undefined
-    const { nodeid } = request
-    const offset = request.u64(READ_IN.offset)
-    const size = request.u32(READ_IN.size)
     if (!this.#tree.planRead?.(nodeid, offset, size, this.#plan)) return undefined
     if (this.#source.kind === 'packs') this.#plan.locate(this.#source.places)
-    const plan = this.#plan.finish(request.uniqueLow, request.uniqueHigh, nodeid, offset, size)
+    const plan = this.#plan.finish(uniqueLow, uniqueHigh, nodeid, offset, size)
     const outcome = this.#addon.readChunks(this.#reader, plan)
     return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'
   }

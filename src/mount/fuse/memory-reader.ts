@@ -37,11 +37,18 @@ export class MemoryReader implements PlannedReads, AsyncDisposable {
     return outcome === 1 ? buffer.subarray(0, size) : undefined
   }
 
-  /** So that the reads that come are answered on the spot: a guest asks for the next piece while it works on the last one. */
+  /**
+   * So that the reads that come are answered on the spot: a guest asks for the next piece while it works on the last one. Not at
+   * once, since that one is about to be answered, and threads that begin now would be in the way.
+   */
   keepAhead(plan: ReadPlan): void {
     if (!this.#reader) return
     if (this.source.kind === 'packs') plan.locate(this.source.places)
-    this.#addon.keepAhead(this.#reader, plan.finish(0, 0, 0, 0, 0))
+    // The plan is used again before.
+    const wanted = plan.finish(0, 0, 0, 0, 0).slice()
+    setImmediate(() => {
+      if (this.#reader) this.#addon.keepAhead(this.#reader, wanted)
+    })
   }
 
   #begun(): Reader | undefined {

@@ -42,7 +42,7 @@ export async function mountTree(options: MountTreeOptions): Promise<Mount> {
   })
   const listings = PreparedListings.of(options.tree, options.uidGid)
   if (listings) session.answerFrom(listings)
-  const threads = { filler: startFilling(fd, options), reader: startReading(fd, session, options) }
+  const threads = { filler: startFilling(fd, session, options), reader: startReading(fd, session, options) }
   const mounted = new KernelMount(target, options.tree, session, threads, options.logger)
   try {
     await mounted.begin()
@@ -66,6 +66,7 @@ function defaultDriver(logger: Logger): MountDriver {
 /** Does without, where it cannot be done: it makes nothing possible that is not possible by asking. */
 function startFilling(
   fd: number,
+  session: FuseSession,
   { tree, localChunks, passthrough, logger }: MountTreeOptions,
 ): NativePageFiller | undefined {
   // Pages that are pushed belong to inodes that the kernel keeps; it must not also read them by itself.
@@ -73,6 +74,7 @@ function startFilling(
   try {
     const filler = new NativePageFiller(fd, localChunks)
     tree.fillAhead(filler)
+    session.filledBy(filler)
     return filler
   } catch (error) {
     logger.debug({ err: error }, 'small files are not pushed ahead of being read')

@@ -58,10 +58,17 @@ export interface NativeAddon {
   watch(fd: number, callback: (status: number) => void): Watch | number
   unwatch(watch: Watch): void
   /** See page-filler.ts. */
-  startFiller(device: number, kind: string, folder: string): Filler | number
-  /** Whether so many records more are not too many. */
+  startFiller(
+    device: number,
+    kind: string,
+    folder: string,
+    told: (notFound?: Uint8Array) => void,
+  ): Filler | number
+  /** Whether so many records more are not too many; if they are, `told` will be called. */
   mayFill(filler: Filler, records: number): boolean
-  fill(filler: Filler, records: Uint8Array, isUrgent: boolean): number
+  isFilling(filler: Filler): boolean
+  /** `neighbours`: of every `FILL_GROUP` records only the first has its place; `told` is given those that do not lie behind it. */
+  fill(filler: Filler, records: Uint8Array, isUrgent: boolean, neighbours: boolean): number
   /** Fills in files, bytes and failures. */
   fillerCounts(filler: Filler, counts: BigUint64Array): number
   /** The filler must not be used afterwards. */

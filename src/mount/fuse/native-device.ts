@@ -41,8 +41,8 @@ export class NativeDevice implements FuseDevice {
 
   receive(buffer: Uint8Array, mayLook: boolean): number {
     while (this.#open) {
-      const patience = mayLook ? this.#patience.microseconds : 0
       const listings = this.#listings
+      const patience = mayLook ? this.#patience.microseconds(listings?.isWalk ?? false) : 0
       const length = listings
         ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
         : this.#addon.receive(this.#fd, buffer, patience)

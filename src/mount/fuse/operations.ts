@@ -99,6 +99,7 @@ const read: Operation<readonly Uint8Array[]> = {
     reply.pieces = pieces
     return 0
   },
+  end: (_pieces, _delivered, { tree }) => tree.answered?.(),
 }
 
 /** READDIR (`plus` false) and READDIRPLUS. */
@@ -125,7 +126,7 @@ function listOperation(plus: boolean): Operation<Listing> {
       else if (listing.inode === ROOT_NODE) context.rootListed()
       else {
         if (plus) context.listingsAhead?.delivered(listing)
-        context.tree.listingTaken?.()
+        context.tree.answered?.()
       }
       context.listings.give(listing)
     },

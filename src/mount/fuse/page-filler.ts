@@ -1,9 +1,43 @@
 import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
-import { FILL_RECORD, locateRecords } from '../tree/fill-ahead.ts'
+import { FILL_RECORD, locateEvery, locateRecords } from '../tree/fill-ahead.ts'
 import type { LocalChunkSource, PageFiller } from '../tree/interface.ts'
 import { type Filler, type NativeAddon, nativeAddon } from './native-addon.ts'
 import type { FillCounts } from './stats.ts'
+
+/** Files that were looked for behind others before that is given up, when most of them were not there. */
+const GUESSES_ENOUGH = 4 * 128
+
+/** Records that lie in one piece of a pack, if their directory was stored at once (GROUP of native/page_filler.c). */
+export const FILL_GROUP = 128
+
+/** So many files are worth reading a piece of a pack for. */
+const NEIGHBOURS_MIN = 16
+
+/** Whether the first record has a place. */
+function isLocated(records: Uint8Array): boolean {
+  return records.subarray(FILL_RECORD.place, FILL_RECORD.bytes).some((byte) => byte !== 0)
+}
+
+type PackedChunks = Extract<LocalChunkSource, { readonly kind: 'packs' }>
+
+/** Whether files of a directory are found behind one another, as they are where it was stored at once. */
+class Guesses {
+  #made = 0
+  #wrong = 0
+
+  get areWorthIt(): boolean {
+    return this.#made < GUESSES_ENOUGH || this.#wrong * 2 < this.#made
+  }
+
+  made(count: number): void {
+    this.#made += count
+  }
+
+  wrong(count: number): void {
+    this.#wrong += count
+  }
+}
 
 /**
  * Threads of the addon that put chunks of the local disk into the page cache of a mount. They verify what they push,
@@ -12,29 +46,71 @@ import type { FillCounts } from './stats.ts'
 export class NativePageFiller implements PageFiller {
   readonly #addon: NativeAddon = nativeAddon()
   readonly #counts = new BigUint64Array(3)
-  readonly #source: LocalChunkSource
+  readonly #packs: PackedChunks | undefined
+  readonly #guesses = new Guesses()
   #filler: Filler | undefined
+  #hasRoom: () => void = () => {}
 
   /** `device`: the mount's descriptor. */
   constructor(device: number, source: LocalChunkSource) {
-    const filler = this.#addon.startFiller(device, source.kind, source.folder)
+    const filler = this.#addon.startFiller(device, source.kind, source.folder, (notFound) =>
+      this.#told(notFound),
+    )
     if (typeof filler === 'number')
       throw new StoreError(
         'unavailable',
         `reading ahead from ${source.folder}: ${getSystemErrorName(filler)}`,
       )
-    this.#source = source
+    this.#packs = source.kind === 'packs' ? source : undefined
     this.#filler = filler
+  }
+
+  /** Threads are at work, or about to be. */
+  get isBusy(): boolean {
+    return this.#filler !== undefined && this.#addon.isFilling(this.#filler)
+  }
+
+  onRoom(hasRoom: () => void): void {
+    this.#hasRoom = hasRoom
   }
 
   fill(records: Uint8Array, isUrgent: boolean): boolean {
     if (!this.#filler) return false
     // Asked first, since looking up the places of what is not taken would be done again and again.
-    if (!isUrgent && !this.#addon.mayFill(this.#filler, records.length / FILL_RECORD.bytes)) return false
-    if (this.#source.kind === 'packs') locateRecords(this.#source.places, records)
-    const outcome = this.#addon.fill(this.#filler, records, isUrgent)
-    if (outcome === 0) return true
-    throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
+    const count = records.length / FILL_RECORD.bytes
+    if (!isUrgent && !this.#addon.mayFill(this.#filler, count)) return false
+    const { places } = this.#packs ?? {}
+    const neighbours = places !== undefined && this.#guesses.areWorthIt
+    if (neighbours) {
+      this.#guesses.made(count)
+      locateEvery(FILL_GROUP, places, records)
+    } else if (places) locateRecords(places, records)
+    this.#hand(records, isUrgent, neighbours)
+    return true
+  }
+
+  /** There is room again, or files were not found behind the first of their group. */
+  #told(notFound: Uint8Array | undefined): void {
+    if (!notFound) {
+      this.#hasRoom()
+      return
+    }
+    const { places } = this.#packs!
+    const count = notFound.length / FILL_RECORD.bytes
+    // A directory that is stored in several places has another group where the first of these lies.
+    const neighbours = count >= NEIGHBOURS_MIN && !isLocated(notFound)
+    if (neighbours) locateEvery(FILL_GROUP, places, notFound)
+    else {
+      this.#guesses.wrong(count)
+      locateRecords(places, notFound)
+    }
+    this.#hand(notFound, true, neighbours)
+  }
+
+  #hand(records: Uint8Array, isUrgent: boolean, neighbours: boolean): void {
+    const outcome = this.#addon.fill(this.#filler!, records, isUrgent, neighbours)
+    if (outcome !== 0)
+      throw new StoreError('internal', `filling the page cache: ${getSystemErrorName(outcome)}`)
   }
 
   get counts(): FillCounts {

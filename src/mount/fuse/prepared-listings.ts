@@ -52,6 +52,11 @@ export class PreparedListings implements ListingPreparer {
     return this.#listed.tables
   }
 
+  /** Somebody walks where they were expected to, and what they ask for next is ready. */
+  get isWalk(): boolean {
+    return this.#listed.isWalk
+  }
+
   prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void {
     const outcome = this.#addon.prepareListing(this.native, inode, encoded, index)
     if (outcome !== 0) throw new StoreError('internal', `preparing a listing: ${getSystemErrorName(outcome)}`)
@@ -73,6 +78,6 @@ export class PreparedListings implements ListingPreparer {
       records: this.#records.subarray(0, answer[PAGE.recordsUsed]),
       contents: answer[PAGE.recordsContents]!,
     })
-    this.#tree.listingTaken?.()
+    this.#tree.answered?.()
   }
 }

@@ -1,7 +1,8 @@
 import { FUSE_REQUEST_BYTES_MAX } from '../../support/limits.ts'
 import { TreeFault } from '../tree/interface.ts'
 import { dataView, getU64, HIGH, LITTLE_ENDIAN, LOW } from './bytes.ts'
-import { IN_HEADER } from './protocol.ts'
+import type { ReadRequest } from './chunk-reader.ts'
+import { IN_HEADER, READ_IN } from './protocol.ts'
 
 /**
  * The request that lies in the one receive buffer, read in place: valid until the next one is received.
@@ -54,5 +55,17 @@ export class Request {
     const end = this.buffer.indexOf(0, start)
     if (end < 0 || end >= this.#length) throw new TreeFault('EINVAL')
     return this.buffer.slice(start, end)
+  }
+}
+
+/** Of a READ whose body is there. */
+export function readRequestOf(request: Request): ReadRequest {
+  const { uniqueLow, uniqueHigh, nodeid } = request
+  return {
+    uniqueLow,
+    uniqueHigh,
+    nodeid,
+    offset: request.u64(READ_IN.offset),
+    size: request.u32(READ_IN.size),
   }
 }

@@ -241,8 +241,9 @@ class LazyTree implements CastoreTree {
     return this.#entries.listAhead(preparer)
   }
 
-  listingTaken(): void {
-    this.#entries.listingTaken()
+  answered(): void {
+    this.#entries.answered()
+    this.#fillAhead.push()
   }
 
   close(): void {
@@ -280,6 +281,10 @@ class LazyTree implements CastoreTree {
 
   planRead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
     return this.#reads.plan(inode, offset, size, plan)
+  }
+
+  listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {
+    return this.#reads.listChunks(inode, call)
   }
 
   listxattr(inode: InodeNumber): readonly string[] {

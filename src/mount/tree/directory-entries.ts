@@ -75,22 +75,26 @@ export class DirectoryEntries {
   /** As Tree.listAhead. While accesses are recorded nothing is prepared: it would be missing. */
   listAhead(preparer: ListingPreparer): ListedAhead {
     const { inodes, directories, fillAhead, recorder } = this.#options
-    if (!recorder) this.#walk = new WalkAhead(inodes, directories, preparer)
+    const walk = recorder ? undefined : new WalkAhead(inodes, directories, preparer)
+    this.#walk = walk
     return {
       get tables() {
         return inodes.tables
+      },
+      get isWalk() {
+        return walk?.isPrepared ?? false
       },
       answered: ({ inode, cookie, encodedBytes, records, contents }) => {
         directories.countUse(encodedBytes)
         fillAhead().addRecords(records, contents)
         fillAhead().endPage(inode, cookie === 0)
-        if (cookie === 0) this.#walk?.listed(inode)
+        if (cookie === 0) walk?.listed(inode)
       },
     }
   }
 
-  /** As Tree.listingTaken. */
-  listingTaken(): void {
+  /** As Tree.answered. */
+  answered(): void {
     this.#walk?.prepare()
   }
 

@@ -128,6 +128,13 @@ export class FileReader {
     return true
   }
 
+  /** Has the list of chunks asked for; `undefined` when it is known. A failure is met again by whoever reads. */
+  list(file: FileContents, call: Call): Promise<void> | undefined {
+    const list = this.#list(file, call)
+    const nothing = () => {}
+    return list instanceof Promise ? list.then(nothing, nothing) : undefined
+  }
+
   /**
    * Starts to fetch the chunks of `range` unless that would take more than half of the slots: reads come
    * first. Failures are nobody's concern here: whoever reads the chunk meets them again. Returns up to where it did.

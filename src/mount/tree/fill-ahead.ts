@@ -19,6 +19,12 @@ export function locateRecords(places: PackPlaces, records: Uint8Array): void {
   writePlaces(places, records, FILL_RECORD)
 }
 
+/** Likewise for the first of every `count` records only. */
+export function locateEvery(count: number, places: PackPlaces, records: Uint8Array): void {
+  for (let at = 0; at < records.length; at += count * FILL_RECORD.bytes)
+    locateRecords(places, records.subarray(at, at + FILL_RECORD.bytes))
+}
+
 /** What is taken for evidence that a directory will be read as a whole. */
 export interface FillPolicy {
   /** Reads in it, before anything is known of others. */
@@ -52,6 +58,8 @@ class Batch {
   /** Of the contents. */
   bytes = 0
   reads = 0
+  /** The kernel has all inodes. */
+  isTaken = false
   /** Where the next read is if it follows the listing: a part, and an offset in it. */
   #part = 0
   #offset = 0
@@ -101,9 +109,13 @@ class Batch {
 export class FillAhead {
   readonly #filler: PageFiller
   readonly #policy: FillPolicy
+  readonly #later: (work: () => void) => void
   /** In the order in which they were listed. */
   readonly #listed = new Map<InodeNumber, Batch>()
   #last: Batch | undefined
+  /** Those that begin to be read, to be pushed before everything else. */
+  readonly #urgent = new Set<Batch>()
+  #isGoingOn = false
   #hasPushed = false
   /** What was listed after what was pushed last. */
   #following: Batch | undefined
@@ -116,9 +128,12 @@ export class FillAhead {
   #pageBytes = 0
   #pageContents = 0
 
-  constructor(filler: PageFiller, policy: FillPolicy) {
+  constructor(filler: PageFiller, policy: FillPolicy, later: (work: () => void) => void = setImmediate) {
     this.#filler = filler
     this.#policy = policy
+    this.#later = later
+    // Else a reader would have to miss a file each time that the filler has done what it took.
+    filler.onRoom?.(() => this.#goOn())
   }
 
   /** Takes note of an entry that is being listed. `endPage` follows. */
@@ -148,9 +163,10 @@ export class FillAhead {
    */
   endPage(directory: InodeNumber, isFirst: boolean): void {
     if (isFirst) this.#drop(directory)
-    else this.#pushOnly(directory)
+    else this.#taken(directory)
     if (this.#pageBytes === 0) return
     const batch = this.#listed.get(directory) ?? this.#append(directory)
+    batch.isTaken = false
     batch.parts.push(this.#page.slice(0, this.#pageBytes))
     batch.bytes += this.#pageContents
     this.#recordBytes += this.#pageBytes
@@ -161,34 +177,47 @@ export class FillAhead {
   }
 
   /** Whoever lists and reads directory after directory is not made to ask once in each. */
-  #pushOnly(directory: InodeNumber): void {
+  #taken(directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
-    if (batch && this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
+    if (!batch) return
+    batch.isTaken = true
+    if (this.#listed.size === 1 && this.#credit > 0) this.#push(batch, false)
   }
 
-  /** A small file of `directory` was asked for: it was not pushed, or not yet. */
+  /**
+   * A small file of `directory` was asked for: it was not pushed, or not yet. `push` follows once that was answered, or is being
+   * waited for.
+   */
   read(inode: InodeNumber, directory: InodeNumber): void {
     const batch = this.#listed.get(directory)
-    if (batch && !this.#confirm(batch, inode)) return
-    this.#pushOn()
-  }
-
-  #confirm(batch: Batch, inode: InodeNumber): boolean {
+    if (!batch || this.#urgent.has(batch)) return
     const { readsEnough, inOrder, windowBytesMax } = this.#policy
     if (inOrder) batch.readNext(inode)
     else batch.reads++
-    if (batch.reads < (this.#confirmed < CONFIRMED_ENOUGH ? readsEnough : 1)) return false
+    if (batch.reads < (this.#confirmed < CONFIRMED_ENOUGH ? readsEnough : 1)) return
     this.#credit = Math.min(FILL_WINDOW_BYTES_MIN * 2 ** this.#confirmed, windowBytesMax)
     this.#confirmed++
-    return this.#push(batch, true)
+    this.#urgent.add(batch)
   }
 
-  /** Goes on with what was listed after the last, as long as the credit lasts and the filler takes it. */
-  #pushOn(): void {
-    while (this.#credit > 0) {
-      const next = this.#following
-      if (!next || !this.#push(next, false)) return
-    }
+  /**
+   * Pushes what begins to be read, and goes on with what was listed after it. Finding where files lie takes milliseconds, and the threads
+   * that push wait for a page that somebody waits to read: so whoever reads has the answer before.
+   */
+  push(): void {
+    for (const batch of this.#urgent) this.#push(batch, true)
+    this.#goOn()
+  }
+
+  /** As long as the credit lasts and the filler takes it: directory after directory, and whoever asks for something comes between. */
+  #goOn(): void {
+    const next = this.#following
+    if (this.#isGoingOn || this.#credit <= 0 || !next?.isTaken || !this.#push(next, false)) return
+    this.#isGoingOn = true
+    this.#later(() => {
+      this.#isGoingOn = false
+      this.#goOn()
+    })
   }
 
   #push(batch: Batch, isUrgent: boolean): boolean {
@@ -218,6 +247,7 @@ export class FillAhead {
     if (batch.next) batch.next.previous = batch.previous
     if (this.#last === batch) this.#last = batch.previous
     if (this.#following === batch) this.#following = batch.next
+    this.#urgent.delete(batch)
     for (const part of batch.parts) {
       this.#recordBytes -= part.length
       countOldBuffers(part.length)

@@ -73,11 +73,14 @@ export class InodeReads {
     if (planned) return paths.locate(inode, planned)
     const pieces = this.#files.read(file, range, call)
     // What this machine has in memory is had as quickly when it is asked for.
-    if (file.size <= FILL_FILE_BYTES_MAX && (pieces instanceof Promise || !this.#files.isLocal))
+    const isWaitedFor = pieces instanceof Promise
+    if (file.size <= FILL_FILE_BYTES_MAX && (isWaitedFor || !this.#files.isLocal)) {
       fillAhead().read(inode, this.#inodes.parent(inode))
+      if (isWaitedFor) fillAhead().push()
+    }
     const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
-    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, pieces instanceof Promise)
+    else if (this.#files.isFar) this.#fetchBeside(inode, file, range, isWaitedFor)
     return paths.locate(inode, pieces)
   }
 
@@ -99,15 +102,26 @@ export class InodeReads {
 
   /** As `planRead` of a tree. */
   plan(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
-    const { recorder, fillAhead } = this.#options
-    if (recorder || !this.#inodes.isAlive(inode) || !Number.isSafeInteger(offset)) return false
-    const { kind, size: recorded } = this.#inodes.attributes(inode)
-    const fileSize = Number(recorded)
-    if (kind !== 'file' || offset >= fileSize || size === 0 || !Number.isSafeInteger(fileSize)) return false
-    const file = { digest: this.#inodes.digest(inode), size: fileSize }
-    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, fileSize) }, plan)
-    if (isPlanned && fileSize <= FILL_FILE_BYTES_MAX) fillAhead().read(inode, this.#inodes.parent(inode))
+    const file = this.#plannable(inode)
+    if (!file || !Number.isSafeInteger(offset) || offset >= file.size || size === 0) return false
+    const isPlanned = this.#files.plan(file, { start: offset, end: Math.min(offset + size, file.size) }, plan)
+    if (isPlanned && file.size <= FILL_FILE_BYTES_MAX)
+      this.#options.fillAhead().read(inode, this.#inodes.parent(inode))
     return isPlanned
+  }
+
+  /** As `listChunks` of a tree. */
+  listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {
+    const file = this.#plannable(inode)
+    return file && this.#files.list(file, call)
+  }
+
+  #plannable(inode: InodeNumber): FileContents | undefined {
+    if (this.#options.recorder || !this.#inodes.isAlive(inode)) return undefined
+    const { kind, size: recorded } = this.#inodes.attributes(inode)
+    const size = Number(recorded)
+    if (kind !== 'file' || !Number.isSafeInteger(size)) return undefined
+    return { digest: this.#inodes.digest(inode), size }
   }
 
   /** An inode died. */

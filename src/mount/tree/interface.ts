@@ -85,6 +85,11 @@ export interface Tree {
    * read goes the usual way. Whoever gets a plan reads by it, or else by `read`.
    */
   planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
+  /**
+   * Finds out what `planRead` lacks for this file: `undefined` when that is nothing, or it is no file. Never rejects: whoever reads
+   * the file meets what is wrong.
+   */
+  listChunks?(inode: InodeNumber, call: Call): Promise<void> | undefined
   /** From now on `gone` hears of names at the root that are no more what was said of them. */
   onRootChange?(gone: (name: Uint8Array) => void): void
   /** From now on what is likely to be read soon is given to `filler`. A tree without this gives nothing. */
@@ -92,10 +97,10 @@ export interface Tree {
   /** From now on what is likely to be listed soon is given to `preparer`. A tree without this gives nothing. */
   listAhead?(preparer: ListingPreparer): ListedAhead
   /**
-   * A listing was given to who asked for it: while they work on it, what they probably want next may be read, within
-   * microseconds.
+   * A listing or a read was answered, or a thread is at it: while they work on that, what they probably want next may be read or pushed,
+   * in less than a millisecond.
    */
-  listingTaken?(): void
+  answered?(): void
 }
 
 /**
@@ -108,6 +113,8 @@ export interface PageFiller {
    * False: it has enough to do, and took none.
    */
   fill(records: Uint8Array, isUrgent: boolean): boolean
+  /** Has `hasRoom` called when more can be taken after something was not. Without this, whoever has more asks again some time. */
+  onRoom?(hasRoom: () => void): void
 }
 
 /** Answers listings where they are asked for, without asking the tree. */
@@ -120,6 +127,8 @@ export interface ListingPreparer {
 export interface ListedAhead {
   /** Of the inodes, until the tree is asked for anything. */
   readonly tables: InodeTables
+  /** A walk goes where it was expected to, and what it will ask for next is prepared. */
+  readonly isWalk: boolean
   /** Entries were handed out, each with a reference. */
   answered(listing: AnsweredListing): void
 }

@@ -27,6 +27,11 @@ export class WalkAhead {
     this.#preparer = preparer
   }
 
+  /** What is listed now was expected, and what comes after it is prepared. */
+  get isPrepared(): boolean {
+    return this.#isAsExpected && this.#expected?.directory !== undefined
+  }
+
   /** A directory begins to be listed. */
   listed(inode: InodeNumber): void {
     this.#isAsExpected = this.#expected?.inode === inode

@@ -40,6 +40,7 @@ export async function serveGuests(options: GuestServerOptions): Promise<GuestSer
       const listener = await listenForFrontEnds(path, options.permissions)
       doors.push(new Door(path, listener, options, stats))
     }
+    vhostAddon().giveWay()
     options.onListening?.()
   } catch (error) {
     await close()

@@ -48,6 +48,8 @@ export interface VhostAddon {
   closeDevice(device: VhostDevice): void
   /** See native/confine.h. */
   confine(): number
+  /** See native/give_way.h. */
+  giveWay(): void
 }
 
 /** As in native/virtqueue.h. */

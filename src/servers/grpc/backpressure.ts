@@ -7,7 +7,7 @@ import { holdOneMessage, http2Stream, isCut, receivePieces } from './grpc-js-int
 
 /**
  * Writes responses one ahead of the transport: while one message is on its way the next may be made, and no
- * more. (The stream's own buffer would take 16, which is 8 MiB for each client that reads slowly.)
+ * more. (The stream's own buffer would take 16, which is 16 MiB for each client that reads slowly.)
  *
  * They go to the HTTP/2 stream and not through grpc-js; see writeFrame.
  */

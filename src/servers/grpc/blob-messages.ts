@@ -8,17 +8,26 @@ const NOT_YET = Symbol('the source is waiting for something')
 /**
  * The data of the messages that carry a blob. Large pieces are cut. Small ones that follow each other at once, as those
  * of a blob that comes from another gRPC peer do, are put together, but never wait for one that is still to come.
+ *
+ * Ask for a message when the last but one has left: pieces are given back then.
  */
 export async function* blobMessages(pieces: BlobStream): AsyncGenerator<Uint8Array> {
   const source = pieces[Symbol.asyncIterator]()
   let coming: Promise<IteratorResult<Uint8Array>> | undefined
+  /** Its last message may still be on its way. */
+  let leaving: Uint8Array | undefined
   try {
     for (;;) {
       const { done, value: piece } = await (coming ?? source.next())
       coming = undefined
       if (done) return
       if (piece.length >= GRPC_BLOB_PIECE_BYTES_MIN) {
-        yield* cut(piece)
+        for (const message of cut(piece)) {
+          yield message
+          if (leaving) pieces.giveBack?.(leaving)
+          leaving = undefined
+        }
+        leaving = piece
         continue
       }
       const gathered = [piece]

@@ -55,7 +55,10 @@ class RawFileBlobService implements FileBlobService {
 
   constructor(objects: FileObjects) {
     this.#objects = objects
-    const known = new KnownFiles((digest) => this.#knownState(digest))
+    const known = new KnownFiles({
+      find: (digest) => this.#knownState(digest),
+      findNow: (digest) => this.#knownStateNow(digest),
+    })
     this.localChunks = { kind: 'raw', folder: objects.pathOf(BLOBS_PREFIX), known }
   }
 
@@ -92,6 +95,8 @@ class RawFileBlobService implements FileBlobService {
 
   async openLocalFile(digest: Digest, call?: Call): Promise<LocalFile | undefined> {
     const path = this.#objects.pathOf(blobKey(digest))
+    const known = this.#verification.openKnown(path, digest)
+    if (known) return known
     const file = await open(path, 'r').catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT') return undefined
       throw fileError(`reading ${path}`, error)
@@ -111,6 +116,12 @@ class RawFileBlobService implements FileBlobService {
   async #knownState(digest: Digest): Promise<Uint8Array | undefined> {
     await using file = await open(this.#objects.pathOf(blobKey(digest)), 'r')
     return await this.#verification.known(file, digest)
+  }
+
+  #knownStateNow(digest: Digest): Uint8Array | undefined {
+    const known = this.#verification.openKnown(this.#objects.pathOf(blobKey(digest)), digest)
+    void known?.[Symbol.asyncDispose]()
+    return known?.state
   }
 
   async #openPlace(digest: Digest, call?: Call): Promise<BlobStream | undefined> {

@@ -1,5 +1,6 @@
 import { fstat, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import { Digest } from '../../model/castore/digest.ts'
 import { utf8, view } from '../../support/bytes.ts'
 import { HASHED_MARK_BYTES_MIN } from '../../support/limits.ts'
@@ -9,6 +10,9 @@ const stat = promisify(fstat)
 
 /** The extended attribute (docs/cache-format.md). */
 export const HASHED_ATTRIBUTE = 'user.tvix-store.hashed'
+
+/** Of its value. */
+export const HASHED_MARK_BYTES = BLAKE3_BYTES
 
 /** Which file it is and what can be told of its contents without reading them. */
 export interface FileState {
@@ -34,9 +38,14 @@ export class HashedMark {
   }
 
   async fits(fd: number, state: FileState, digest: Digest): Promise<boolean> {
+    const found = await nativeFileNotes()?.getAttribute(fd, HASHED_ATTRIBUTE)
+    return found instanceof Uint8Array && this.isOf(found, state, digest)
+  }
+
+  /** Whether this is the value of a mark on that file. */
+  isOf(found: Uint8Array, state: FileState, digest: Digest): boolean {
     const expected = this.#value(state, digest)
-    const found = expected && (await nativeFileNotes()?.getAttribute(fd, HASHED_ATTRIBUTE))
-    return found instanceof Uint8Array && view(found).equals(expected!)
+    return expected !== undefined && view(found).equals(expected)
   }
 
   /** `state`: from before the file was read, so that a mark does not fit what was written meanwhile. */

@@ -32,7 +32,13 @@ export type ReadInto = (
  * The contents of a blob, in order, in pieces of any size above 0 bytes. Read once. Leaving the loop early
  * releases the source. The pieces belong to the reader: nobody writes to them afterwards.
  */
-export type BlobStream = AsyncIterable<Uint8Array>
+export interface BlobStream extends AsyncIterable<Uint8Array> {
+  /**
+   * A reader that is done with a piece may say so, where this is: what comes later is read into the same memory then, which is
+   * in the processor's cache. A layer passes it on only if it keeps no piece, and shows none to anybody else.
+   */
+  giveBack?(piece: Uint8Array): void
+}
 
 /**
  * Byte sequences under their BLAKE3 digest (spec §1.3). Backends store and fetch and never verify: the
@@ -42,6 +48,9 @@ export type BlobStream = AsyncIterable<Uint8Array>
  */
 export interface BlobService {
   has(digest: Digest, call?: Call): Promise<boolean>
+
+  /** The same of many, in their order, for a fraction of what asking for each costs; not every service can (see has-many.ts). */
+  readonly hasMany?: ((digests: readonly Digest[], call?: Call) => Promise<readonly boolean[]>) | undefined
 
   /**
    * How the blob divides into chunks, in order, covering it exactly. `[]` when it exists but is only to be had

@@ -1,12 +1,17 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../model/castore/digest.ts'
+import { monotonicMs } from '../../support/clock.ts'
 import { HASHED_MARK_BYTES_MIN, KNOWN_FILES_MAX, KNOWN_FILES_MS } from '../../support/limits.ts'
 
 /**
- * Whether the file of a blob was found to be right and nobody wrote to it since: its state then (file-state.ts), which is what it is
+ * Tells whether the file of a blob was found to be right and nobody wrote to it since: its state then (file-state.ts), which is what it is
  * now. Reads nothing of the contents.
  */
-export type FindKnownFile = (digest: Digest) => Promise<Uint8Array | undefined>
+export interface FindKnownFile {
+  find(digest: Digest): Promise<Uint8Array | undefined>
+  /** If that can be told without waiting. */
+  findNow(digest: Digest): Uint8Array | undefined
+}
 
 interface Found {
   state: Uint8Array | undefined
@@ -19,13 +24,13 @@ interface Found {
  * reads: a file may become known, or be replaced. Who reads by a state that is out of date finds out (native/chunk_file.h).
  */
 export class KnownFiles {
-  readonly #find: FindKnownFile
+  readonly #files: FindKnownFile
   readonly #now: () => number
   readonly #found = new LRUCache<string, Found>({ max: KNOWN_FILES_MAX })
 
   /** `now`: milliseconds on a clock that never goes back. */
-  constructor(find: FindKnownFile, now = () => performance.now()) {
-    this.#find = find
+  constructor(files: FindKnownFile, now = monotonicMs) {
+    this.#files = files
     this.#now = now
   }
 
@@ -34,11 +39,13 @@ export class KnownFiles {
     // Smaller ones are not marked.
     if (size < HASHED_MARK_BYTES_MIN) return undefined
     let found = this.#found.get(digest.key)
+    const now = this.#now()
     if (!found) {
-      found = { state: undefined, until: 0 }
+      // The first read need not go by chunks, which takes twenty times as long as all that this looks at.
+      const state = this.#files.findNow(digest)
+      found = { state, until: state ? now + KNOWN_FILES_MS : now }
       this.#found.set(digest.key, found)
     }
-    const now = this.#now()
     if (now >= found.until) {
       found.until = now + KNOWN_FILES_MS
       void this.#look(digest, found)
@@ -48,6 +55,6 @@ export class KnownFiles {
 
   async #look(digest: Digest, found: Found): Promise<void> {
     // Whatever fails here, reading it by its chunks tells.
-    found.state = await this.#find(digest).catch(() => undefined)
+    found.state = await this.#files.find(digest).catch(() => undefined)
   }
 }

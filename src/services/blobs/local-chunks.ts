@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { BLAKE3_BYTES } from '../../model/castore/blake3.ts'
 import type { Digest } from '../../model/castore/digest.ts'
 import { countBuffers } from '../../support/buffer-garbage.ts'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { CHUNK_BYTES_MAX, LOCAL_CHUNK_NOW_BYTES_MAX } from '../../support/limits.ts'
 import { type NativeChunkSource, type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import { type LocalChunkSource, PLACE_BYTES, writePlaces } from './chunk-places.ts'
@@ -68,12 +69,12 @@ export class LocalChunks {
 
   /**
    * The bytes of chunks whose sizes are known, in the order of `wanted`; nobody compared their digests. `undefined` for
-   * whatever is not to be had: absent, of another size, damaged. What it is, reading it in the usual way tells.
+   * whatever is not to be had: absent, of another size, damaged. What it is, reading it in the usual way tells. All of them lie
+   * one behind the other in a room, to be given back.
    */
-  async read(wanted: readonly SizedBlob[]): Promise<(Uint8Array | undefined)[]> {
+  async read(wanted: readonly SizedBlob[], rooms: BufferRooms): Promise<(Uint8Array | undefined)[]> {
     const sizes = wanted.map(({ size }) => (size <= CHUNK_BYTES_MAX ? size : 0))
-    const contents = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0))
-    countBuffers(contents.length)
+    const contents = rooms.take(sizes.reduce((sum, size) => sum + size, 0))
     const steps = new ChunkSteps(wanted.length)
     let end = 0
     for (const [i, { digest }] of wanted.entries()) {

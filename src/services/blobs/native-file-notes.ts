@@ -4,6 +4,11 @@ import { loadAddon } from '../../support/addon.ts'
 export interface NativeFileNotes {
   getAttribute(fd: number, name: string): Promise<Uint8Array | number>
   setAttribute(fd: number, name: string, value: Uint8Array): Promise<number>
+  /**
+   * Opens a file for reading if its path is in the kernel's memory, so without waiting, and fills `into` with its state (file-state.ts)
+   * and the attribute, which must be as long as the rest. To be closed.
+   */
+  openNoted(path: string, name: string, into: Uint8Array): number
   /** Sets the time of access to now, and leaves that of modification alone. */
   touchAccess(path: string): Promise<number>
 }

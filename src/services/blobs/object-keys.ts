@@ -1,8 +1,11 @@
 import type { Digest } from '../../model/castore/digest.ts'
 
+/** What the keys of all chunk lists begin with. */
+export const BLOBS_PREFIX = 'blobs/b3'
+
 /** Where a blob's chunk list is kept (spec §3.3). The fan-out is four digits, the first two bytes. */
 export function blobKey(digest: Digest): string {
-  return `blobs/b3/${fannedOut(digest)}`
+  return `${BLOBS_PREFIX}/${fannedOut(digest)}`
 }
 
 /** What the keys of all chunks begin with: a folder, where the bucket is one. */

@@ -1,5 +1,7 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { Chunker } from '../../model/castore/fastcdc.ts'
+import { BufferRooms } from '../../support/buffer-rooms.ts'
+import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
@@ -11,7 +13,7 @@ import {
   SMALL_BLOB_WRITES_MAX,
 } from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
-import type { ObjectStore } from '../objects/interface.ts'
+import type { HasBelow, ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
 import { checkChunkList, decodeChunkList } from './chunk-list.ts'
 import type { LocalChunkSource } from './chunk-places.ts'
@@ -25,7 +27,7 @@ import type {
   SmallWrites,
 } from './interface.ts'
 import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
-import { blobKey, chunkKey } from './object-keys.ts'
+import { BLOBS_PREFIX, blobKey, CHUNKS_PREFIX, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
 import { PortionPool } from './portions.ts'
 import { SmallBlobWriter } from './small-blob-writer.ts'
@@ -47,10 +49,18 @@ export function objectStoreBlobService(
   return new ObjectStoreBlobService(objects, averageChunkBytes, local)
 }
 
+/** Of one stream. More are never lent at the same time than are read ahead, hashed and sent. */
+const PORTION_ROOMS = {
+  bytes: LOCAL_CHUNKS_BYTES,
+  busyMax: 2 * CHUNK_READS_MAX,
+  idleMax: 2 * CHUNK_READS_MAX,
+}
+
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
+  readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly localChunks: LocalChunkSource | undefined
   readonly smallWrites: SmallWrites | undefined
@@ -68,12 +78,23 @@ class ObjectStoreBlobService implements BlobService {
       bytesMax: chunker.min,
       put: (digest, contents, call) => batches.storeBlob(digest, contents, call),
     }
+    const { hasBelow } = objects
+    this.hasMany = hasBelow && ((digests, call) => this.#hasMany(hasBelow, digests, call))
     this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 
   async has(digest: Digest, call?: Call): Promise<boolean> {
     if ((await this.#objects.head(blobKey(digest), call)) !== undefined) return true
     return (await this.#objects.head(chunkKey(digest), call)) !== undefined
+  }
+
+  /** As `has`: those that have no list may be chunks. */
+  async #hasMany(hasBelow: HasBelow, digests: readonly Digest[], call?: Call): Promise<boolean[]> {
+    const listed = await hasBelow(BLOBS_PREFIX, joined(digests), call)
+    const others = digests.filter((_, i) => listed[i] === 0)
+    const chunks = others.length > 0 ? await hasBelow(CHUNKS_PREFIX, joined(others), call) : listed
+    let other = 0
+    return digests.map((_, i) => listed[i] === 1 || chunks[other++] === 1)
   }
 
   async chunks(digest: Digest, call?: Call): Promise<readonly ChunkMeta[] | undefined> {
@@ -94,9 +115,11 @@ class ObjectStoreBlobService implements BlobService {
     return this.#listed(digest, list, call)
   }
 
-  async *#listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): AsyncGenerator<Uint8Array> {
-    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, inner)
-    for await (const chunks of mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)) yield* chunks
+  #listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): BlobStream {
+    const rooms = new BufferRooms(PORTION_ROOMS)
+    const read = (metas: readonly ChunkMeta[], inner: Call) => this.#listedChunks(blob, metas, rooms, inner)
+    const portions = mapConcurrent(this.#portions(list), CHUNK_READS_MAX, read, call)
+    return { [Symbol.asyncIterator]: () => piecesOf(portions), giveBack: (piece) => rooms.giveBack(piece) }
   }
 
   /** Blobs of one chunk, which most are, in one trip, and those of several in another. */
@@ -144,12 +167,13 @@ class ObjectStoreBlobService implements BlobService {
     let portion: ChunkMeta[] = []
     let bytes = 0
     for (const meta of list) {
+      if (portion.length > 0 && (!this.#local || bytes + meta.size > LOCAL_CHUNKS_BYTES)) {
+        yield portion
+        portion = []
+        bytes = 0
+      }
       portion.push(meta)
       bytes += meta.size
-      if (this.#local && bytes < LOCAL_CHUNKS_BYTES) continue
-      yield portion
-      portion = []
-      bytes = 0
     }
     if (portion.length > 0) yield portion
   }
@@ -185,11 +209,20 @@ class ObjectStoreBlobService implements BlobService {
     return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
   }
 
-  async #listedChunks(blob: Digest, metas: readonly ChunkMeta[], call: Call): Promise<Uint8Array[]> {
-    const found = (await this.#local?.read(metas)) ?? []
+  /** In one piece where that can be, in a room. */
+  async #listedChunks(
+    blob: Digest,
+    metas: readonly ChunkMeta[],
+    rooms: BufferRooms,
+    call: Call,
+  ): Promise<Uint8Array[]> {
+    const found = (await this.#local?.read(metas, rooms)) ?? []
+    const [first] = found
+    if (first && !found.includes(undefined))
+      return [new Uint8Array(first.buffer, first.byteOffset, sizeOf(metas))]
+    // None of those that were found: a room is given back with any part of it.
     const chunks: Uint8Array[] = []
-    for (const [i, meta] of metas.entries())
-      chunks.push(found[i] ?? (await this.#listedChunk(blob, meta, call)))
+    for (const meta of metas) chunks.push(await this.#listedChunk(blob, meta, call))
     return chunks
   }
 
@@ -209,8 +242,16 @@ class ObjectStoreBlobService implements BlobService {
   }
 }
 
+function joined(digests: readonly Digest[]): Uint8Array {
+  return concatBytes(digests.map(({ bytes }) => bytes))
+}
+
 function sizeOf(list: readonly ChunkMeta[]): number {
   return list.reduce((sum, { size }) => sum + size, 0)
+}
+
+async function* piecesOf(portions: AsyncIterable<readonly Uint8Array[]>): AsyncGenerator<Uint8Array> {
+  for await (const pieces of portions) yield* pieces
 }
 
 async function* pieces(list: readonly Uint8Array[], call?: Call): AsyncGenerator<Uint8Array> {

@@ -2,7 +2,10 @@ import type { Digest } from '../../model/castore/digest.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { BlobStream, ChunkMeta } from './interface.ts'
 
-type Pieces = AsyncIterator<Uint8Array>
+interface Pieces extends AsyncIterator<Uint8Array> {
+  /** What `next` would give at once; `undefined` when it has to wait, or to throw. */
+  ready?(): Uint8Array | undefined
+}
 
 /** Where the bytes come from; each function tries again by itself while the peer is unavailable. */
 export interface ResumableSource {
@@ -53,7 +56,15 @@ class ResumingStream implements AsyncIterator<Uint8Array> {
     this.#resumptions = source.resumptions
   }
 
-  async next(): Promise<IteratorResult<Uint8Array>> {
+  next(): Promise<IteratorResult<Uint8Array>> {
+    // Most pieces are 16 KiB, of a message that is there: a promise for each in each layer is a tenth of what receiving costs.
+    const piece = this.#skip === 0 && !this.#chunk ? this.#pieces.ready?.() : undefined
+    if (!piece || piece.length === 0) return this.#next()
+    this.#delivered += piece.length
+    return Promise.resolve({ done: false, value: piece })
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array>> {
     for (;;) {
       const piece = await this.#receive()
       if (!piece) {

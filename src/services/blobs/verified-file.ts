@@ -1,11 +1,13 @@
+import { closeSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { LRUCache } from 'lru-cache'
 import { type Digest, Digester } from '../../model/castore/digest.ts'
 import { view } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { LOCAL_FILES_VERIFIED_MAX, READ_BUFFER_BYTES } from '../../support/limits.ts'
-import { encodeFileState, type FileStats } from './file-state.ts'
-import { HashedMark } from './hashed-mark.ts'
+import { decodeFileState, encodeFileState, FILE_STATE_BYTES, type FileStats } from './file-state.ts'
+import { HASHED_ATTRIBUTE, HASHED_MARK_BYTES, HashedMark } from './hashed-mark.ts'
+import { nativeFileNotes } from './native-file-notes.ts'
 
 /** A whole blob as a file of this machine, verified. */
 export interface LocalFile extends AsyncDisposable {
@@ -21,6 +23,11 @@ const NONE = new Uint8Array(0)
 
 /** `known`: it was read before, and nobody wrote to it since. */
 export type FileVerdict = 'known' | 'read' | 'wrong'
+
+export interface KnownFile extends LocalFile {
+  /** What it was when it was right, and is (file-state.ts). */
+  readonly state: Uint8Array
+}
 
 /** Reads files of this machine to see whether they are the blobs they should be, each once while it stays unchanged. */
 export class FileVerification {
@@ -44,6 +51,28 @@ export class FileVerification {
   /** The state of a file that is known to be right; `undefined` for one that would have to be read to tell. */
   async known(file: FileHandle, digest: Digest): Promise<Uint8Array | undefined> {
     return await this.#known(file, await file.stat({ bigint: true }), digest)
+  }
+
+  /**
+   * Without waiting: opens a marked file that is known to be right, if all that it takes is in the kernel's memory. `undefined`: who
+   * may wait finds out.
+   */
+  openKnown(path: string, digest: Digest): KnownFile | undefined {
+    const noted = new Uint8Array(FILE_STATE_BYTES + HASHED_MARK_BYTES)
+    const fd = nativeFileNotes()?.openNoted(path, HASHED_ATTRIBUTE, noted) ?? -1
+    if (fd < 0) return undefined
+    const state = noted.subarray(0, FILE_STATE_BYTES)
+    const stats = decodeFileState(state)
+    if (this.#mark.isOf(noted.subarray(FILE_STATE_BYTES), stats, digest))
+      return {
+        fd,
+        state,
+        size: Number(stats.size),
+        wasRead: false,
+        [Symbol.asyncDispose]: async () => closeSync(fd),
+      }
+    closeSync(fd)
+    return undefined
   }
 
   async #known(file: FileHandle, stats: FileStats, digest: Digest): Promise<Uint8Array | undefined> {

@@ -18,6 +18,7 @@ export function verifyingBlobService(base: BlobService, source: string): BlobSer
 class VerifyingBlobService implements BlobService {
   readonly #base: BlobService
   readonly #source: string
+  readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
@@ -26,6 +27,7 @@ class VerifyingBlobService implements BlobService {
     this.#base = base
     this.#source = source
     this.smallWrites = base.smallWrites
+    this.hasMany = base.hasMany && ((digests, call) => base.hasMany!(digests, call))
     this.readInto = base.readInto && ((target, wanted, call) => base.readInto!(target, wanted, call))
   }
 
@@ -41,7 +43,9 @@ class VerifyingBlobService implements BlobService {
 
   async openRead(digest: Digest, call?: Call): Promise<BlobStream | undefined> {
     const stream = await this.#base.openRead(digest, call)
-    return stream && verified(stream, digest, this.#source)
+    if (!stream) return undefined
+    const pieces = verified(stream, digest, this.#source)
+    return { [Symbol.asyncIterator]: () => pieces, giveBack: (piece) => stream.giveBack?.(piece) }
   }
 
   openWrite(call?: Call): BlobWriter {

@@ -12,15 +12,21 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { readInto, smallWrites, digestsWrites } = base
+  const { hasMany, readInto, smallWrites, digestsWrites } = base
+  const havingMany = hasMany && of('hasMany')
   const readingInto = readInto && of('readInto')
   return {
     has: (digest, call) => has.run(() => base.has(digest, call)),
+    hasMany: hasMany && ((digests, call) => havingMany!.run(() => hasMany(digests, call))),
     chunks: (digest, call) => chunks.run(() => base.chunks(digest, call)),
     async openRead(digest, call) {
       const running = read.start()
       const stream = await ending(running, () => base.openRead(digest, call))
-      if (stream) return measuredStream(stream, running, (piece) => piece.length)
+      if (stream)
+        return {
+          ...measuredStream(stream, running, (piece) => piece.length),
+          giveBack: (piece) => stream.giveBack?.(piece),
+        }
       running.end('NOT_FOUND')
       return undefined
     },

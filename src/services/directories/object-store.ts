@@ -8,9 +8,12 @@ import {
   CLOSURE_READ_BYTES_MAX,
   DIRECTORY_BYTES_MAX,
   DIRECTORY_STORES_MAX,
+  OBJECT_BATCH_BYTES_MAX,
+  OBJECT_BATCH_MAX,
+  OBJECT_BATCHES_MAX,
 } from '../../support/limits.ts'
 import { compress, decompress } from '../../support/zstd.ts'
-import type { ObjectStore } from '../objects/interface.ts'
+import type { NewObject, ObjectStore } from '../objects/interface.ts'
 import { decodeClosure, encodeClosure } from './closure-frames.ts'
 import { ClosureMembers } from './closure-members.ts'
 import { type Closure, type CollectedDirectory, closurePutter } from './closure-putter.ts'
@@ -78,17 +81,27 @@ class ObjectStoreDirectoryService implements DirectoryService {
   async #store({ root, leavesToRoot }: Closure, call: Call | undefined): Promise<void> {
     // Also when the closure is there already: a program that knows no index may have written it.
     const inner = leavesToRoot.filter(({ digest }) => !digest.equals(root))
-    const writes = mapConcurrent(
-      inner,
-      DIRECTORY_STORES_MAX,
-      (item, own) => this.#storeIndexed(item, own),
-      call,
-    )
-    for await (const _ of writes) throwIfAborted(call?.signal)
+    await this.#storeAll(inner, call)
     const key = closureKey(root)
     if ((await this.#objects.head(key, call)) !== undefined) return
     const body = await encodeClosure(breadthFirst(root, leavesToRoot))
     await this.#objects.put(key, body, { ...call, ifAbsent: true })
+  }
+
+  async #storeAll(directories: readonly CollectedDirectory[], call: Call | undefined): Promise<void> {
+    const { putMany } = this.#objects
+    // A frame of nothing is not nothing, which is what would be stored of an empty one in a batch.
+    const alone = putMany ? directories.filter(({ encoded }) => encoded.length === 0) : directories
+    const store = (item: CollectedDirectory, own: Call) => this.#storeIndexed(item, own)
+    for await (const _ of mapConcurrent(alone, DIRECTORY_STORES_MAX, store, call))
+      throwIfAborted(call?.signal)
+    if (!putMany) return
+    const put = async (objects: readonly NewObject[], own: Call) => {
+      const [failure] = (await putMany(objects, { ...own, zstd: true })).filter(Boolean)
+      if (failure) throw failure
+    }
+    for await (const _ of mapConcurrent(batchesOf(directories), OBJECT_BATCHES_MAX, put, call))
+      throwIfAborted(call?.signal)
   }
 
   async #storeIndexed({ digest, encoded }: CollectedDirectory, call: Call): Promise<void> {
@@ -140,6 +153,22 @@ class ObjectStoreDirectoryService implements DirectoryService {
     const source = `${this.#objects.name}: ${key}`
     return decodeStored(await decompress(body, DIRECTORY_BYTES_MAX, source), digest, source)
   }
+}
+
+/** Those that are not empty, so many at a time as are stored in one go. */
+function* batchesOf(directories: readonly CollectedDirectory[]): Generator<NewObject[]> {
+  let batch: NewObject[] = []
+  let bytes = 0
+  for (const { digest, encoded } of directories) {
+    if (encoded.length === 0) continue
+    batch.push({ key: indexKey(digest), body: encoded })
+    bytes += encoded.length
+    if (batch.length < OBJECT_BATCH_MAX && bytes < OBJECT_BATCH_BYTES_MAX) continue
+    yield batch
+    batch = []
+    bytes = 0
+  }
+  if (batch.length > 0) yield batch
 }
 
 /** The order of spec §2.3: a queue that takes each digest once. */

@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path'
+import { hex } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError, systemCode } from '../../support/errors.ts'
@@ -11,6 +12,7 @@ import { newTempPath, TEMP_FOLDER } from './file-root.ts'
 import { type StreamedObject, TempObject } from './file-stream.ts'
 import type { NewObject, PutManyCall } from './interface.ts'
 import { checkKey } from './key.ts'
+import { OBJECT_DIGEST_BYTES, systemError } from './native-files.ts'
 
 /**
  * What is being put into a store: one by one (file-put.ts), many in a batch (file-batch.ts), or piece by piece
@@ -33,6 +35,25 @@ export class FilePuts {
   async head(key: string): Promise<number | undefined> {
     await this.#underway.get(key)?.catch(() => {}) // its own caller hears of a failure
     return this.#context.reads.sizeOf(this.#path(key))
+  }
+
+  /** As `head` of each. */
+  async hasBelow(prefix: string, digests: Uint8Array, call?: Call): Promise<Uint8Array> {
+    throwIfAborted(call?.signal)
+    const { ops, root } = this.#context
+    const keyOf = (i: number) => {
+      const hexDigits = hex(digests.subarray(OBJECT_DIGEST_BYTES * i, OBJECT_DIGEST_BYTES * (i + 1)))
+      return `${prefix}/${hexDigits.slice(0, 4)}/${hexDigits}`
+    }
+    const found = await ops.batches!.areThere(root, prefix, digests)
+    const answers = new Uint8Array(found.length)
+    for (const [i, answer] of found.entries()) {
+      if (answer < 0) throw fileError(`looking for ${this.#path(keyOf(i))}`, systemError(answer))
+      // What was seen may have been put a moment ago, and not be durable yet.
+      const isUnderway = this.#underway.size > 0 && this.#underway.has(keyOf(i))
+      answers[i] = (isUnderway ? (await this.head(keyOf(i))) !== undefined : answer > 0) ? 1 : 0
+    }
+    return answers
   }
 
   async put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void> {

@@ -10,7 +10,7 @@ import { FilePuts } from './file-puts.ts'
 import { FileReads } from './file-reads.ts'
 import { prepareRoot } from './file-root.ts'
 import type { StreamedObject } from './file-stream.ts'
-import type { ByteRange, ObjectStore, PutMany } from './interface.ts'
+import type { ByteRange, HasBelow, ObjectStore, PutMany } from './interface.ts'
 import { checkKey } from './key.ts'
 
 /** A folder of objects. */
@@ -40,6 +40,7 @@ export async function openFileObjectStore(
 class FileObjectStore implements FileObjects {
   readonly name: string
   readonly putMany: PutMany | undefined
+  readonly hasBelow: HasBelow | undefined
   readonly #root: string
   readonly #ops: FileOps
   readonly #sync: DiskSync
@@ -59,6 +60,7 @@ class FileObjectStore implements FileObjects {
       reads: this.#reads,
       folders: new FileFolders(root, ops, sync),
     })
+    this.hasBelow = ops.batches && ((prefix, digests, call) => this.#puts.hasBelow(prefix, digests, call))
     this.putMany = ops.batches && ((objects, call) => this.#puts.putMany(objects, call))
   }
 

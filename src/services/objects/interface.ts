@@ -22,6 +22,9 @@ export interface ObjectStore {
   /** The size in bytes; `undefined` when it is absent. */
   head(key: string, call?: Call): Promise<number | undefined>
 
+  /** Which of many objects there are, for a fraction of what `head` of each costs; not every store can. */
+  readonly hasBelow?: HasBelow | undefined
+
   /**
    * Stores it durably and all at once: a reader sees the whole object or none. With `ifAbsent` an existing
    * object is left as it is (contents under one key never differ, so this saves work and changes nothing).
@@ -40,6 +43,12 @@ export interface ObjectStore {
   /** Removing what is absent succeeds. */
   delete(key: string, call?: Call): Promise<void>
 }
+
+/**
+ * Of the objects `<prefix>/<4 hex>/<64 hex>`, which are named by the 32 bytes that the latter stand for, one behind the other:
+ * 1 for each that is there and 0 for each that is not, in their order.
+ */
+export type HasBelow = (prefix: string, digests: Uint8Array, call?: Call) => Promise<Uint8Array>
 
 export interface NewObject {
   readonly key: string

@@ -15,7 +15,11 @@ interface NativeFiles {
   publish(root: string, outcomes: Int32Array, keys: string, temp: string): Promise<void> | number
   createEmpty(root: string, outcomes: Int32Array, keys: string, temp: string): Promise<void> | number
   removeTemps(root: string, outcomes: Int32Array, keys: string, temp: string): Promise<void> | number
+  areThere(root: string, prefix: string, digests: Uint8Array, answers: Int32Array): Promise<number> | number
 }
+
+/** What the name of a fanned-out object stands for. */
+export const OBJECT_DIGEST_BYTES = 32
 
 /** What became of an object; anything less is a negative errno. As in native/object_files.c. */
 export const OUTCOME = { thereAlready: 0, done: 1, doneInNewFolder: 2 } as const
@@ -44,6 +48,8 @@ export interface FileBatches {
   createEmpty(batch: FileBatch): Promise<Int32Array>
   /** Gives up what `outcomes` says is written. */
   removeTemps(batch: FileBatch, outcomes: Int32Array): Promise<void>
+  /** Of files `<prefix>/<4 hex>/<64 hex>` below `root`, named by 32 bytes each: 1, 0, or the negative errno of who cannot tell. */
+  areThere(root: string, prefix: string, digests: Uint8Array): Promise<Int32Array>
 }
 
 /** Made once, though it is asked for with every batch. */
@@ -82,6 +88,12 @@ function batchesOf(native: NativeFiles): FileBatches {
     },
     async removeTemps(batch, outcomes) {
       await begun(native.removeTemps(batch.root, outcomes, names(batch), batch.temp))
+    },
+    async areThere(root, prefix, digests) {
+      const answers = new Int32Array(digests.length / OBJECT_DIGEST_BYTES)
+      const result = await native.areThere(root, prefix, digests, answers)
+      if (result !== 0) throw systemError(result)
+      return answers
     },
   }
 }

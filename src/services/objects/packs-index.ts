@@ -6,7 +6,7 @@ import { StoreError } from '../../support/errors.ts'
 import { INDEX_FREE_BYTES_MIN, OBJECT_LIST_PAGE } from '../../support/limits.ts'
 import { type LmdbEntry, type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
 import { fileError } from './file-error.ts'
-import { decodeKey, encodedPrefixes, fannedOutKey } from './packs-key.ts'
+import { decodeKey, encodedPrefixes, fannedOutKey, KEY_DIGEST_BYTES } from './packs-key.ts'
 
 /** Where an object lies: the contents of a record. Empty objects lie nowhere. */
 export interface Place {
@@ -120,6 +120,18 @@ export class PacksIndex implements AsyncDisposable {
         }
       },
     }
+  }
+
+  /** Which of these keys there are, named as for `placesBelow`: a microsecond each. */
+  hasBelow(prefix: string, digests: Uint8Array): Uint8Array {
+    const key = fannedOutKey(prefix)
+    const at = prefix.length + 1
+    const answers = new Uint8Array(digests.length / KEY_DIGEST_BYTES)
+    for (let i = 0; i < answers.length; i++) {
+      key.set(digests.subarray(i * KEY_DIGEST_BYTES, (i + 1) * KEY_DIGEST_BYTES), at)
+      answers[i] = this.has(key) ? 1 : 0
+    }
+    return answers
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

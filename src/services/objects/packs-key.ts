@@ -9,14 +9,15 @@ import { checkKey } from './key.ts'
  * keys with one prefix stays what it was.
  */
 const FANNED_OUT = /^(.+)\/([0-9a-f]{4})\/(\2[0-9a-f]{60})$/
-const DIGEST_BYTES = 32
+/** What a key of that kind ends with. */
+export const KEY_DIGEST_BYTES = 32
 
 /** Throws `internal` for what is no key, or too long. */
 export function encodeKey(key: string): Buffer {
   checkKey(key)
   const [, prefix, , hex] = FANNED_OUT.exec(key) ?? []
   const bytes = prefix === undefined ? Buffer.from(key, 'latin1') : fannedOutKey(prefix)
-  if (hex !== undefined) bytes.write(hex, bytes.length - DIGEST_BYTES, 'hex')
+  if (hex !== undefined) bytes.write(hex, bytes.length - KEY_DIGEST_BYTES, 'hex')
   if (bytes.length > PACK_KEY_BYTES_MAX)
     throw new StoreError('internal', `an object key of ${key.length} characters: ${key.slice(0, 40)}…`)
   return bytes
@@ -24,14 +25,14 @@ export function encodeKey(key: string): Buffer {
 
 /** Of all keys `<prefix>/<4 hex>/<64 hex>`; what it ends with, 32 bytes, is to be filled in. */
 export function fannedOutKey(prefix: string): Buffer {
-  const bytes = Buffer.alloc(prefix.length + 1 + DIGEST_BYTES)
+  const bytes = Buffer.alloc(prefix.length + 1 + KEY_DIGEST_BYTES)
   bytes.write(prefix, 'latin1')
   return bytes
 }
 
 export function decodeKey(bytes: Uint8Array): string {
   const buffer = view(bytes)
-  const zero = buffer.length - DIGEST_BYTES - 1
+  const zero = buffer.length - KEY_DIGEST_BYTES - 1
   if (zero < 1 || buffer.indexOf(0) !== zero) return buffer.toString('latin1')
   const hex = buffer.toString('hex', zero + 1)
   return `${buffer.toString('latin1', 0, zero)}/${hex.slice(0, 4)}/${hex}`

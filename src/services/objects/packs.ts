@@ -124,6 +124,11 @@ class PackedObjectStore implements PackedObjects {
     return this.#index.find(encodeKey(key), place) ? place.stored : undefined
   }
 
+  readonly hasBelow = async (prefix: string, digests: Uint8Array, call?: Call): Promise<Uint8Array> => {
+    throwIfAborted(call?.signal)
+    return this.#index.hasBelow(prefix, digests)
+  }
+
   async put(key: string, body: Uint8Array, call?: Call & { ifAbsent?: boolean | undefined }): Promise<void> {
     throwIfAborted(call?.signal)
     const encoded = encodeKey(key)

@@ -11,6 +11,8 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -90,6 +92,17 @@ export function otherStoreFlags(
     if (basename(path.trim()) !== storePaths['tree']) throw new Error(`${folder} is not what was made there`)
   }
   return flags
+}
+
+/** The large file of the raw blobs is one that was written to, as far as anybody can tell: the note that it was hashed no longer holds. */
+export function forgetHashed({ folder, sizes }: Fixture): void {
+  const blobs = join(folder, 'raw/blobs')
+  const names = readdirSync(blobs, { recursive: true, encoding: 'utf8' })
+  const large = names
+    .map((name) => join(blobs, name))
+    .find((path) => statSync(path).size === sizes.largeBytes)
+  if (large === undefined) throw new Error(`${blobs} has no large blob`)
+  utimesSync(large, new Date(), new Date())
 }
 
 function makeTree(path: string, { smallDirectories, moreDirectories, largeBytes }: Sizes): void {

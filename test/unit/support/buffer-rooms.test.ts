@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { BufferRooms } from '../../../src/support/buffer-rooms.ts'
+import { ROOMS_IDLE_MS } from '../../../src/support/limits.ts'
 
 const ROOM_BYTES = 100_000
 const FREE_MAX = 2
@@ -16,15 +17,36 @@ test('what is given back while others are in use is used again, and none by two'
   expect(rooms.take(LARGE).buffer).not.toBe(first.buffer)
 })
 
-test('nothing is kept when none is in use, unless so it was agreed', () => {
-  const rooms = new BufferRooms(LIMITS)
-  const first = rooms.take(LARGE)
-  rooms.giveBack(first)
-  expect(rooms.take(LARGE).buffer).not.toBe(first.buffer)
-  const keeping = new BufferRooms({ ...LIMITS, idleMax: 1 })
-  const second = keeping.take(LARGE)
-  keeping.giveBack(second)
-  expect(keeping.take(LARGE).buffer).toBe(second.buffer)
+describe('when none is in use', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  test('they are kept for a moment, as more may be to come', () => {
+    const rooms = new BufferRooms(LIMITS)
+    const first = rooms.take(LARGE)
+    rooms.giveBack(first)
+    vi.advanceTimersByTime(ROOMS_IDLE_MS - 1)
+    expect(rooms.take(LARGE).buffer).toBe(first.buffer)
+    vi.advanceTimersByTime(1)
+    rooms.giveBack(first)
+    expect(rooms.take(LARGE).buffer).toBe(first.buffer)
+  })
+
+  test('and no longer, unless so it was agreed', () => {
+    for (const idleMax of [0, 1]) {
+      const rooms = new BufferRooms({ ...LIMITS, idleMax })
+      const taken = [rooms.take(LARGE), rooms.take(LARGE)]
+      for (const room of taken) rooms.giveBack(room)
+      vi.advanceTimersByTime(ROOMS_IDLE_MS)
+      const known = new Set(taken.map(({ buffer }) => buffer))
+      const again = [rooms.take(LARGE), rooms.take(LARGE)]
+      expect(again.filter(({ buffer }) => known.has(buffer)).length).toBe(idleMax)
+    }
+  })
 })
 
 test('small and huge ones are never kept, nor what came from elsewhere', () => {

@@ -18,6 +18,7 @@ import { ingestNar } from '../../../src/transfer/ingest-nar.ts'
 import { renderNar } from '../../../src/transfer/render-nar.ts'
 import { collect } from '../../support/collect.ts'
 import { type RandomTree, storeTree } from '../../support/random-trees.ts'
+import { vectors } from '../../support/vectors.ts'
 
 const CONTENTS = utf8('the contents of a file\n')
 const FILE: RandomTree = { kind: 'file', contents: CONTENTS, executable: false }
@@ -194,5 +195,49 @@ describe('proving a content address', () => {
     await expect(proveContentAddress(services, { ...pathInfo, node: other })).rejects.toMatchObject({
       code: 'corrupt',
     })
+  })
+})
+
+describe('the vectors of nar.ingest_ca_checks', () => {
+  const { ok, mismatch, type_mismatch } = vectors.nar.ingest_ca_checks_snix as Record<
+    'ok' | 'mismatch' | 'type_mismatch',
+    { nar: string; ca: string; digest_hex?: string }[]
+  >
+  const { complicated_sha512_hex, symlink_sha1_hex, helloworld_flat_md5_hex } = vectors.nar.extra_hashes
+  const DIGESTS: Readonly<Record<string, string>> = {
+    'complicated sha512': complicated_sha512_hex,
+    'symlink sha1': symlink_sha1_hex,
+    'helloworld md5': helloworld_flat_md5_hex,
+  }
+
+  /** A vector's NAR, and what a narinfo with such a content address says of it. */
+  async function claimed({ nar: name, ca, digest_hex }: (typeof ok)[number]) {
+    const nar = vectors.nar.valid.find((each: { name: string }) => each.name === name)
+    const bytes = Buffer.from(nar.nar_b64, 'base64')
+    const services = { blobs: memoryBlobService(), directories: memoryDirectoryService() }
+    const [kind = '', algorithm] = ca.split(' ') as [string, HashAlgorithm]
+    const digest =
+      digest_hex ?? DIGESTS[`${name} ${algorithm}`] ?? createHash(algorithm).update(bytes).digest('hex')
+    const address: ContentAddress = {
+      kind: kind.toLowerCase() as Kind,
+      algorithm,
+      digest: Buffer.from(digest, 'hex'),
+    }
+    async function* source() {
+      yield bytes
+    }
+    const ingested = await ingestNar(services, source(), { contentAddress: address })
+    const storePath = contentAddressedPath('name', address)
+    return { services, ingested, claim: { ...ingested, storePath, references: [], ca: address } }
+  }
+
+  test.each(ok)('$nar by $ca', async (vector) => {
+    const { services, ingested, claim } = await claimed(vector)
+    expect(await variantOf(checkPathInfo(services, claim, ingested))).toBe('fine')
+  })
+
+  test.each([...mismatch, ...type_mismatch])('$nar by $ca is refused', async (vector) => {
+    const { services, ingested, claim } = await claimed(vector)
+    expect(await variantOf(checkPathInfo(services, claim, ingested))).toBe('ContentAddressMismatch')
   })
 })

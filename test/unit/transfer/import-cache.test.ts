@@ -1,11 +1,18 @@
 import { chmod, mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Digest } from '../../../src/model/castore/digest.ts'
 import type { PathInfo } from '../../../src/model/nix/path-info.ts'
 import type { BlobService } from '../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../src/services/blobs/memory.ts'
+import { blobKey, chunkKey } from '../../../src/services/blobs/object-keys.ts'
+import { objectStoreBlobService } from '../../../src/services/blobs/object-store.ts'
+import { readBlob } from '../../../src/services/blobs/read-blob.ts'
+import { verifyingBlobService } from '../../../src/services/blobs/verifying.ts'
 import type { DirectoryService } from '../../../src/services/directories/interface.ts'
 import { memoryDirectoryService } from '../../../src/services/directories/memory.ts'
+import { openFileObjectStore } from '../../../src/services/objects/file.ts'
+import { openPackedObjectStore } from '../../../src/services/objects/packs.ts'
 import { memoryPathInfoService } from '../../../src/services/pathinfos/memory.ts'
 import { StoreError } from '../../../src/support/errors.ts'
 import { IMPORT_CACHE_BYTES_MAX, IMPORT_CACHE_RACY_MS } from '../../../src/support/limits.ts'
@@ -120,6 +127,31 @@ describe('the second import of a tree', () => {
     await importTree()
     newStore()
     expect((await importTree()).written).toBe(FILES)
+  })
+
+  test('notices each blob that a store of files or packs has lost, and stores it again', async () => {
+    await writeFile(file(0), pseudoRandom(3_000_000, 1))
+    for (const open of [openFileObjectStore, openPackedObjectStore]) {
+      cacheFolder = join(folder.path, 'home', open.name)
+      const objects = await open(join(folder.path, open.name))
+      blobs = verifyingBlobService(objectStoreBlobService(objects), 'the store')
+      expect(blobs.hasMany).toBeDefined()
+      const root = (await importTree()).pathInfo.node
+      for (const [i, size] of [
+        [0, 3_000_000],
+        [1, 10],
+        [FILES - 1, 11],
+      ] as const) {
+        const contents = await readFile(file(i))
+        expect(contents).toHaveLength(size)
+        await objects.delete(blobKey(Digest.of(contents)))
+        await objects.delete(chunkKey(Digest.of(contents)))
+        expect(await blobs.has(Digest.of(contents))).toBe(false)
+        expect((await importTree()).pathInfo.node).toEqual(root)
+        expect(Buffer.compare((await readBlob(blobs, Digest.of(contents), size))!, contents)).toBe(0)
+      }
+      if (Symbol.asyncDispose in objects) await objects[Symbol.asyncDispose]()
+    }
   })
 
   test.each<[string, (bytes: Buffer) => Buffer]>([

@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { Digest } from '../../../src/model/castore/digest.ts'
 import { Directory } from '../../../src/model/castore/directory.ts'
 import type { Node } from '../../../src/model/castore/node.ts'
 import { StorePath as Path, type StorePath } from '../../../src/model/nix/store-path.ts'
 import { utf8, view } from '../../../src/support/bytes.ts'
 import { openPath } from '../../../src/transfer/open-path.ts'
-import { directoryNode, entry, symlinkNode } from '../../support/directories.ts'
+import { directoryNode, entry, symlinkNode, vectorDirectory } from '../../support/directories.ts'
 import { MemoryStore, storePathOf } from '../../support/memory-store.ts'
+import { vectors } from '../../support/vectors.ts'
 
 let store: MemoryStore
 let app: StorePath
@@ -105,5 +107,43 @@ describe('missing, and why', () => {
     await expect(openPath(store, Path.fromParts(app.digest, 'appx'), utf8(''))).rejects.toThrow(
       `with that hash there is ${app.absolutePath}`,
     )
+  })
+})
+
+describe('the vectors of descend_to', () => {
+  const below = async (inner: string) => {
+    const node = await vectorTree()
+    const { storePath } = await store.path('vectors', node)
+    return await openPath(store, storePath, utf8(inner), { keepLast: true })
+  }
+
+  async function vectorTree(): Promise<Node> {
+    await store.file('')
+    const [complicated] = await Promise.all(
+      ['DIRECTORY_COMPLICATED', 'DIRECTORY_WITH_KEEP'].map(async (name) => {
+        const directory = vectorDirectory(name)
+        await store.directories.put(directory)
+        return directoryNode(directory)
+      }),
+    )
+    return complicated!
+  }
+
+  test.each([
+    ['', 'directory', '424a7f6ce08d805d15b428062faae96299a1675d708c3a39261afe38cdd04feb'],
+    ['keep', 'directory', vectorDirectory('DIRECTORY_WITH_KEEP').digest.hex],
+    ['keep/.keep', 'file', Digest.of(new Uint8Array()).hex],
+  ])('"%s" is found', async (inner, kind, digest) => {
+    expect((vectors.descend_to.cases as { path: string }[]).map(({ path }) => path)).toContain(inner)
+    const { node } = await below(inner)
+    expect(node).toMatchObject({ kind, digest: { hex: digest } })
+  })
+
+  test.each(
+    (vectors.descend_to.cases as { path: string; result: string | null }[]).filter(
+      ({ result }) => result === null,
+    ),
+  )('"$path" is not there, which is no failure of the store', async ({ path }) => {
+    await expect(below(path)).rejects.toMatchObject({ code: 'not-found' })
   })
 })

@@ -134,7 +134,7 @@ describe('in the middle of a batch', () => {
     const blobs: BlobService = {
       ...withoutReadInto(services.blobs),
       async readInto(target, wanted) {
-        const found = await local.read(wanted)
+        const found = await local.read(wanted, narRooms)
         for (const [i, bytes] of found.entries()) if (bytes) target.set(bytes, wanted[i]!.offset)
         return wanted.filter((_, i) => !found[i])
       },

@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { ValidationError } from '../../../../src/model/castore/validation-error.ts'
+import { parseNixHash } from '../../../../src/model/nix/nix-hash.ts'
 import { decodeNixbase32, encodeNixbase32, nixbase32Length } from '../../../../src/model/nix/nixbase32.ts'
 import { compareBytes } from '../../../../src/support/bytes.ts'
 import { vectors } from '../../../support/vectors.ts'
@@ -24,6 +26,13 @@ describe('nixbase32', () => {
       if (nixbase32Length(bytes) === characters)
         expect(decodeNixbase32('0'.repeat(characters))).toHaveLength(bytes)
       else expect(() => decodeNixbase32('0'.repeat(characters))).toThrow()
+  })
+
+  test('a text of one byte is no digest', () => {
+    const { text, want_bytes } = nixbase32.decode_fixed_len_mismatch
+    expect(decodeNixbase32(text)).toHaveLength(1)
+    expect(want_bytes).toBe(32)
+    expect(() => parseNixHash(`sha256:${text}`)).toThrow(ValidationError)
   })
 
   test('any bytes come back', () => {

@@ -46,7 +46,7 @@ function planned(start: number, end: number): boolean {
   return plan.addKnown(FILE, start, end)
 }
 
-/** The first who asks has it looked for; others are told once it was found. */
+/** The first who asks is told, if the kernel has the path in memory; or else who asks once it was looked for. */
 async function known(): Promise<void> {
   while (!planned(0, 1)) await new Promise(setImmediate)
 }
@@ -63,7 +63,6 @@ async function flipByte(at: number): Promise<void> {
 }
 
 test('a file that was hashed as it was written is read without its chunks', async () => {
-  expect(planned(0, 1)).toBe(false)
   await known()
   for (const [start, end] of [
     [0, 1_048_576],
@@ -76,10 +75,10 @@ test('a file that was hashed as it was written is read without its chunks', asyn
 
 test('what was written to it since is not shown, whatever its times say', async () => {
   await known()
-  const { atime, mtime, mtimeMs } = await stat(path)
+  const { atime, mtime } = await stat(path)
   await flipByte(9)
   utimesSync(path, atime, mtime)
-  expect(Math.trunc((await stat(path)).mtimeMs)).toBe(Math.trunc(mtimeMs))
+  expect((await stat(path)).mtime).toEqual(mtime)
   // In memory of the kernel, and not.
   for (const [start, end] of [
     [0, 100],
@@ -113,15 +112,13 @@ test('a file that nobody hashed since it was written to is not known', async () 
 test('what is known is looked for again, beside the reads, and small files never', async () => {
   let [now, asked] = [0, 0]
   const states = [Uint8Array.of(1), undefined, Uint8Array.of(3)]
-  const files = new KnownFiles(
-    async () => {
-      asked++
-      const state = states.shift()
-      if (!state) throw new Error('no such file')
-      return state
-    },
-    () => now,
-  )
+  const find = async () => {
+    asked++
+    const state = states.shift()
+    if (!state) throw new Error('no such file')
+    return state
+  }
+  const files = new KnownFiles({ find, findNow: () => undefined }, () => now)
   const state = () => files.state(FILE.digest, HASHED_MARK_BYTES_MIN)
   expect(files.state(FILE.digest, HASHED_MARK_BYTES_MIN - 1)).toBeUndefined()
   expect([state(), state()]).toEqual([undefined, undefined])

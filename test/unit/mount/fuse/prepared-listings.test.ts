@@ -77,7 +77,7 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
       const other = await makeTree()
       const first = await listInTree(tree, inode, 0, size)
       expect(first).toEqual(await listInTree(other.tree, other.inode, 0, size))
-      tree.listingTaken?.()
+      tree.answered?.()
       for (let cookie = 0; ; ) {
         expect(ask(Opcode.READDIRPLUS, inode, cookie, size)).toBe(0)
         const page = reply()
@@ -95,7 +95,7 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
     const { tree, inode, ask, listings, kernel, device, buffer } = await start()
     expect(ask(Opcode.READDIRPLUS, inode, 0, 4096)).toBe(80)
     await listInTree(tree, inode, 0, 4096)
-    tree.listingTaken?.()
+    tree.answered?.()
     expect(ask(Opcode.READDIR, inode, 0, 4096)).toBe(80)
     expect(ask(Opcode.READDIRPLUS, inode + 1, 0, 4096)).toBe(80)
     // No entry has room; nor is that a position.
@@ -109,7 +109,7 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
   test('ends with the inode', async () => {
     const { tree, inode, ask } = await start()
     await listInTree(tree, inode, 0, 4096)
-    tree.listingTaken?.()
+    tree.answered?.()
     tree.forget(inode, 1)
     expect(ask(Opcode.READDIRPLUS, inode, 0, 4096)).toBe(80)
   })
@@ -118,7 +118,7 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
     const { tree, inode, listings, device, buffer, kernel, hangUp } = await start()
     await listInTree(tree, inode, 250, 4096)
     await listInTree(tree, inode, 0, 408)
-    tree.listingTaken?.()
+    tree.answered?.()
     const { inodes } = tree.usage
     writeSync(kernel, frame(Opcode.READDIRPLUS, inode, 7n, readBody(0, 32_768)))
     hangUp()

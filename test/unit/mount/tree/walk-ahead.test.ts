@@ -22,15 +22,15 @@ function localTree(root: (store: FakeStore, named: (name: string, node: Node) =>
       return store.directories.contents.get(digest.key)?.encoded
     },
   })
-  tree.listAhead?.({ prepare: (inode) => void prepared.push(inode) })
-  return { tree, reads, prepared, directories: store.directories }
+  const ahead = tree.listAhead!({ prepare: (inode) => void prepared.push(inode) })
+  return { tree, reads, prepared, ahead, directories: store.directories }
 }
 
 /** As the kernel is answered: what the listing leads to is read when it has been given out. */
 async function listAndGive(tree: CastoreTree, path: string): Promise<InodeNumber> {
   const { inode } = await walk(tree, path)
   await tree.readdir(inode, 0, new PageSink(100), true)
-  tree.listingTaken?.()
+  tree.answered?.()
   return inode
 }
 
@@ -46,9 +46,10 @@ describe.skipIf(!nativeTree())('a walk', () => {
     )
 
   test('that goes on in order finds each directory read and prepared, and each is read once', async () => {
-    const { tree, reads, prepared } = deep()
+    const { tree, reads, prepared, ahead } = deep()
     await listAndGive(tree, '1-a')
     expect(reads).toEqual(['1-a'])
+    expect(ahead.isWalk).toBe(false)
     const afterwards: [string, string[]][] = [
       // As expected for the first time: from here on what follows is read.
       ['1-a/a', ['1-a', 'a', 'a/x']],
@@ -60,7 +61,7 @@ describe.skipIf(!nativeTree())('a walk', () => {
     for (const [path, expected] of afterwards) {
       const expectedInode = prepared.at(-1)
       const inode = await listAndGive(tree, path)
-      expect([path, reads]).toEqual([path, expected])
+      expect([path, reads, ahead.isWalk]).toEqual([path, expected, path !== '1-a/c'])
       expect(prepared).toContain(inode)
       if (path !== '1-a/a') expect(expectedInode).toBe(inode)
     }
@@ -69,8 +70,11 @@ describe.skipIf(!nativeTree())('a walk', () => {
   })
 
   test('that jumps about reads nothing but what it asks for', async () => {
-    const { tree, reads } = deep()
-    for (const path of ['1-a', '1-a/c', '1-a/b', '1-a/a']) await listAndGive(tree, path)
+    const { tree, reads, ahead } = deep()
+    for (const path of ['1-a', '1-a/c', '1-a/b', '1-a/a']) {
+      await listAndGive(tree, path)
+      expect(ahead.isWalk).toBe(false)
+    }
     expect(reads).toEqual(['1-a', 'c', 'b', 'a'])
   })
 

@@ -20,8 +20,8 @@ describe('the messages of a blob', () => {
     ['small pieces together', [10, 20, 30], [60]],
     [
       'small pieces up to the size of a message',
-      Array(20).fill(GRPC_BLOB_PIECE_BYTES_MIN - 1),
-      [8, 8, 4].map((pieces) => pieces * (GRPC_BLOB_PIECE_BYTES_MIN - 1)),
+      Array(40).fill(GRPC_BLOB_PIECE_BYTES_MIN - 1),
+      [16, 16, 8].map((pieces) => pieces * (GRPC_BLOB_PIECE_BYTES_MIN - 1)),
     ],
     ['small before large', [10, GRPC_BLOB_PIECE_BYTES_MIN, 20], [10, GRPC_BLOB_PIECE_BYTES_MIN, 20]],
     [
@@ -38,6 +38,20 @@ describe('the messages of a blob', () => {
     for await (const message of blobMessages(from([2, 1, 70_000, 3, 1]))) messages.push(message)
     const expected = [0, 0, 1, ...Array(70_000).fill(2), 3, 3, 3, 4]
     expect(Buffer.concat(messages).equals(Buffer.from(expected))).toBe(true)
+  })
+
+  test('a piece is given back when its last message has left, which is when the next but one is asked for', async () => {
+    const given: number[] = []
+    const large = GRPC_BLOB_MESSAGE_BYTES + 1
+    const pieces = from([large, large, 10, large])
+    const messages = blobMessages({
+      [Symbol.asyncIterator]: () => pieces,
+      giveBack: (piece) => given.push(piece[0]!),
+    })
+    const seen: number[][] = []
+    for await (const _ of messages) seen.push([...given])
+    expect(seen).toEqual([[], [], [], [0], [0], [0], [0, 1]])
+    expect(given).toEqual([0, 1])
   })
 
   test('what is there is not held back by what is still to come', async () => {

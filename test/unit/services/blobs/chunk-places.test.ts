@@ -4,6 +4,7 @@ import { zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import { LocalChunks } from '../../../../src/services/blobs/local-chunks.ts'
+import { BufferRooms } from '../../../../src/support/buffer-rooms.ts'
 import { concatBytes, utf8 } from '../../../../src/support/bytes.ts'
 import { storedFrame } from '../../../../src/support/zstd-stored.ts'
 import { rawName, TestPacks } from '../../../support/chunk-folders.ts'
@@ -18,6 +19,7 @@ beforeEach(async () => {
 
 afterEach(() => dir[Symbol.asyncDispose]())
 
+const ROOMS = new BufferRooms({ bytes: 1, busyMax: 0, idleMax: 0 })
 const TEXT = utf8('a chunk of text, '.repeat(300))
 const NOISE = pseudoRandom(300_000, 1)
 const sized = (contents: Uint8Array) => ({ digest: Digest.of(contents), size: contents.length })
@@ -39,7 +41,7 @@ describe('chunks in packs', () => {
     for (const [i, bytes] of contents.entries()) put(bytes, i % 150)
     for (const stride of [1, 7]) {
       const order = contents.map((_, i) => contents[(i * stride) % contents.length]!)
-      const found = await chunks.read(order.map(sized))
+      const found = await chunks.read(order.map(sized), ROOMS)
       for (const [i, bytes] of order.entries()) expect(Buffer.compare(found[i]!, bytes)).toBe(0)
     }
     for (const bytes of contents) {
@@ -52,7 +54,7 @@ describe('chunks in packs', () => {
     const halves = [TEXT.subarray(0, 1_000), TEXT.subarray(1_000)].map((half) => zstdCompressSync(half))
     packs.put(Digest.of(TEXT), concatBytes(halves))
     put(NOISE)
-    const [text, noise] = await chunks.read([sized(TEXT), sized(NOISE)])
+    const [text, noise] = await chunks.read([sized(TEXT), sized(NOISE)], ROOMS)
     expect(Buffer.compare(text!, TEXT)).toBe(0)
     expect(Buffer.compare(noise!, NOISE)).toBe(0)
   })
@@ -61,14 +63,14 @@ describe('chunks in packs', () => {
     const sizes = [65_536, 65_537, 131_071, 131_072, 131_073, 262_144, 400_000, 2 ** 21, 2 ** 21 + 1]
     const noise = sizes.map((size) => pseudoRandom(size, size))
     for (const bytes of noise) packs.put(Digest.of(bytes), storedFrame(bytes))
-    const found = await chunks.read(noise.map(sized))
+    const found = await chunks.read(noise.map(sized), ROOMS)
     for (const [i, bytes] of noise.entries()) expect(Buffer.compare(found[i]!, bytes), `${sizes[i]}`).toBe(0)
     // As long as a frame of noise, and none: a block that says that it is another one, or the frame that it has another size.
     for (const at of [4, 5, 9, 11, 12 + 131_072]) {
       const frame = Buffer.from(storedFrame(NOISE))
       frame[at]! ^= 4
       packs.put(Digest.of(NOISE), frame, at)
-      expect(await chunks.read([sized(NOISE)]), `byte ${at}`).toEqual([undefined])
+      expect(await chunks.read([sized(NOISE)], ROOMS), `byte ${at}`).toEqual([undefined])
     }
   })
 
@@ -122,7 +124,7 @@ describe('chunks in packs', () => {
     const other = new Uint8Array(TEXT).reverse()
     put(other)
     packs.tell(Digest.of(TEXT), packs.placeOf(Digest.of(other)))
-    expect(Buffer.compare((await chunks.read([sized(TEXT)]))[0]!, other)).toBe(0)
+    expect(Buffer.compare((await chunks.read([sized(TEXT)], ROOMS))[0]!, other)).toBe(0)
     expect(await chunks.readVerified(sized(TEXT))).toBeUndefined()
     expect(chunks.readVerifiedNow(sized(TEXT))).toBeUndefined()
   })
@@ -144,7 +146,7 @@ describe('raw blobs', () => {
   test('are read as a whole', async () => {
     put(TEXT)
     put(NOISE)
-    const [text, noise] = await chunks.read([sized(TEXT), sized(NOISE)])
+    const [text, noise] = await chunks.read([sized(TEXT), sized(NOISE)], ROOMS)
     expect([Buffer.compare(text!, TEXT), Buffer.compare(noise!, NOISE)]).toEqual([0, 0])
     expect(Buffer.compare(chunks.readVerifiedNow(sized(TEXT))!, TEXT)).toBe(0)
   })

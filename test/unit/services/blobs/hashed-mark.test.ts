@@ -1,10 +1,21 @@
 /** The note on a file that it was hashed: when it spares reading the file, and when it must not. */
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, copyFileSync, renameSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
+import { encodeFileState } from '../../../../src/services/blobs/file-state.ts'
 import { HASHED_ATTRIBUTE, HashedMark } from '../../../../src/services/blobs/hashed-mark.ts'
 import { nativeFileNotes } from '../../../../src/services/blobs/native-file-notes.ts'
 import { type FileVerdict, FileVerification } from '../../../../src/services/blobs/verified-file.ts'
@@ -20,17 +31,27 @@ interface Marking {
   readonly path: string
   /** The note as it is made and judged on the boot with this id. */
   mark(boot: string): HashedMark
+  readonly isOpenedAtOnce?: boolean
 }
 
-/** What a process that begins now finds. */
+/** What a process that begins now finds; the same without waiting, where the file is opened so. */
 async function verdict(
-  { mark }: Marking,
+  { mark, isOpenedAtOnce }: Marking,
   path: string,
   digest = DIGEST,
   boot = 'first',
 ): Promise<FileVerdict> {
   await using file = await open(path, 'r')
-  return await new FileVerification(mark(boot)).verify(file, digest, undefined)
+  const found = await new FileVerification(mark(boot)).verify(file, digest, undefined)
+  if (!isOpenedAtOnce) return found
+  await using known = new FileVerification(mark(boot)).openKnown(path, digest)
+  if (found === 'known') {
+    expect(readFileSync(known!.fd).equals(readFileSync(path))).toBe(true)
+    expect(known!.state).toEqual(encodeFileState(await file.stat({ bigint: true })))
+  }
+  // Who had to read it made a note of it.
+  expect(known !== undefined).toBe(found !== 'wrong')
+  return found
 }
 
 async function markedFile(marking: Marking): Promise<string> {
@@ -144,10 +165,13 @@ const CASES: readonly Case<Marking>[] = [
   },
 ]
 
-function marking(mark: (boot: string) => HashedMark): Make<Marking> {
+function marking(mark: (boot: string) => HashedMark, isOpenedAtOnce = false): Make<Marking> {
   return async () => {
     const dir = await tempDir()
-    return { subject: { path: dir.path, mark }, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() }
+    return {
+      subject: { path: dir.path, mark, isOpenedAtOnce },
+      [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose](),
+    }
   }
 }
 
@@ -179,6 +203,14 @@ async function whyNoAttributes(): Promise<string | undefined> {
   return error === 0 ? undefined : `no extended attributes in ${dir.path} (errno ${-error})`
 }
 
+function linkOf(fd: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return undefined
+  }
+}
+
 const reason = await whyNoAttributes()
 
 describe.skipIf(reason)(reason ? `a mark (skipped: ${reason})` : 'a mark', () => {
@@ -187,6 +219,22 @@ describe.skipIf(reason)(reason ? `a mark (skipped: ${reason})` : 'a mark', () =>
     CASES,
     marking((boot) => new HashedMark(() => boot)),
   )
+
+  runCases(
+    'on files that are opened without waiting',
+    CASES,
+    marking((boot) => new HashedMark(() => boot), true),
+  )
+
+  it('and a file without one, or none at all, cannot be opened so', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'blob')
+    const verification = new FileVerification()
+    expect(verification.openKnown(path, DIGEST)).toBeUndefined()
+    writeFileSync(path, BYTES)
+    expect(verification.openKnown(path, DIGEST)).toBeUndefined()
+    expect(readdirSync('/proc/self/fd').some((fd) => linkOf(fd) === path)).toBe(false)
+  })
 
   it('which tells nothing of the file breaks what is promised of changed files (negative control)', async () => {
     const broken = await brokenCases(

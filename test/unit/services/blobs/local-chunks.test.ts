@@ -12,6 +12,7 @@ import { objectStoreBlobService } from '../../../../src/services/blobs/object-st
 import { readBlobsInto } from '../../../../src/services/blobs/read-blob.ts'
 import { verifyingBlobService } from '../../../../src/services/blobs/verifying.ts'
 import { openFileObjectStore } from '../../../../src/services/objects/file.ts'
+import { BufferRooms } from '../../../../src/support/buffer-rooms.ts'
 import { concatBytes, utf8 } from '../../../../src/support/bytes.ts'
 import { CHUNK_BYTES_MAX } from '../../../../src/support/limits.ts'
 import { pseudoRandom } from '../../../support/pseudo-random.ts'
@@ -37,6 +38,7 @@ async function put(contents: Uint8Array, file: Uint8Array = zstdCompressSync(con
   return { digest, size: contents.length }
 }
 
+const ROOMS = new BufferRooms({ bytes: 1, busyMax: 0, idleMax: 0 })
 const TEXT = utf8('a chunk of text, '.repeat(300))
 const NOISE = pseudoRandom(300_000, 1)
 
@@ -44,16 +46,16 @@ test('reads what is there, whatever its size and order', async () => {
   const contents = Array.from({ length: 200 }, (_, i) => pseudoRandom(1 + i * i, i))
   const wanted = []
   for (const bytes of contents) wanted.push(await put(bytes))
-  const found = await chunks.read(wanted)
+  const found = await chunks.read(wanted, ROOMS)
   for (const [i, bytes] of contents.entries()) expect(Buffer.compare(found[i]!, bytes)).toBe(0)
-  expect(await chunks.read([])).toEqual([])
+  expect(await chunks.read([], ROOMS)).toEqual([])
 })
 
 test('reads several frames, and frames that do not tell their size', async () => {
   const unsized = { params: { [constants.ZSTD_c_contentSizeFlag]: 0 } }
   const halves = [TEXT.subarray(0, 1_000), TEXT.subarray(1_000)].map((half) => zstdCompressSync(half))
   const wanted = [await put(TEXT, concatBytes(halves)), await put(NOISE, zstdCompressSync(NOISE, unsized))]
-  const [text, noise] = await chunks.read(wanted)
+  const [text, noise] = await chunks.read(wanted, ROOMS)
   expect(Buffer.compare(text!, TEXT)).toBe(0)
   expect(Buffer.compare(noise!, NOISE)).toBe(0)
 })
@@ -74,7 +76,7 @@ test.each<[string, Uint8Array]>([
   ['much larger than it could be', concatBytes([frame, ...Array(50).fill(frame)])],
 ])('leaves out a file that is %s, and gives what else was asked for', async (_, file) => {
   const good = await put(NOISE)
-  const [before, bad, after] = await chunks.read([good, await put(TEXT, file), good])
+  const [before, bad, after] = await chunks.read([good, await put(TEXT, file), good], ROOMS)
   expect(bad).toBeUndefined()
   expect([before, after].map((bytes) => Buffer.compare(bytes!, NOISE))).toEqual([0, 0])
 })
@@ -82,7 +84,7 @@ test.each<[string, Uint8Array]>([
 test('compares no digests when it reads the chunks of a list, which the verifying service does with the whole', async () => {
   const other = new Uint8Array(TEXT).reverse()
   const wanted = [await put(TEXT, zstdCompressSync(other)), await put(NOISE)]
-  expect(Buffer.compare((await chunks.read(wanted))[0]!, other)).toBe(0)
+  expect(Buffer.compare((await chunks.read(wanted, ROOMS))[0]!, other)).toBe(0)
 })
 
 test('gives one chunk by itself compared with its digest, a small one on the spot as well', async () => {
@@ -118,7 +120,7 @@ test('leaves a large chunk in the page cache, but for those who keep its content
   await chunks.readVerified(wanted)
   // The kernel keeps a page of which only a part was named.
   expect(cached()).toBeLessThanOrEqual(4_096)
-  await chunks.read([wanted])
+  await chunks.read([wanted], ROOMS)
   expect(cached()).toBeGreaterThan(NOISE.length)
 })
 
@@ -235,7 +237,7 @@ test('leaves out what is no file, and never waits for it', async () => {
   execFileSync('mkfifo', [pipe!])
   await put(TEXT)
   await symlink(pathOf(Digest.of(TEXT)), link!)
-  expect(await chunks.read([...wanted, absent])).toEqual([undefined, undefined, undefined, undefined])
+  expect(await chunks.read([...wanted, absent], ROOMS)).toEqual([undefined, undefined, undefined, undefined])
   expect(wanted.map((chunk) => chunks.readVerifiedNow(chunk))).toEqual([undefined, undefined, undefined])
 })
 
@@ -250,7 +252,12 @@ test('takes sizes from strangers', async () => {
     2 ** 32 + TEXT.length,
     2 ** 53 - 1,
   ]
-  expect(await chunks.read(sizes.map((size) => ({ digest, size })))).toEqual(sizes.map(() => undefined))
+  expect(
+    await chunks.read(
+      sizes.map((size) => ({ digest, size })),
+      ROOMS,
+    ),
+  ).toEqual(sizes.map(() => undefined))
   for (const size of sizes) {
     expect(await chunks.readVerified({ digest, size })).toBeUndefined()
     expect(chunks.readVerifiedNow({ digest, size })).toBeUndefined()

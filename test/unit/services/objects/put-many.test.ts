@@ -193,6 +193,7 @@ describe.skipIf(!batches)('a batch', () => {
         publish: note('publish', batches!.publish),
         createEmpty: note('create', batches!.createEmpty),
         removeTemps: note('remove', batches!.removeTemps),
+        areThere: batches!.areThere,
       },
     }
     const store = await openFileObjectStore(root, ops)
