@@ -20,11 +20,11 @@ export class StoreMount implements AsyncDisposable {
   readonly #lines: string[] = []
   #exitCode: number | null | undefined
 
-  private constructor(namespace: MountNamespace, command: readonly string[], target: string) {
+  private constructor(namespace: MountNamespace, target: string, command: readonly string[]) {
     this.target = target
     // `timeout` and `nsenter` stand in between, so the shell tells the number of the process that serves.
     const script = 'echo $$; exec "$0" "$@" 2>&1'
-    const child = namespace.spawn('sh', '-c', script, TVIX_STORE, ...command, target)
+    const child = namespace.spawn('sh', '-c', script, ...command)
     createInterface({ input: child.stdout }).on('line', (line) => this.#lines.push(line))
     this.ended = new Promise((resolve) => child.once('close', resolve))
     this.ended.then((code) => {
@@ -39,7 +39,17 @@ export class StoreMount implements AsyncDisposable {
     flags: readonly string[],
     command: readonly string[] = ['mount'],
   ): Promise<StoreMount> {
-    const mount = new StoreMount(namespace, [...command, '--stats=json', ...flags], target)
+    const args = [...command, '--stats=json', ...flags, target]
+    return await StoreMount.startAs(namespace, target, [TVIX_STORE, ...args])
+  }
+
+  /** By a command line of any kind. */
+  static async startAs(
+    namespace: MountNamespace,
+    target: string,
+    command: readonly string[],
+  ): Promise<StoreMount> {
+    const mount = new StoreMount(namespace, target, command)
     await until(() => mount.log.includes(' mounted ') || mount.#exitCode !== undefined)
     if (mount.#exitCode !== undefined) throw new Error(mount.log)
     return mount
