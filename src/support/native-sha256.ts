@@ -1,7 +1,7 @@
 /** SHA-256 of bytes, in the thread pool; without the addon on the spot. */
 import { createHash, type Hash } from 'node:crypto'
-import { getSystemErrorName } from 'node:util'
 import { loadAddon } from './addon.ts'
+import { systemError } from './system-error.ts'
 
 export interface Sha256 {
   /** Hashes what comes next, which must not change meanwhile; one call at a time. */
@@ -51,20 +51,15 @@ class FastSha256 implements Sha256 {
 
   async update(pieces: readonly Uint8Array[]): Promise<void> {
     const result = await this.#native.update(this.#hash, pieces)
-    if (result !== 0) throw systemError(result)
+    if (result !== 0) throw systemError(result, 'hashing')
   }
 
   digest(): Uint8Array {
     const into = new Uint8Array(DIGEST_BYTES)
     const result = this.#native.digest(this.#hash, into)
-    if (result !== 0) throw systemError(result)
+    if (result !== 0) throw systemError(result, 'hashing')
     return into
   }
-}
-
-function systemError(negativeErrno: number): Error {
-  const code = getSystemErrorName(negativeErrno)
-  return Object.assign(new Error(`${code}: hashing`), { code, errno: negativeErrno })
 }
 
 class SlowSha256 implements Sha256 {

@@ -1,6 +1,5 @@
 /** What a walk of a file system tells of its entries, some hundred at a time, without an object for each. */
 import { constants } from 'node:fs'
-import { getSystemErrorMessage, getSystemErrorName } from 'node:util'
 
 /** What tells whether a file is still the one that it was, and as it was: of a `BigIntStats`. */
 export interface FileState {
@@ -141,10 +140,4 @@ export class SourceRecords {
       ctimeNs: words[at + WORD.ctimeNs]!,
     }
   }
-}
-
-/** As Node's own, but for the name of the call. */
-export function systemError(errno: number): Error {
-  const code = getSystemErrorName(-errno)
-  return Object.assign(new Error(`${code}: ${getSystemErrorMessage(-errno)}`), { code, errno: -errno })
 }

@@ -5,12 +5,12 @@
 import { constants, type Dirent, type Stats } from 'node:fs'
 import { lstat, open, readdir, readlink } from 'node:fs/promises'
 import { constants as system } from 'node:os'
-import { getSystemErrorName } from 'node:util'
 import { loadAddon } from './addon.ts'
 import { compareBytes, concatBytes, utf8 } from './bytes.ts'
 import { systemCode } from './errors.ts'
 import { DIRECTORY_NAMES_BYTES_MAX, TREE_DEPTH_MAX, WALK_ENTRIES, WALK_NAMES_BYTES } from './limits.ts'
 import { FAILED, HALF, MARK, RECORD_BYTES, SourceRecords, WORD } from './source-records.ts'
+import { systemError } from './system-error.ts'
 
 export interface SourceWalk {
   /** `undefined` after the end of the tree. One call at a time. Nothing comes after a failure. */
@@ -57,7 +57,7 @@ class FastWalk implements SourceWalk {
 
   async next(): Promise<SourceRecords | undefined> {
     const count = await this.#native.next(this.#walk, this.#records, this.#names)
-    if (count < 0) throw systemError(count)
+    if (count < 0) throw systemError(count, 'walking')
     if (count === 0) return undefined
     // Who keeps a name keeps all that came with it, which should not be more than there is.
     const records = this.#records.buffer.slice(0, count * RECORD_BYTES)
@@ -67,11 +67,6 @@ class FastWalk implements SourceWalk {
     const names = this.#names.slice(0, lengths[last + HALF.name]! + (both & 0xffff) + (both >>> 16))
     return new SourceRecords(count, records, Buffer.from(names.buffer))
   }
-}
-
-function systemError(negativeErrno: number): Error {
-  const code = getSystemErrorName(negativeErrno)
-  return Object.assign(new Error(`${code}: walking`), { code, errno: negativeErrno })
 }
 
 const SLASH = utf8('/')

@@ -20,8 +20,8 @@ import {
   isSameState,
   PATH_BYTES_MAX,
   type SourceRecords,
-  systemError,
 } from '../support/source-records.ts'
+import { systemError } from '../support/system-error.ts'
 import { changedFile, OPEN_SOURCE_FLAGS, sourceError } from './source.ts'
 
 /** Records of a walk from one to another, which it does not take with it any more; or contents of the file that was given. */
@@ -105,7 +105,7 @@ class FastNarHash implements NarHash {
     const result = await this.#native.update(this.#hash, arrays, ranges)
     if (result === 0) return
     const path = this.#path()
-    throw result === CHANGED ? changedFile(path) : sourceError('read', path, systemError(-result))
+    throw result === CHANGED ? changedFile(path) : sourceError('read', path, systemError(result))
   }
 
   #path(): Uint8Array {

@@ -2,7 +2,8 @@ import { constants } from 'node:fs'
 import { printable } from '../support/bytes.ts'
 import { type ErrorCode, StoreError, systemCode } from '../support/errors.ts'
 import { DIRECTORY_NAMES_BYTES_MAX, TREE_DEPTH_MAX } from '../support/limits.ts'
-import { FAILED, type SourceRecords, systemError } from '../support/source-records.ts'
+import { FAILED, type SourceRecords } from '../support/source-records.ts'
+import { systemError } from '../support/system-error.ts'
 
 /** Never follow a symlink, nor wait for a writer, where a file was a moment ago. */
 export const OPEN_SOURCE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -29,7 +30,7 @@ export function walkError(records: SourceRecords, i: number): StoreError {
       'exhausted',
       `${printable(path)} has more than ${DIRECTORY_NAMES_BYTES_MAX} bytes of names, which no directory of a store can have`,
     )
-  return sourceError(DOING[what] ?? 'walk', path, systemError(errno))
+  return sourceError(DOING[what] ?? 'walk', path, systemError(-errno))
 }
 
 const DOING: Readonly<Record<number, string>> = {

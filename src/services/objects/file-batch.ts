@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { StoreError } from '../../support/errors.ts'
+import { systemError } from '../../support/system-error.ts'
 import { ZSTD_LEVEL } from '../../support/zstd.ts'
 import type { DiskSync } from './disk-sync.ts'
 import { fileError } from './file-error.ts'
 import type { NewObject } from './interface.ts'
-import { type FileBatch, type FileBatches, OUTCOME, systemError } from './native-files.ts'
+import { type FileBatch, type FileBatches, OUTCOME, STORING } from './native-files.ts'
 
 /** What a batch needs of the store that it is for. */
 export interface BatchStore {
@@ -102,7 +103,7 @@ class Batch {
     const finishing: Promise<void>[] = []
     for (const [i, outcome] of outcomes.entries()) {
       const object = this.#objects[i]!
-      if (outcome < 0) this.#fail(object.key, systemError(outcome))
+      if (outcome < 0) this.#fail(object.key, systemError(outcome, STORING))
       else if (outcome !== OUTCOME.thereAlready)
         finishing.push(finish(object, outcome).catch((error) => this.#fail(object.key, error)))
     }

@@ -4,6 +4,7 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { Semaphore } from '../../support/concurrency.ts'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { OBJECT_PUTS_MAX, SYNC_TOGETHER_MIN } from '../../support/limits.ts'
+import { systemError } from '../../support/system-error.ts'
 import { compress } from '../../support/zstd.ts'
 import { type BatchStore, storeBatch } from './file-batch.ts'
 import { fileError } from './file-error.ts'
@@ -12,7 +13,7 @@ import { newTempPath, TEMP_FOLDER } from './file-root.ts'
 import { type StreamedObject, TempObject } from './file-stream.ts'
 import type { NewObject, PutManyCall } from './interface.ts'
 import { checkKey } from './key.ts'
-import { OBJECT_DIGEST_BYTES, systemError } from './native-files.ts'
+import { OBJECT_DIGEST_BYTES, STORING } from './native-files.ts'
 
 /**
  * What is being put into a store: one by one (file-put.ts), many in a batch (file-batch.ts), or piece by piece
@@ -48,7 +49,7 @@ export class FilePuts {
     const found = await ops.batches!.areThere(root, prefix, digests)
     const answers = new Uint8Array(found.length)
     for (const [i, answer] of found.entries()) {
-      if (answer < 0) throw fileError(`looking for ${this.#path(keyOf(i))}`, systemError(answer))
+      if (answer < 0) throw fileError(`looking for ${this.#path(keyOf(i))}`, systemError(answer, STORING))
       // What was seen may have been put a moment ago, and not be durable yet.
       const isUnderway = this.#underway.size > 0 && this.#underway.has(keyOf(i))
       answers[i] = (isUnderway ? (await this.head(keyOf(i))) !== undefined : answer > 0) ? 1 : 0

@@ -1,5 +1,5 @@
-import { getSystemErrorName } from 'node:util'
 import { loadAddon } from '../../support/addon.ts'
+import { systemError } from '../../support/system-error.ts'
 
 /** native/object_files.c: promises that resolve when `outcomes` are there, or negative errnos. None throws. */
 interface NativeFiles {
@@ -17,6 +17,9 @@ interface NativeFiles {
   removeTemps(root: string, outcomes: Int32Array, keys: string, temp: string): Promise<void> | number
   areThere(root: string, prefix: string, digests: Uint8Array, answers: Int32Array): Promise<number> | number
 }
+
+/** What its errors say was being done. */
+export const STORING = 'storing objects'
 
 /** What the name of a fanned-out object stands for. */
 export const OBJECT_DIGEST_BYTES = 32
@@ -92,19 +95,13 @@ function batchesOf(native: NativeFiles): FileBatches {
     async areThere(root, prefix, digests) {
       const answers = new Int32Array(digests.length / OBJECT_DIGEST_BYTES)
       const result = await native.areThere(root, prefix, digests, answers)
-      if (result !== 0) throw systemError(result)
+      if (result !== 0) throw systemError(result, STORING)
       return answers
     },
   }
 }
 
 async function begun(work: Promise<void> | number): Promise<void> {
-  if (typeof work === 'number') throw systemError(work)
+  if (typeof work === 'number') throw systemError(work, STORING)
   await work
-}
-
-/** As Node's own. */
-export function systemError(negativeErrno: number): Error {
-  const code = getSystemErrorName(negativeErrno)
-  return Object.assign(new Error(`${code}: storing objects`), { code, errno: negativeErrno })
 }

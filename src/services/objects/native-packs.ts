@@ -1,7 +1,7 @@
-import { getSystemErrorName } from 'node:util'
 import { loadAddon } from '../../support/addon.ts'
 import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { PACK_BULK_BYTES_EACH, PACK_BULK_BYTES_MIN } from '../../support/limits.ts'
+import { systemError } from '../../support/system-error.ts'
 import { PAGE_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, sealRecord, wholePages } from './packs-format.ts'
 
 /** native/packs.c: what it resolves with, or gives at once, is a negative errno when it failed. None throws. */
@@ -110,9 +110,4 @@ function addonOf(native: NativePacks): PacksAddon {
       throw error
     },
   }
-}
-
-function systemError(negativeErrno: number, doing: string): Error & { readonly code: string } {
-  const code = getSystemErrorName(negativeErrno)
-  return Object.assign(new Error(`${code}: ${doing}`), { code, errno: negativeErrno })
 }

@@ -9,7 +9,7 @@ import {
 } from '../../../src/support/decompress.ts'
 import { StoreError } from '../../../src/support/errors.ts'
 import { DECOMPRESSION_RATIO_MAX, ZSTD_WINDOW_LOG_MAX } from '../../../src/support/limits.ts'
-import { collect } from '../../support/collect.ts'
+import { collect, inPieces } from '../../support/collect.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 
 type Real = Exclude<Compression, 'none'>
@@ -23,10 +23,6 @@ const COMPRESS: Record<Real, (bytes: Uint8Array) => Buffer> = {
   br: (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } }),
 }
 const REAL = COMPRESSIONS.filter((name) => name !== 'none')
-
-async function* inPieces(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
-}
 
 async function decompress(
   bytes: Uint8Array,

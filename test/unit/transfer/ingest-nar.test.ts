@@ -19,7 +19,7 @@ import {
 } from '../../../src/support/limits.ts'
 import { ingestNar } from '../../../src/transfer/ingest-nar.ts'
 import { renderNar } from '../../../src/transfer/render-nar.ts'
-import { collect } from '../../support/collect.ts'
+import { collect, inPieces } from '../../support/collect.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { randomTree, storeTree } from '../../support/random-trees.ts'
 import { vectors } from '../../support/vectors.ts'
@@ -30,10 +30,6 @@ interface Services {
 }
 
 const services = (): Services => ({ blobs: memoryBlobService(), directories: memoryDirectoryService() })
-
-async function* inPieces(bytes: Uint8Array, length = 65_536): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
-}
 
 function narOf(...events: NarEvent[]): Uint8Array {
   const writer = new NarWriter()

@@ -15,6 +15,7 @@ import {
   TREE_DEPTH_MAX,
 } from '../../../src/support/limits.ts'
 import { ingestTar } from '../../../src/transfer/ingest-tar.ts'
+import { inPieces } from '../../support/collect.ts'
 import { MemoryStore } from '../../support/memory-store.ts'
 import { pseudoRandom } from '../../support/pseudo-random.ts'
 import { type RandomTree, randomTree, storeTree } from '../../support/random-trees.ts'
@@ -27,10 +28,6 @@ interface Services {
 }
 
 const services = (): Services => ({ blobs: memoryBlobService(), directories: memoryDirectoryService() })
-
-async function* inPieces(bytes: Uint8Array, length = 65_536): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
-}
 
 function ingest(tar: Uint8Array, target = services(), sizeFormula: SizeFormula = 'rust') {
   return ingestTar(target, inPieces(tar), { sizeFormula })
