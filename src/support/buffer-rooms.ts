@@ -29,8 +29,8 @@ export class BufferRooms {
   /** At least `bytes` of it, to be given back. */
   take(bytes: number): Buffer {
     const { bytes: roomBytes } = this.#limits
-    if (bytes <= roomBytes / 4 || bytes > roomBytes) return made(bytes)
-    const room = this.#free.pop() ?? made(roomBytes)
+    if (bytes <= roomBytes / 4 || bytes > roomBytes) return countedBuffer(bytes)
+    const room = this.#free.pop() ?? countedBuffer(roomBytes)
     this.#lent.add(room.buffer)
     this.#inUse++
     return room
@@ -58,7 +58,8 @@ export class BufferRooms {
   }
 }
 
-function made(bytes: number): Buffer {
+/** Memory of its own for bulk data on its way through, of which whoever collects garbage is told. */
+export function countedBuffer(bytes: number): Buffer {
   countBuffers(bytes)
   return Buffer.allocUnsafeSlow(bytes)
 }

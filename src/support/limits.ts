@@ -455,6 +455,12 @@ export const HTTP_ANSWER_MS_MAX = 30_000
 export const HTTP_SILENCE_MS_MAX = 30_000
 /** … so much of it must come: a server that drips is as good as dead. */
 export const HTTP_SILENCE_BYTES = 32 * KiB
+/** A connection that was unused for longer is not used again: whoever is in between may have forgotten it without a word. */
+export const HTTP_IDLE_MS_MAX = 30_000
+/** What is made ready at once for a body whose size was announced; more when so much has come. */
+export const HTTP_BODY_AT_ONCE_BYTES_MAX = 16 * MiB
+/** A line between the chunks of a body, and all that follows the last one: none has a meaning beyond the size. */
+export const HTTP_CHUNK_LINE_BYTES_MAX = 4 * KiB
 /** Pauses before a request that found nobody, or a busy server, is made again. */
 export const HTTP_RETRY_MS: readonly number[] = [200, 600, 1_500]
 /** A server that asks for a longer pause (Retry-After) counts as unavailable. */

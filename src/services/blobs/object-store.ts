@@ -6,6 +6,7 @@ import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import {
+  BLOB_READS_MAX,
   CHUNK_BYTES_AVG,
   CHUNK_BYTES_MAX,
   CHUNK_READS_MAX,
@@ -56,6 +57,8 @@ const PORTION_ROOMS = {
   busyMax: 2 * CHUNK_READS_MAX,
   idleMax: 2 * CHUNK_READS_MAX,
 }
+/** They fit most chunks, compressed or not; given up when none was read for a moment. */
+const FRAME_ROOMS = { bytes: 2 * CHUNK_BYTES_AVG, busyMax: BLOB_READS_MAX, idleMax: 0 }
 /** A chunk takes what it has, and no room for a portion. */
 const NO_ROOMS = new BufferRooms({ bytes: 0, busyMax: 0, idleMax: 0 })
 
@@ -64,6 +67,8 @@ class ObjectStoreBlobService implements BlobService {
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly #readAhead = new ReadAheadShare()
+  /** Where chunks lie as they come, until they are decompressed. */
+  readonly #frames = new BufferRooms(FRAME_ROOMS)
   readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly localChunks: LocalChunkSource | undefined
@@ -214,9 +219,14 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   async #chunk(digest: Digest, maxBytes: number, call?: Call): Promise<Uint8Array | undefined> {
-    const frame = await this.#objects.get(chunkKey(digest), call)
+    const rooms = this.#frames
+    const frame = await this.#objects.get(chunkKey(digest), { ...call, rooms })
     if (!frame) return undefined
-    return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
+    try {
+      return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
+    } finally {
+      rooms.giveBack(frame)
+    }
   }
 
   /** In one piece where that can be, in a room. */

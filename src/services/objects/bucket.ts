@@ -1,9 +1,10 @@
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent, SingleFlight } from '../../support/concurrency.ts'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_ABANDON_MS_MAX, BUCKET_PARTS_AT_ONCE, BUCKET_PUT_BYTES_MAX } from '../../support/limits.ts'
 import { type Request, type RequestPolicy, Requests } from '../requests.ts'
-import type { ByteRange, ObjectStore } from './interface.ts'
+import type { ByteRange, GetCall, ObjectStore } from './interface.ts'
 import { checkKey, isKey } from './key.ts'
 import { cutRange, type ObjectAnswer, wantedPart } from './range.ts'
 
@@ -15,7 +16,12 @@ export interface Bucket {
   /** For messages: the address without credentials. */
   readonly name: string
   /** `undefined` when the server says that there is no such object. Whether it is what was asked for is not for here. */
-  get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined>
+  get(
+    key: string,
+    range: ByteRange | undefined,
+    request: Request,
+    rooms?: BufferRooms,
+  ): Promise<ObjectAnswer | undefined>
   head(key: string, request: Request): Promise<number | undefined>
   /** With `ifAbsent`, an object that is there already is success. */
   put(key: string, body: Uint8Array, ifAbsent: boolean, request: Request): Promise<void>
@@ -75,14 +81,14 @@ class BucketObjectStore implements ObjectStore, Disposable {
     this.#requests = new Requests((error) => bucket.explain(error, this.#hasWorked), policy)
   }
 
-  async get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined> {
+  async get(key: string, call?: GetCall): Promise<Uint8Array | undefined> {
     const full = this.#fullKey(key, call)
     const range = call?.range && cutRange(call.range, Number.MAX_SAFE_INTEGER)
     // No server knows an empty range.
     if (range && range.start === range.end)
       return (await this.head(key, call)) === undefined ? undefined : new Uint8Array(0)
     const read = async (request: Request) => {
-      const answer = await this.#bucket.get(full, range, request)
+      const answer = await this.#bucket.get(full, range, request, call?.rooms)
       return answer && wantedPart(answer, range)
     }
     const found = await this.#run('reading', key, read, call)

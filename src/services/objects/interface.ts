@@ -1,3 +1,4 @@
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import type { Call } from '../../support/call.ts'
 import type { StoreError } from '../../support/errors.ts'
 
@@ -6,6 +7,12 @@ export interface ByteRange {
   readonly start: number
   /** Past the end of the object: cut to it. */
   readonly end: number
+}
+
+export interface GetCall extends Call {
+  readonly range?: ByteRange | undefined
+  /** For who needs the object for a moment only, and gives it back: it may then lie in one of these. */
+  readonly rooms?: BufferRooms | undefined
 }
 
 /**
@@ -17,7 +24,7 @@ export interface ObjectStore {
   readonly name: string
 
   /** The whole object, or a part; `undefined` when it is absent. */
-  get(key: string, call?: Call & { range?: ByteRange | undefined }): Promise<Uint8Array | undefined>
+  get(key: string, call?: GetCall): Promise<Uint8Array | undefined>
 
   /** The size in bytes; `undefined` when it is absent. */
   head(key: string, call?: Call): Promise<number | undefined>

@@ -1,15 +1,19 @@
 import type { S3Client } from '@aws-sdk/client-s3'
-import { BUCKET_REFUSAL_BYTES_MAX } from '../../support/limits.ts'
-import { type HttpClient, httpClient } from '../http-client.ts'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
+import { view } from '../../support/bytes.ts'
+import type { StoreError } from '../../support/errors.ts'
+import { BUCKET_OBJECT_BYTES_MAX } from '../../support/limits.ts'
+import { HttpGets, type HttpGot } from '../http-gets.ts'
 import type { Request } from '../requests.ts'
-import { readHttpBody } from './body.ts'
+import { refusalError } from './failure.ts'
 import type { ByteRange } from './interface.ts'
 import type { ObjectAnswer } from './range.ts'
 import { S3ReadSigner } from './s3-signature.ts'
 
 /** Where the SDK asked for an object, and how it proved who asks. */
 interface Target {
-  /** With all of the path that is before the key. */
+  readonly server: URL
+  /** Of the path, what is before the key. */
   readonly base: string
   /** `undefined` for buckets that are read without a signature. */
   readonly signer: S3ReadSigner | undefined
@@ -32,14 +36,13 @@ export interface S3Found {
 /**
  * Reads objects past the SDK, which takes 1.2 ms of CPU for one of 256 KiB. What it decides is learnt from it: where a bucket is and
  * how it is spoken to from its first read, and the credentials each time. Whatever else happens than an object coming
- * or being absent is not for here to understand: then the SDK is asked.
+ * or being absent, or a server that cannot now, is not for here to understand: then the SDK is asked.
  */
 export class S3Reads {
   readonly #client: S3Client
   readonly #userAgent: string
-  // Tries are the business of Requests. The SDK uses no proxies, and knows what redirects of S3 mean.
-  readonly #http: HttpClient = httpClient({ retryMs: [] }, { usesProxies: false, followsRedirects: false })
   #target: Target | 'unknown' | 'not like others' = 'unknown'
+  #gets: HttpGets | undefined
 
   constructor(client: S3Client, userAgent: string) {
     this.#client = client
@@ -49,7 +52,7 @@ export class S3Reads {
         (args) => {
           const { Key } = args.input as { Key?: string }
           if (this.#target === 'unknown' && commandName === 'GetObjectCommand' && Key !== undefined)
-            this.#target = targetOf(args.request as SentRequest, Key) ?? 'not like others'
+            this.#learn(args.request as SentRequest, Key)
           return next(args)
         },
       { step: 'deserialize', name: 'tvixStoreLearnReads' },
@@ -57,53 +60,81 @@ export class S3Reads {
   }
 
   /** `undefined`: the SDK is to be asked. */
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<S3Found | undefined> {
+  async get(
+    key: string,
+    range: ByteRange | undefined,
+    request: Request,
+    rooms?: BufferRooms,
+  ): Promise<S3Found | undefined> {
     const target = this.#target
-    if (typeof target === 'string') return undefined
-    const url = new URL(target.base + encodeKey(key))
-    const answer = await this.#http.request(url, {
-      headers: { 'user-agent': this.#userAgent, ...(await this.#headers(url, range, target)) },
-      signal: request.signal,
-    })
-    const { status, headers } = answer
-    if (status === 200 || status === 206) {
-      const bytes = await readHttpBody(answer.body, request)
-      return { answer: { status, contentRange: headers['content-range'], bytes } }
+    const gets = this.#gets
+    if (typeof target === 'string' || !gets) return undefined
+    const path = target.base + encodeKey(key)
+    const headers = {
+      'user-agent': this.#userAgent,
+      'accept-encoding': 'identity',
+      ...(await this.#headers(path, range, target)),
     }
-    const text = await answer.body.reason(BUCKET_REFUSAL_BYTES_MAX)
+    const got = await gets.get({ path, headers, bytesMax: BUCKET_OBJECT_BYTES_MAX, rooms }, request)
+    const { status, bytes } = got
+    if (status === 200 || status === 206)
+      return { answer: { status, contentRange: got.headers.get('content-range'), bytes } }
+    const text = view(bytes).toString('utf8')
+    rooms?.giveBack(bytes)
+    if (status === 429 || status >= 500) throw refused(got, text)
     // By the code: 404 is also the answer for a bucket that does not exist.
     return status === 404 && text.includes('<Code>NoSuchKey</Code>') ? { answer: undefined } : undefined
   }
 
   [Symbol.dispose](): void {
-    this.#http[Symbol.dispose]()
+    this.#gets?.[Symbol.dispose]()
+  }
+
+  #learn(request: SentRequest, key: string): void {
+    const target = targetOf(request, key)
+    this.#target = target ?? 'not like others'
+    // No proxies, as the SDK uses none.
+    if (target) this.#gets = new HttpGets(target.server)
   }
 
   async #headers(
-    url: URL,
+    pathname: string,
     range: ByteRange | undefined,
-    { signer }: Target,
+    { signer, server: { host } }: Target,
   ): Promise<Readonly<Record<string, string>>> {
     const bytes = range && `bytes=${range.start}-${range.end - 1}`
     if (!signer) return bytes === undefined ? {} : { range: bytes }
     const { credentials, systemClockOffset } = this.#client.config
     // When the clock is wrong, the SDK has found out.
-    return signer.headers(url, bytes, await credentials(), new Date(Date.now() + systemClockOffset))
+    const now = new Date(Date.now() + systemClockOffset)
+    return signer.headers({ host, pathname }, bytes, await credentials(), now)
   }
+}
+
+/** To ask the SDK as well would be two requests of a server that has too many. */
+function refused({ status, headers }: HttpGot, text: string): StoreError {
+  return refusalError({
+    status,
+    reason: /<Code>([^<]*)<\/Code>/.exec(text)?.[1],
+    message: /<Message>([^<]*)<\/Message>/.exec(text)?.[1],
+    requestId: headers.get('x-amz-request-id'),
+    retryAfter: headers.get('retry-after'),
+  })
 }
 
 /** `undefined` for what is signed in another way (S3 Express, several regions) or is no plain path. */
 function targetOf(request: SentRequest, key: string): Target | undefined {
   const { protocol, hostname, port, path, headers } = request
   const encoded = encodeKey(key)
-  const base = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}${path.slice(0, -encoded.length)}`
-  if (!path.endsWith(encoded) || new URL(base + encoded).pathname !== path) return undefined
+  const server = URL.parse(`${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`)
+  if (!server || !path.endsWith(encoded) || new URL(path, server).pathname !== path) return undefined
+  const base = path.slice(0, -encoded.length)
   const { authorization } = headers
-  if (authorization === undefined) return { base, signer: undefined }
+  if (authorization === undefined) return { server, base, signer: undefined }
   const region = /^AWS4-HMAC-SHA256 Credential=[^/]+\/[0-9]{8}\/([^/]+)\/s3\/aws4_request,/.exec(
     authorization,
   )?.[1]
-  return region === undefined ? undefined : { base, signer: new S3ReadSigner(region) }
+  return region === undefined ? undefined : { server, base, signer: new S3ReadSigner(region) }
 }
 
 /** As S3 has it: all but unreserved characters (RFC 3986 §2.3), and the slashes. */

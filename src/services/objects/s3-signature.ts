@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHmac, hash } from 'node:crypto'
 
 export interface S3Credentials {
   readonly accessKeyId: string
@@ -7,7 +7,7 @@ export interface S3Credentials {
 }
 
 /** Of no body. */
-const EMPTY_SHA256 = createHash('sha256').digest('hex')
+const EMPTY_SHA256 = hash('sha256', '')
 
 /**
  * Signs reads of one region (AWS Signature Version 4, in headers): requests without a query and a body, and with the same
@@ -22,9 +22,9 @@ export class S3ReadSigner {
     this.#region = region
   }
 
-  /** `url` without a query, its path encoded as it is sent. What it gives are all headers that must be sent. */
+  /** `url`: of one without a query, its path encoded as it is sent. What it gives are all headers that must be sent. */
   headers(
-    url: URL,
+    url: Pick<URL, 'host' | 'pathname'>,
     range: string | undefined,
     credentials: S3Credentials,
     now: Date,
@@ -33,22 +33,20 @@ export class S3ReadSigner {
     const time = now.toISOString().replace(/[-:]|\.\d+/g, '')
     const day = time.slice(0, 8)
     const scope = `${day}/${this.#region}/s3/aws4_request`
-    const signed: Record<string, string> = {
-      host: url.host,
+    const sent: Record<string, string> = {
       ...(range !== undefined && { range }),
       'x-amz-content-sha256': EMPTY_SHA256,
       'x-amz-date': time,
       ...(sessionToken !== undefined && { 'x-amz-security-token': sessionToken }),
     }
+    const signed = { host: url.host, ...sent }
     const names = Object.keys(signed).join(';')
     const lines = Object.entries(signed).map(([name, value]) => `${name}:${value}`)
     const request = ['GET', url.pathname, '', ...lines, '', names, EMPTY_SHA256].join('\n')
-    const text = ['AWS4-HMAC-SHA256', time, scope, createHash('sha256').update(request).digest('hex')].join(
-      '\n',
-    )
+    const text = ['AWS4-HMAC-SHA256', time, scope, hash('sha256', request)].join('\n')
     const signature = createHmac('sha256', this.#keyOf(day, secretAccessKey)).update(text).digest('hex')
     const proof = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`
-    return { ...signed, authorization: proof }
+    return { ...sent, authorization: proof }
   }
 
   #keyOf(day: string, secret: string): Uint8Array {

@@ -5,6 +5,7 @@ import type {
   S3ClientConfig,
   S3ServiceException,
 } from '@aws-sdk/client-s3'
+import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { StoreError } from '../../support/errors.ts'
 import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
@@ -143,8 +144,13 @@ class S3Bucket implements Bucket {
     this.#profile = options.profile
   }
 
-  async get(key: string, range: ByteRange | undefined, request: Request): Promise<ObjectAnswer | undefined> {
-    const found = await this.#reads.get(key, range, request)
+  async get(
+    key: string,
+    range: ByteRange | undefined,
+    request: Request,
+    rooms?: BufferRooms,
+  ): Promise<ObjectAnswer | undefined> {
+    const found = await this.#reads.get(key, range, request, rooms)
     if (found) return found.answer
     const Range = range && `bytes=${range.start}-${range.end - 1}`
     const command = new this.#sdk.GetObjectCommand({ ...this.#at(key), ...(Range && { Range }) })

@@ -14,7 +14,6 @@ test("signs the example of Amazon's documentation of S3 as it does", () => {
   const url = new URL('https://examplebucket.s3.amazonaws.com/test.txt')
   const headers = new S3ReadSigner('us-east-1').headers(url, 'bytes=0-9', CREDENTIALS, NOON)
   expect(headers).toEqual({
-    host: 'examplebucket.s3.amazonaws.com',
     range: 'bytes=0-9',
     'x-amz-content-sha256': 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
     'x-amz-date': '20130524T000000Z',
@@ -122,7 +121,8 @@ test.skipIf(!theirs)('signs as the SDK does: 200 random requests', async () => {
       headers: { host: url.host, ...(range && { range }) },
     }
     const { headers } = (await signer.sign(request as HttpRequest, { signingDate: now })) as HttpRequest
-    expect(new S3ReadSigner(region).headers(url, range, credentials, now)).toEqual(headers)
+    const ours = new S3ReadSigner(region).headers(url, range, credentials, now)
+    expect({ host: url.host, ...ours }).toEqual(headers)
   }
 })
 
