@@ -8,6 +8,7 @@
 
 #include "chunk_file.h"
 #include "source_values.h"
+#include "unpack.h"
 #include "values.h"
 
 /* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */
@@ -235,6 +236,7 @@ NAPI_MODULE_INIT()
 	    {"openChunkSource", open_source},
 	    {"loadChunks", load_chunks},
 	    {"loadChunkNow", load_chunk_now},
+	    {"unpackChunk", unpack_chunk},
 	};
 	export_functions(env, exports, functions, sizeof functions / sizeof *functions);
 	return exports;

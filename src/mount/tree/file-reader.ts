@@ -36,7 +36,7 @@ export interface LocalChunkReads {
 }
 
 export interface FileReaderOptions {
-  readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
+  readonly blobs: Pick<BlobService, 'chunks' | 'openRead' | 'readChunk'>
   readonly localChunks: LocalChunkReads | undefined
   readonly source: string
   readonly chunkCacheBytes: number
@@ -303,9 +303,8 @@ export class FileReader {
     if (here) return here
     const began = this.#options.now()
     try {
-      const stream = await blobs.openRead(digest, call)
-      if (stream) {
-        const chunk = await collectExactly(stream, size)
+      const chunk = await readWhole(blobs, list.chunk(index), list.length > 1, call)
+      if (chunk) {
         this.#distance.fetched(size, this.#options.now() - began)
         return chunk
       }
@@ -316,6 +315,19 @@ export class FileReader {
     this.#lists.drop(contentKey(file))
     throw missing(what, source)
   }
+}
+
+/** `undefined` when it is absent. Of a whole file nobody knows whether it is one chunk. */
+async function readWhole(
+  blobs: FileReaderOptions['blobs'],
+  { digest, size }: FileContents,
+  isChunk: boolean,
+  call: Call,
+): Promise<Uint8Array | undefined> {
+  const chunk = isChunk ? await blobs.readChunk?.({ digest, size }, call) : undefined
+  if (chunk) return chunk
+  const stream = await blobs.openRead(digest, call)
+  return stream && (await collectExactly(stream, size))
 }
 
 function undivided(file: FileContents): ChunkList | undefined {

@@ -28,6 +28,8 @@ export type ReadInto = (
   call?: Call,
 ) => Promise<readonly PlacedBlob[]>
 
+export type ReadChunk = (chunk: ChunkMeta, call?: Call) => Promise<Uint8Array | undefined>
+
 /**
  * The contents of a blob, in order, in pieces of any size above 0 bytes. Read once. Leaving the loop early
  * releases the source. The pieces belong to the reader: nobody writes to them afterwards.
@@ -68,6 +70,12 @@ export interface BlobService {
    * where they were read, off the thread of JavaScript. Nobody may touch the places until this has settled.
    */
   readonly readInto?: ReadInto | undefined
+
+  /**
+   * A chunk of a blob, compared with its digest as `readInto` does it, off the thread of JavaScript; not every service can.
+   * `undefined`: `openRead` gives it, or tells why not. Throws what asking for it did.
+   */
+  readonly readChunk?: ReadChunk | undefined
 
   /** Where its chunks lie on this machine, for who reads and compares them past the services. Layers do not pass it on. */
   readonly localChunks?: LocalChunkSource | undefined

@@ -1,6 +1,6 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { Chunker } from '../../model/castore/fastcdc.ts'
-import { BufferRooms } from '../../support/buffer-rooms.ts'
+import { BufferRooms, countedBuffer } from '../../support/buffer-rooms.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
@@ -12,7 +12,9 @@ import {
   CHUNK_READS_MAX,
   LOCAL_CHUNKS_BYTES,
   SMALL_BLOB_WRITES_MAX,
+  ZSTD_DECOMPRESS_INLINE_BYTES_MAX,
 } from '../../support/limits.ts'
+import { type NativeCodec, nativeCodec } from '../../support/native-codec.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { HasBelow, ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
@@ -24,6 +26,7 @@ import type {
   BlobWriter,
   ChunkMeta,
   PlacedBlob,
+  ReadChunk,
   ReadInto,
   SmallWrites,
 } from './interface.ts'
@@ -71,6 +74,7 @@ class ObjectStoreBlobService implements BlobService {
   readonly #frames = new BufferRooms(FRAME_ROOMS)
   readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
+  readonly readChunk: ReadChunk | undefined
   readonly localChunks: LocalChunkSource | undefined
   readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
@@ -89,6 +93,9 @@ class ObjectStoreBlobService implements BlobService {
     }
     const { hasBelow } = objects
     this.hasMany = hasBelow && ((digests, call) => this.#hasMany(hasBelow, digests, call))
+    // Of this machine they are had in a better way.
+    const codec = local ? undefined : nativeCodec
+    this.readChunk = codec && ((chunk, call) => this.#readChunk(codec, chunk, call))
     this.readInto = local && ((target, wanted, call) => this.#readInto(local, target, wanted, call))
   }
 
@@ -224,6 +231,25 @@ class ObjectStoreBlobService implements BlobService {
     if (!frame) return undefined
     try {
       return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
+    } finally {
+      rooms.giveBack(frame)
+    }
+  }
+
+  /** Fetching it takes this thread less than decompressing and hashing it would; what is small is done on the spot. */
+  async #readChunk(
+    codec: NativeCodec,
+    { digest, size }: ChunkMeta,
+    call?: Call,
+  ): Promise<Uint8Array | undefined> {
+    if (size <= ZSTD_DECOMPRESS_INLINE_BYTES_MAX || size > CHUNK_BYTES_MAX) return undefined
+    const rooms = this.#frames
+    const frame = await this.#objects.get(chunkKey(digest), { ...call, rooms })
+    if (!frame) return undefined
+    try {
+      const chunk = countedBuffer(size)
+      const isRight = codec.unpackChunk(frame, digest.bytes, chunk)
+      return typeof isRight !== 'number' && (await isRight) ? chunk : undefined
     } finally {
       rooms.giveBack(frame)
     }

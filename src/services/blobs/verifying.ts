@@ -2,14 +2,22 @@ import type { Digest } from '../../model/castore/digest.ts'
 import type { Call } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
 import { checkChunkList } from './chunk-list.ts'
-import type { BlobService, BlobStream, BlobWriter, ChunkMeta, ReadInto, SmallWrites } from './interface.ts'
+import type {
+  BlobService,
+  BlobStream,
+  BlobWriter,
+  ChunkMeta,
+  ReadChunk,
+  ReadInto,
+  SmallWrites,
+} from './interface.ts'
 import { PieceDigester } from './piece-digester.ts'
 
 /**
  * The one place where the bytes of blobs are compared with the digest that was asked for. A stream passes on
  * everything but its last piece, and that one only when the digest of all matched: nobody can read a false blob
- * to its end. What does not match is `corrupt`; `source` is what the message calls the base. Only what `readInto` gives was
- * compared before it comes here (see there).
+ * to its end. What does not match is `corrupt`; `source` is what the message calls the base. Only what `readInto` and `readChunk` give
+ * was compared before it comes here (see there).
  */
 export function verifyingBlobService(base: BlobService, source: string): BlobService {
   return new VerifyingBlobService(base, source)
@@ -20,6 +28,7 @@ class VerifyingBlobService implements BlobService {
   readonly #source: string
   readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
+  readonly readChunk: ReadChunk | undefined
   readonly smallWrites: SmallWrites | undefined
   readonly digestsWrites = true
 
@@ -28,6 +37,7 @@ class VerifyingBlobService implements BlobService {
     this.#source = source
     this.smallWrites = base.smallWrites
     this.hasMany = base.hasMany && ((digests, call) => base.hasMany!(digests, call))
+    this.readChunk = base.readChunk && ((chunk, call) => base.readChunk!(chunk, call))
     this.readInto = base.readInto && ((target, wanted, call) => base.readInto!(target, wanted, call))
   }
 

@@ -12,7 +12,7 @@ export function measuredBlobService(
   if (!metrics) return base
   const of = (method: string) => metrics.method({ service: 'blobs', method, layer })
   const [has, chunks, read, write] = [of('has'), of('chunks'), of('read'), of('write')]
-  const { hasMany, readInto, smallWrites, digestsWrites } = base
+  const { hasMany, readInto, readChunk, smallWrites, digestsWrites } = base
   const havingMany = hasMany && of('hasMany')
   const readingInto = readInto && of('readInto')
   return {
@@ -38,6 +38,18 @@ export function measuredBlobService(
         running.bytes = bytesOf(wanted) - bytesOf(left)
         running.end('OK')
         return left
+      }),
+    readChunk:
+      readChunk &&
+      (async (chunk, call) => {
+        const running = read.start()
+        const bytes = await ending(running, () => readChunk(chunk, call))
+        // Else it is read, or its absence told, by the call that follows.
+        if (bytes) {
+          running.bytes = bytes.length
+          running.end('OK')
+        }
+        return bytes
       }),
     smallWrites: smallWrites && {
       ...smallWrites,

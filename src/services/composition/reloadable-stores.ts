@@ -8,7 +8,7 @@ import type { OpenLocalFile, ReadLocalDirectory, Stores } from './stores.ts'
 
 /** Stores that can be opened anew while they are read, as far as a mount reads them. */
 export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources' | 'describe' | 'labels'> {
-  readonly blobs: Pick<BlobService, 'chunks' | 'openRead'>
+  readonly blobs: Pick<BlobService, 'chunks' | 'openRead' | 'readChunk'>
   readonly directories: Pick<DirectoryService, 'get' | 'getRecursive'>
   readonly pathInfos: Pick<PathInfoService, 'get' | 'list'>
   readonly openLocalFile: OpenLocalFile
@@ -40,6 +40,7 @@ class SwappedStores implements ReloadableStores {
 
   readonly blobs: ReloadableStores['blobs'] = {
     chunks: (digest, call) => this.#current.use(({ blobs }) => blobs.chunks(digest, call)),
+    readChunk: (chunk, call) => this.#current.use(async ({ blobs }) => await blobs.readChunk?.(chunk, call)),
     openRead: (digest, call) => this.#current.useStream(({ blobs }) => blobs.openRead(digest, call)),
   }
 
