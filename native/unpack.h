@@ -5,8 +5,8 @@
 #include <node_api.h>
 
 /*
- * unpackChunk(frames, digest, into): a promise that resolves with whether what is in the frames fills `into` and has this
- * digest, or -errno. Nobody may touch `frames` and `into` until then; what `into` holds otherwise means nothing.
+ * unpackChunk(frames, digest, into): a promise of 1 when what is in the frames fills `into` and has this digest, of 0
+ * when not; or -errno. Nobody may touch `frames` and `into` until then; what `into` holds otherwise means nothing.
  */
 napi_value unpack_chunk(napi_env env, napi_callback_info info);
 

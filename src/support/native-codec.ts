@@ -18,10 +18,10 @@ export interface NativeCodec {
   openChunkSource(kind: string, folder: string): NativeChunkSource | number
   loadChunks(source: NativeChunkSource, records: Uint8Array, into: Uint8Array): Promise<void> | number
   /**
-   * In the thread pool: whether what is in the frames fills `into` and has this digest. Neither `frames` nor `into` may be touched
+   * In the thread pool: 1 when what is in the frames fills `into` and has this digest. Neither `frames` nor `into` may be touched
    * until then.
    */
-  unpackChunk(frames: Uint8Array, digest: Uint8Array, into: Uint8Array): Promise<boolean> | number
+  unpackChunk(frames: Uint8Array, digest: Uint8Array, into: Uint8Array): Promise<number> | number
   /** One chunk of LOCAL_CHUNK_NOW_BYTES_MAX at most, verified, which fills `into`; 1 when that took no waiting for a disk. */
   loadChunkNow(source: NativeChunkSource, digest: Uint8Array, place: Uint8Array, into: Uint8Array): number
 }

@@ -248,8 +248,7 @@ class ObjectStoreBlobService implements BlobService {
     if (!frame) return undefined
     try {
       const chunk = countedBuffer(size)
-      const isRight = codec.unpackChunk(frame, digest.bytes, chunk)
-      return typeof isRight !== 'number' && (await isRight) ? chunk : undefined
+      return (await codec.unpackChunk(frame, digest.bytes, chunk)) === 1 ? chunk : undefined
     } finally {
       rooms.giveBack(frame)
     }
