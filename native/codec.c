@@ -9,8 +9,6 @@
 #include "chunk_file.h"
 #include "pool_job.h"
 #include "source_values.h"
-#include "pool_job.h"
-#include "source_values.h"
 #include "unpack.h"
 
 /* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */

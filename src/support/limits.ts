@@ -566,6 +566,13 @@ export const MOUNT_CHUNK_LISTS_MAX = 200_000
 export const MOUNT_DIRECTORY_CACHE_ENTRIES = 200_000
 /** Read-ahead of a file that is read in order: what is on its way at 400 MB/s and 20 ms of latency. */
 export const MOUNT_READ_AHEAD_BYTES = 8 * MiB
+/**
+ * … of one that comes from afar, and whose reads wait nevertheless; and of all such files together, so that nothing that was fetched
+ * ahead gives way to something else: a quarter of the chunks that are kept, and what three quarters of the fetches bring.
+ */
+export const MOUNT_READ_AHEAD_BYTES_MAX = 16 * MiB
+/** Who made one of so many last reads in order has a share of that. */
+export const MOUNT_READ_AHEAD_READS = 32
 /** Read-ahead begins with this much, once a file has been read in order, and doubles. */
 export const MOUNT_READ_AHEAD_BYTES_MIN = 512 * KiB
 /** A read of this size is none of a program that only looks at the beginning: the kernel maps the file, or reads it in order. */

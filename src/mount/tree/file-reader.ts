@@ -136,7 +136,7 @@ export class FileReader {
   }
 
   /**
-   * Starts to fetch the chunks of `range` unless that would take more than half of the slots: reads come
+   * Starts to fetch the chunks of `range` unless that would take more than three quarters of the slots: reads come
    * first. Failures are nobody's concern here: whoever reads the chunk meets them again. Returns up to where it did.
    */
   prefetch(file: FileContents, range: Range): number {
@@ -144,7 +144,8 @@ export class FileReader {
     if (!list) return range.start
     const last = list.indexAt(range.end - 1)
     for (let index = list.indexAt(range.start); index <= last; index++) {
-      if (this.#prefetching >= this.#options.fetchesMax / 2) return Math.max(range.start, list.start(index))
+      if (this.#prefetching >= (3 / 4) * this.#options.fetchesMax)
+        return Math.max(range.start, list.start(index))
       this.#prefetchChunk(this.#wanted(file, list, index))
     }
     return range.end
@@ -266,9 +267,11 @@ export class FileReader {
   async #fetchList(file: FileContents, call: Call): Promise<ChunkList> {
     const { blobs, source } = this.#options
     const what = `blob ${file.digest}`
+    const began = this.#options.now()
     const chunks = await blobs.chunks(file.digest, call).catch((error: unknown) => {
       throw sourceFailure(`chunks of ${what}`, source, error)
     })
+    this.#distance.fetched(0, this.#options.now() - began)
     if (!chunks) throw missing(what, source)
     if (chunks.length === 0) return new ChunkList([file])
     if (!chunks.every(({ size }) => Number.isSafeInteger(size) && size > 0))

@@ -78,7 +78,7 @@ export class InodeReads {
       fillAhead().read(inode, this.#inodes.parent(inode))
       if (isWaitedFor) fillAhead().push()
     }
-    const ahead = this.#readAhead.next(inode, range, file.size, this.#files)
+    const ahead = this.#readAhead.next(inode, range, file.size, { isFar: this.#files.isFar, isWaitedFor })
     if (ahead) this.#readAhead.reached(inode, this.#files.prefetch(file, ahead))
     else if (this.#files.isFar) this.#fetchBeside(inode, file, range, isWaitedFor)
     return paths.locate(inode, pieces)
