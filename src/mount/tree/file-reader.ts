@@ -71,6 +71,8 @@ export class FileReader {
   readonly #chunks: CachedFetch<Uint8Array>
   /** What one of `fetchesMax` fetches may hold; a larger chunk takes the place of several. */
   readonly #slotBytes: number
+  /** Reads come first. */
+  readonly #prefetchesMax: number
   #prefetching = 0
   readonly #distance = new SourceDistance()
 
@@ -78,6 +80,7 @@ export class FileReader {
     const { chunkListsMax, chunkCacheBytes, fetchBytesMax, fetchesMax, slots, stats } = options
     this.#options = options
     this.#slotBytes = Math.floor(fetchBytesMax / fetchesMax)
+    this.#prefetchesMax = Math.max(1, Math.floor((fetchesMax * 3) / 4))
     this.#lists = new CachedFetch({
       weightMax: chunkListsMax,
       weigh: (list) => list.length,
@@ -136,16 +139,15 @@ export class FileReader {
   }
 
   /**
-   * Starts to fetch the chunks of `range` unless that would take more than three quarters of the slots: reads come
-   * first. Failures are nobody's concern here: whoever reads the chunk meets them again. Returns up to where it did.
+   * Starts to fetch the chunks of `range` unless that would take more than three quarters of the slots.
+   * Failures are nobody's concern here: whoever reads the chunk meets them again. Returns up to where it did.
    */
   prefetch(file: FileContents, range: Range): number {
     const list = this.#knownList(file)
     if (!list) return range.start
     const last = list.indexAt(range.end - 1)
     for (let index = list.indexAt(range.start); index <= last; index++) {
-      if (this.#prefetching >= (3 / 4) * this.#options.fetchesMax)
-        return Math.max(range.start, list.start(index))
+      if (this.#prefetching >= this.#prefetchesMax) return Math.max(range.start, list.start(index))
       this.#prefetchChunk(this.#wanted(file, list, index))
     }
     return range.end
