@@ -46,8 +46,6 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const FOLLOWING_METHODS = new Set(['GET', 'HEAD'])
 
 export interface HttpClientOptions {
-  /** Those of the environment (`HTTP_PROXY`, `NO_PROXY`, …); taken unless told otherwise. */
-  readonly usesProxies?: boolean
   /** Without it a redirect is an answer like others. */
   readonly followsRedirects?: boolean
 }
@@ -63,10 +61,10 @@ class NodeHttpClient implements HttpClient {
   readonly #https: HttpsAgent
   readonly #followsRedirects: boolean
 
-  constructor(policy: HttpPolicy, { usesProxies = true, followsRedirects = true }: HttpClientOptions) {
+  constructor(policy: HttpPolicy, { followsRedirects = true }: HttpClientOptions) {
     this.#policy = policy
     this.#followsRedirects = followsRedirects
-    const options = { keepAlive: true, ...(usesProxies && { proxyEnv: process.env }) }
+    const options = { keepAlive: true, proxyEnv: process.env }
     this.#http = new HttpAgent(options)
     this.#https = new HttpsAgent(options)
   }

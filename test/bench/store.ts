@@ -306,7 +306,10 @@ async function readMounted(
   [large, skeleton]: readonly string[],
   requests: () => number,
 ): Promise<FarTimes & { readonly requests: number }> {
-  await using mount = await StoreMount.start(namespace, await namespace.directory(name), flags)
+  const place = await namespace.directory(name)
+  // What users run, as above.
+  const command = [...builtTvixStore(), 'mount', '--stats=json', ...flags, place]
+  await using mount = await StoreMount.startAs(namespace, place, command)
   const before = requests()
   const inside = async (...command: [string, ...string[]]) => {
     const { status, stderr } = await namespace.run(...command)

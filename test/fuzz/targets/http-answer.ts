@@ -31,7 +31,7 @@ function read(input: Uint8Array, pieceBytes: number): Outcome {
     return reader.ended() ? complete(reader, true) : { end: 'cut', bytes: nothing }
   } catch (error) {
     if (!(error instanceof StoreError) || error.code !== 'corrupt') throw error
-    return { end: error.message.split(' ').slice(0, 9).join(' '), bytes: nothing }
+    return { end: error.message.split(' ').slice(0, 7).join(' '), bytes: nothing }
   }
 }
 
