@@ -134,8 +134,11 @@ napi_value prepare_listing(napi_env env, napi_callback_info info)
 		empty(place);
 		return integer(env, -ENOMEM);
 	}
-	memcpy(place->encoded, encoded, length);
-	memcpy(place->index, index, count * sizeof(uint32_t));
+	/* An empty one has no memory to copy from. */
+	if (length > 0)
+		memcpy(place->encoded, encoded, length);
+	if (count > 0)
+		memcpy(place->index, index, count * sizeof(uint32_t));
 	place->inode = inode;
 	place->last_used = ++listings->clock;
 	place->length = length;
