@@ -119,8 +119,11 @@ export interface PageFiller {
 
 /** Answers listings where they are asked for, without asking the tree. */
 export interface ListingPreparer {
-  /** The directory is likely to be listed, or goes on to be; its memory is copied. */
-  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void
+  /**
+   * The directory is likely to be listed, or goes on to be (`isBegun`); its memory is copied. Inodes may be made for its entries, and
+   * others forgotten that were made in vain.
+   */
+  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array, isBegun: boolean): void
 }
 
 /** What a tree does for a `ListingPreparer`. */

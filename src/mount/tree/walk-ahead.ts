@@ -47,18 +47,19 @@ export class WalkAhead {
     this.#expected = undefined
     if (!this.#inodes.isAlive(from)) return
     const directory = prepared ?? this.#directories.peek(this.#inodes.digest(from))
-    if (!prepared) this.#prepare(from, directory)
+    if (!prepared) this.#prepare(from, directory, true)
     const inode = this.#after(from, directory)
     if (inode === undefined) return
     const next = this.#isAsExpected ? this.#directories.readAhead(this.#inodes.digest(inode)) : undefined
-    this.#prepare(inode, next)
+    this.#prepare(inode, next, false)
     this.#expected = { inode, directory: next }
   }
 
-  #prepare(inode: InodeNumber, directory: KeptDirectory | undefined): void {
+  #prepare(inode: InodeNumber, directory: KeptDirectory | undefined, isBegun: boolean): void {
     const index = directory?.index
     if (!index || directory.size > LISTING_PREPARED_BYTES_MAX) return
-    this.#preparer.prepare(inode, directory.encoded, index)
+    if (!isBegun) this.#inodes.makeRoom(index.length)
+    this.#preparer.prepare(inode, directory.encoded, index, isBegun)
   }
 
   /** The first directory in this one, or else the next one beside it or beside one that holds it. */
