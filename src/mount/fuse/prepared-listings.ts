@@ -64,7 +64,7 @@ export class PreparedListings implements ListingPreparer {
     this.#forget(outcome)
   }
 
-  /** The addon has answered. */
+  /** The addon has answered; `Tree.answered` is still to be called. */
   answered(): void {
     const answer = this.#answer
     if (answer[ANSWER.isTaken] === 0) {
@@ -78,7 +78,6 @@ export class PreparedListings implements ListingPreparer {
       records: this.#records.subarray(0, answer[PAGE.recordsUsed]),
       contents: answer[PAGE.recordsContents]!,
     })
-    this.#tree.answered?.()
   }
 
   /** So many bytes of entries, whose references the kernel never got to see. */

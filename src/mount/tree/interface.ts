@@ -98,9 +98,9 @@ export interface Tree {
   listAhead?(preparer: ListingPreparer): ListedAhead
   /**
    * A listing or a read was answered, or a thread is at it: while they work on that, what they probably want next may be read or pushed,
-   * in less than a millisecond.
+   * in less than a millisecond. True: something is left, for when it is called again.
    */
-  answered?(): void
+  answered?(): boolean
 }
 
 /**
