@@ -684,7 +684,10 @@ export const FUSE_REQUESTS_PER_TURN = 64
 export const FUSE_PATIENCE_US = 50
 /** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
 export const FUSE_QUICK_MS = 0.2
-/** The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. */
+/**
+ * The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. And for who
+ * opens file after file that is a script: half of those come so soon.
+ */
 export const FUSE_WALK_PATIENCE_US = 500
 export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */

@@ -42,7 +42,7 @@ export class NativeDevice implements FuseDevice {
   receive(buffer: Uint8Array, whenNone: WhenNone): number {
     while (this.#open) {
       const listings = this.#listings
-      const patience = whenNone === 'look' ? this.#patience.microseconds(listings?.isWalk ?? false) : 0
+      const patience = this.#patienceOf(whenNone)
       const length = listings
         ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
         : this.#addon.receive(this.#fd, buffer, patience)
@@ -67,6 +67,11 @@ export class NativeDevice implements FuseDevice {
       }
     }
     return 0
+  }
+
+  #patienceOf(whenNone: WhenNone): number {
+    if (whenNone === 'work' || whenNone === 'sleep') return 0
+    return this.#patience.microseconds(whenNone === 'expect' || (this.#listings?.isWalk ?? false))
   }
 
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean {
