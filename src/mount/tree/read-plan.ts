@@ -1,4 +1,9 @@
-import { type LocalChunkSource, type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
+import {
+  type LocalChunkSource,
+  type MutablePlace,
+  type PackPlaces,
+  writePlaces,
+} from '../../services/blobs/chunk-places.ts'
 import type { SizedBlob } from '../../services/blobs/interface.ts'
 import { FUSE_READ_BYTES_MAX, READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
 
@@ -17,6 +22,7 @@ export class ReadPlan {
   readonly #bytes = new Uint8Array(REQUEST.bytes + READ_PLAN_SPANS_MAX * SPAN.bytes)
   readonly #view = new DataView(this.#bytes.buffer)
   readonly #source: LocalChunkSource | undefined
+  readonly #found: MutablePlace = { pack: 0, offset: 0, stored: 0 }
   #count = 0
 
   /** `source`: where it will be carried out; without one, every plan is of chunks. */
@@ -39,6 +45,16 @@ export class ReadPlan {
     this.#view.setBigUint64(KNOWN.offset, BigInt(from), true)
     this.#view.setUint32(KNOWN.length, to - from, true)
     return true
+  }
+
+  /** Whether this blob lies in a pack as one chunk: whatever has its digest is all of it, and no list of chunks need be asked for. */
+  isPacked({ digest, size }: SizedBlob): boolean {
+    const source = this.#source
+    return (
+      source?.kind === 'packs' &&
+      size <= READ_PLAN_CHUNK_BYTES_MAX &&
+      source.places.find(digest.bytes, this.#found)
+    )
   }
 
   /**
