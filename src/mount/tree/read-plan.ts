@@ -73,6 +73,11 @@ export class ReadPlan {
     return true
   }
 
+  /** And not a part of a known file. */
+  get hasChunks(): boolean {
+    return this.#count > 0
+  }
+
   /** Writes down where the chunks lie in packs, in the place of where they lie in their blob. */
   locate(places: PackPlaces): void {
     writePlaces(places, this.#bytes.subarray(REQUEST.bytes, REQUEST.bytes + this.#count * SPAN.bytes), SPAN)
