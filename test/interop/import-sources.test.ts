@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TREE_DEPTH_MAX } from '../../src/support/limits.ts'
-import { localStoreFlags, run, runOk, TVIX_STORE, until } from '../support/cli.ts'
+import { importedPath, localStoreFlags, run, runOk, TVIX_STORE, until } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { HAS_NIX, IS_ROOT } from '../support/requirements.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
@@ -148,7 +148,7 @@ test.skipIf(!HAS_NIX)(
     await writeFile(inside(...new Array<number>(255).fill(0xff)), 'longest')
     await mkdir(inside(0x2e, 0x2e, 0x2e))
     await symlink(Buffer.from('\xfe'.repeat(4095), 'latin1'), inside(0x80, 0x80))
-    const storePath = (await runOk(TVIX_STORE, ['import', ...flags, tree])).trim()
+    const storePath = await importedPath(flags, tree)
     const nar = join(folder.path, 'names', 'nar')
     await runOk(TVIX_STORE, ['export-nar', ...flags, '-o', nar, storePath])
     const expected = join(folder.path, 'names', 'expected')
