@@ -110,12 +110,12 @@ export async function runMount<O extends MountOptions>(
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  loadAhead(logger)
-  announceReady(options, logger)
-  logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  loadAhead(logger)
+  announceReady(options, logger)
+  logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
   tree.close()

@@ -241,9 +241,10 @@ class LazyTree implements CastoreTree {
     return this.#entries.listAhead(preparer)
   }
 
-  answered(): void {
-    this.#entries.answered()
+  answered(): boolean {
+    if (this.#entries.answered()) return true
     this.#fillAhead.push()
+    return false
   }
 
   close(): void {

@@ -98,9 +98,9 @@ export interface Tree {
   listAhead?(preparer: ListingPreparer): ListedAhead
   /**
    * A listing or a read was answered, or a thread is at it: while they work on that, what they probably want next may be read or pushed,
-   * in less than a millisecond.
+   * in less than a millisecond. True: something is left, for when it is called again.
    */
-  answered?(): void
+  answered?(): boolean
 }
 
 /**
@@ -119,8 +119,11 @@ export interface PageFiller {
 
 /** Answers listings where they are asked for, without asking the tree. */
 export interface ListingPreparer {
-  /** The directory is likely to be listed, or goes on to be; its memory is copied. */
-  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void
+  /**
+   * The directory is likely to be listed, or goes on to be (`isBegun`); its memory is copied. Inodes may be made for its entries, and
+   * others forgotten that were made in vain.
+   */
+  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array, isBegun: boolean): void
 }
 
 /** What a tree does for a `ListingPreparer`. */

@@ -5,6 +5,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { describe, expect, test, vi } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
 import { blobRpc } from '../../../../src/model/wire/services.ts'
+import { AnswerStreams } from '../../../../src/servers/grpc/backpressure.ts'
 import { blobHandlers } from '../../../../src/servers/grpc/blob-handlers.ts'
 import { CallLimits } from '../../../../src/servers/grpc/call-limits.ts'
 import { CallMetrics } from '../../../../src/servers/grpc/call-metrics.ts'
@@ -79,6 +80,7 @@ async function serveBlobsAs(family: 'snix' | undefined, blobs: BlobService) {
       implementService(blobRpc, blobHandlers(blobs), {
         logger: silentLogger,
         limits: new CallLimits(),
+        answers: new AnswerStreams(),
         metrics: new CallMetrics(),
       }),
     )
