@@ -19,6 +19,7 @@ import { type Listener, type ListenSettings, startListeners } from '../listen/li
 import { createTlsAcceptor } from '../listen/tls.ts'
 import type { Tokens } from '../listen/tokens.ts'
 import { accessInterceptor } from './access.ts'
+import { AnswerStreams } from './backpressure.ts'
 import { blobHandlers } from './blob-handlers.ts'
 import { CallLimits, type CallLimitValues } from './call-limits.ts'
 import { CallMetrics } from './call-metrics.ts'
@@ -90,7 +91,12 @@ class StoreServer implements GrpcServer {
   constructor(parts: GrpcServerParts) {
     const { blobs, directories, pathInfos, narCalculation, logger, limits, tls, tokens } = parts
     this.#logger = logger
-    this.#calls = { logger, limits: new CallLimits(limits), metrics: this.#callMetrics }
+    this.#calls = {
+      logger,
+      limits: new CallLimits(limits),
+      answers: new AnswerStreams(),
+      metrics: this.#callMetrics,
+    }
     this.#faults = new FaultLog(logger)
     this.#tls = tls
     this.#tokens = tokens
