@@ -17,9 +17,10 @@ export interface FuseDevice {
   start(onReadable: () => void, onClosed: () => void): void
   /**
    * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed).
-   * `mayLook`: nothing is being worked on, so it may look for some microseconds for one that is about to come.
+   * `mayLook`: nothing is being worked on, so it may look for some microseconds for one that is about to come; `isWalk`: whoever asks
+   * lists directories, and what will be asked for next is ready.
    */
-  receive(buffer: Uint8Array, mayLook: boolean): number
+  receive(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): number
   /** From now on the device answers by itself what `listings` has. */
   answerFrom?(listings: PreparedListings): void
   /**

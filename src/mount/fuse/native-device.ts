@@ -39,10 +39,10 @@ export class NativeDevice implements FuseDevice {
     this.#listings = listings
   }
 
-  receive(buffer: Uint8Array, mayLook: boolean): number {
+  receive(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): number {
     while (this.#open) {
       const listings = this.#listings
-      const patience = mayLook ? this.#patience.microseconds(listings?.isWalk ?? false) : 0
+      const patience = mayLook ? this.#patience.microseconds(isWalk) : 0
       const length = listings
         ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
         : this.#addon.receive(this.#fd, buffer, patience)

@@ -170,7 +170,7 @@ export class FuseSession {
   #drain(): void {
     try {
       for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
-        const length = this.#device.receive(this.#request.buffer, this.#mayLook())
+        const length = this.#device.receive(this.#request.buffer, this.#mayLook(), this.#isWalk())
         if (length === 0) return
         if (length === ANSWERED) this.#answered()
         else this.#serve(length)
@@ -184,6 +184,10 @@ export class FuseSession {
   /** Whether nobody else needs the processor for what is asked for, or would be. */
   #mayLook(): boolean {
     return !this.#handedOver && this.#inFlight.count === 0 && !this.#filler?.isBusy
+  }
+
+  #isWalk(): boolean {
+    return this.#listings?.isWalk ?? this.#context.listingsAhead?.isWalk ?? false
   }
 
   #answered(): void {
