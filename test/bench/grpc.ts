@@ -282,7 +282,7 @@ const SERVER_FLAGS = (process.env['BENCH_SERVER_FLAGS'] ?? '').split(' ').filter
 
 async function start(kind: string, ...args: string[]): Promise<Peer> {
   const script = join(import.meta.dirname, 'grpc-server.ts')
-  const flags = ['--max-semi-space-size=8', ...SERVER_FLAGS]
+  const flags = ['--min-semi-space-size=4', '--max-semi-space-size=8', ...SERVER_FLAGS]
   const child = spawn(process.execPath, [...flags, script, kind, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -82,7 +82,8 @@ class StoreServer implements GrpcServer {
   readonly #sessions = new Set<ServerHttp2Session>()
   readonly #listeners: Listener[] = []
   readonly #health = new HealthImplementation({ '': 'SERVING' })
-  readonly #healthNames = ['']
+  /** Full names. */
+  readonly #services: string[] = []
   readonly #faults: FaultLog
   readonly #tls: TlsOptions | undefined
   readonly #tokens: Tokens | undefined
@@ -103,7 +104,7 @@ class StoreServer implements GrpcServer {
     this.#serve(directoryRpc, directoryHandlers(directories))
     if (pathInfos && narCalculation) this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
     this.#health.addToServer(this.#server)
-    addReflection(this.#server)
+    addReflection(this.#server, this.#services)
     widenWindows(this.#server, (session) => this.#trackSession(session))
   }
 
@@ -128,7 +129,7 @@ class StoreServer implements GrpcServer {
 
   async shutdown(deadlineMs: number): Promise<void> {
     // First of all, so that load balancers stop sending calls here.
-    for (const name of this.#healthNames) this.#health.setStatus(name, 'NOT_SERVING')
+    for (const name of ['', ...this.#services]) this.#health.setStatus(name, 'NOT_SERVING')
     for (const listener of this.#listeners) listener.close()
     const ended = [...this.#sessions].map(closeSession)
     const timer = setTimeout(() => this.#cut(), deadlineMs)
@@ -142,7 +143,7 @@ class StoreServer implements GrpcServer {
     for (const family of FAMILIES) {
       this.#server.addService(defineService(family, service), implementation)
       const name = serviceName(family, service)
-      this.#healthNames.push(name)
+      this.#services.push(name)
       this.#health.setStatus(name, 'SERVING')
     }
   }
