@@ -1,6 +1,6 @@
 /*
  * See prepared_listings.h. Whoever walks through a tree waits for every listing, and JavaScript that was run a few hundred
- * times is not compiled yet: what it knows will be asked for is copied here, and answered as soon as it is. All on its thread.
+ * times is not compiled yet: what it knows will be asked for is copied here, put together, and answered as soon as it is. All on its thread.
  */
 #include "prepared_listings.h"
 

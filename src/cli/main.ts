@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8 --disable-warning=DEP0123
+#!/usr/bin/env -S node --min-semi-space-size=4 --max-semi-space-size=8 --disable-warning=DEP0123
 // By default V8 lets garbage grow to 200 MB before it looks at it; what we keep is a fraction of that.
 import { enableCompileCache } from 'node:module'
 import { loadCompiled } from './compiled-code.ts'

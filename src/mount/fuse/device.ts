@@ -5,9 +5,13 @@ export const ANSWERED = -1
 
 /**
  * What comes when no request is waiting: something else that is to be done, or sleep until there is one. `look`: nothing is being worked
- * on, so the device may look for some microseconds for one that is about to come.
+ * on, so the device may look for some microseconds for one that is about to come. `expect`: and it is known that one will come soon.
  */
-export type WhenNone = 'work' | 'sleep' | 'look'
+export type WhenNone = 'work' | 'sleep' | 'look' | 'expect'
+
+export function mayLook(whenNone: WhenNone): boolean {
+  return whenNone === 'look' || whenNone === 'expect'
+}
 
 /**
  * The kernel end of a mount: requests come out of it, replies and notifications go into it, in the framing of

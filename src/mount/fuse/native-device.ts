@@ -1,7 +1,7 @@
 import fs, { closeSync } from 'node:fs'
 import { getSystemErrorName, promisify } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
-import { ANSWERED, type FuseDevice, type WhenNone } from './device.ts'
+import { ANSWERED, type FuseDevice, mayLook, type WhenNone } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
 import { Patience } from './patience.ts'
 import type { PreparedListings } from './prepared-listings.ts'
@@ -42,7 +42,7 @@ export class NativeDevice implements FuseDevice {
   receive(buffer: Uint8Array, whenNone: WhenNone): number {
     while (this.#open) {
       const listings = this.#listings
-      const patience = whenNone === 'look' ? this.#patience.microseconds(listings?.isWalk ?? false) : 0
+      const patience = this.#patienceOf(whenNone)
       const length = listings
         ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
         : this.#addon.receive(this.#fd, buffer, patience)
@@ -67,6 +67,10 @@ export class NativeDevice implements FuseDevice {
       }
     }
     return 0
+  }
+
+  #patienceOf(whenNone: WhenNone): number {
+    return mayLook(whenNone) ? this.#patience.microseconds(whenNone === 'expect') : 0
   }
 
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean {

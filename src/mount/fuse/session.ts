@@ -90,6 +90,8 @@ export class FuseSession {
   #handedOver = false
   /** Listings were answered, and what the tree prepares then is not done yet: a step at a time, between requests. */
   #isBehind = false
+  /** Runtimes of scripts ask of each file that they open whether it is a terminal, one after the other, and of nothing else once it is known. */
+  #lastOpcode: number = Opcode.INIT
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -196,12 +198,19 @@ export class FuseSession {
   /** It may look if nobody else needs the processor for what is asked for, or would be. */
   #whenNone(): WhenNone {
     if (this.#isBehind) return 'work'
-    return !this.#handedOver && this.#inFlight.count === 0 && !this.#filler?.isBusy ? 'look' : 'sleep'
+    if (this.#handedOver || this.#inFlight.count > 0 || this.#filler?.isBusy) return 'sleep'
+    return this.#isExpected() ? 'expect' : 'look'
+  }
+
+  #isExpected(): boolean {
+    if (this.#lastOpcode === Opcode.IOCTL) return true
+    return this.#listings?.isWalk ?? this.#context.listingsAhead?.isWalk ?? false
   }
 
   #answered(): void {
     this.stats.countRequest(Opcode.READDIRPLUS)
     this.#listings?.answered()
+    this.#lastOpcode = Opcode.READDIRPLUS
     this.#isBehind = true
   }
 
@@ -212,6 +221,7 @@ export class FuseSession {
       return
     }
     const { opcode } = request
+    this.#lastOpcode = opcode
     this.stats.countRequest(opcode)
     const operation = OPERATIONS.get(opcode)
     if (operation) this.#perform(operation, request)

@@ -284,6 +284,10 @@ class LazyTree implements CastoreTree {
     return this.#reads.plan(inode, offset, size, plan)
   }
 
+  planAhead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    return this.#reads.planAhead(inode, offset, size, plan)
+  }
+
   listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {
     return this.#reads.listChunks(inode, call)
   }

@@ -86,6 +86,11 @@ export interface Tree {
    */
   planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
   /**
+   * Takes note of a read that was planned, and writes down likewise what is probably read next; false when that is not known, or
+   * was written down before.
+   */
+  planAhead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
+  /**
    * Finds out what `planRead` lacks for this file: `undefined` when that is nothing, or it is no file. Never rejects: whoever reads
    * the file meets what is wrong.
    */
