@@ -7,13 +7,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "confine.h"
 #include "give_way.h"
@@ -25,6 +29,8 @@
 #define QUEUES_MAX 65
 /* Parts of one reply; the caller joins what is more. */
 #define PARTS_MAX 1024
+/* Whoever looks for requests and finds that so much time passed since the last look had to give the processor to somebody else. */
+#define AWAY_NS 200000
 
 struct device {
 	struct guest_memory memory;
@@ -336,6 +342,56 @@ static napi_value await(napi_env env, napi_callback_info info)
 	return integer(env, queue ? await_requests(queue, &device->memory) : 0);
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static bool has_requests(struct device *device)
+{
+	for (size_t i = 0; i < QUEUES_MAX; i++)
+		if (device->queues[i] && has_request(device->queues[i], &device->memory))
+			return true;
+	return false;
+}
+
+static bool look_until(struct device *device, int64_t from, int64_t end, int backend)
+{
+	struct pollfd events = {.fd = backend, .events = POLLIN};
+	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = now_ns()) {
+		if (has_requests(device))
+			return true;
+		if (poll(&events, 1, 0) != 0)
+			return false;
+		sched_yield();
+	}
+	return false;
+}
+
+/* look(device, microseconds, out): see src/mount/virtiofs/vhost-addon.ts. A fault is told by whoever takes the request. */
+static napi_value look(napi_env env, napi_callback_info info)
+{
+	napi_value args[3], found;
+	size_t argc = 3, count;
+	uint32_t microseconds;
+	void *out;
+	uv_loop_t *loop;
+	bool has = false;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device && napi_get_value_uint32(env, args[1], &microseconds) == napi_ok &&
+	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 1 &&
+	    napi_get_uv_event_loop(env, &loop) == napi_ok) {
+		int64_t start = now_ns();
+		has = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop));
+		*(uint32_t *)out = (uint32_t)((now_ns() - start) / 1000);
+	}
+	napi_get_boolean(env, has, &found);
+	return found;
+}
+
 /* closeDevice(device): nothing of the guest's memory is mapped after this. The object must not be used afterwards. */
 static napi_value close_device(napi_env env, napi_callback_info info)
 {
@@ -382,6 +438,7 @@ NAPI_MODULE_INIT()
 	    {"take", take},
 	    {"give", give},
 	    {"awaitRequests", await},
+	    {"look", look},
 	    {"closeDevice", close_device},
 	    {"confine", confine_process},
 	    {"giveWay", give_way_to_others},

@@ -349,3 +349,14 @@ int await_requests(struct virtqueue *queue, const struct guest_memory *memory)
 	release_memory();
 	return result;
 }
+
+int has_request(const struct virtqueue *queue, const struct guest_memory *memory)
+{
+	if (!queue->running)
+		return 0;
+	if (!GUARD_MEMORY(memory))
+		return -FAULT_MEMORY_GONE;
+	int result = load(&((struct available_ring *)queue->available)->index) != queue->next_available;
+	release_memory();
+	return result;
+}

@@ -95,5 +95,7 @@ int give_reply(struct virtqueue *queue, const struct guest_memory *memory, int n
                size_t count);
 /* Asks to be notified of the next request; true when there is one already. A negative queue_fault at worst. */
 int await_requests(struct virtqueue *queue, const struct guest_memory *memory);
+/* Whether there is one, without a change to what was asked. A negative queue_fault at worst. */
+int has_request(const struct virtqueue *queue, const struct guest_memory *memory);
 
 #endif

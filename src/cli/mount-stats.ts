@@ -12,8 +12,9 @@ export function renderStats(
   sources: SourceStats,
 ): string {
   if (format === 'json') return `${JSON.stringify({ kernel, store: mountStatsJson(store), sources })}\n`
+  const looked = kernel.lookedMs > 0 ? `; ${kernel.lookedMs} ms of looking for the next request` : ''
   return [
-    `from the kernel: ${counts(kernel.requests)}; ${kernel.bytesRead} bytes read`,
+    `from the kernel: ${counts(kernel.requests)}; ${kernel.bytesRead} bytes read${looked}`,
     `errors: ${counts(kernel.errors)}`,
     `pushed to the kernel: ${kernel.filled.files} files, ${kernel.filled.bytes} bytes; ${kernel.filled.failed} failed`,
     formatMountStats(store),

@@ -740,6 +740,11 @@ export const GUEST_REQUESTS_MAX = 512
 export const GUEST_STOP_MS_MAX = 2_000
 /** Whoever broke the rules is not listened to again for this long, so that the log is not filled with it. */
 export const GUEST_FAULT_MS = 1_000
+/** As `FUSE_WALK_PATIENCE_US`, for guests: an emulated one makes inodes of a page of 25 entries in 600 to 1,000 µs, KVM in a tenth of that. */
+export const GUEST_WALK_PATIENCE_US = 1_500
+export const GUEST_WALK_QUICK_MS = 1.5
+/** Guests that asked within this time share the thread: none of them is waited for, in milliseconds. */
+export const GUEST_COMPANY_MS = 100
 /** Inodes that a guest gives back at its end before others are served again. */
 export const GUEST_FORGETS_PER_TURN = 2_048
 

@@ -9,6 +9,10 @@ export const ANSWERED = -1
  */
 export type WhenNone = 'work' | 'sleep' | 'look' | 'expect'
 
+export function mayLook(whenNone: WhenNone): boolean {
+  return whenNone === 'look' || whenNone === 'expect'
+}
+
 /**
  * The kernel end of a mount: requests come out of it, replies and notifications go into it, in the framing of
  * linux/fuse.h. The session above knows the protocol; the device only moves bytes.

@@ -38,6 +38,11 @@ export class ListingsAhead {
     this.#listings = listings
   }
 
+  /** Somebody lists directories, and what they will ask for next is ready, or will be in a moment. */
+  get isWalk(): boolean {
+    return this.#wanted.length > 0 || this.#kept.size > 0
+  }
+
   /** The page, the caller's from now on, if it is there. */
   take(page: Page): Listing | undefined {
     if (page.cookie === 0) this.#isWalking = this.#followers.get(this.#lastEnded) === page.inode

@@ -1,7 +1,7 @@
 import fs, { closeSync } from 'node:fs'
 import { getSystemErrorName, promisify } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
-import { ANSWERED, type FuseDevice, type WhenNone } from './device.ts'
+import { ANSWERED, type FuseDevice, mayLook, type WhenNone } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
 import { Patience } from './patience.ts'
 import type { PreparedListings } from './prepared-listings.ts'
@@ -70,8 +70,7 @@ export class NativeDevice implements FuseDevice {
   }
 
   #patienceOf(whenNone: WhenNone): number {
-    if (whenNone === 'work' || whenNone === 'sleep') return 0
-    return this.#patience.microseconds(whenNone === 'expect' || (this.#listings?.isWalk ?? false))
+    return mayLook(whenNone) ? this.#patience.microseconds(whenNone === 'expect') : 0
   }
 
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean {

@@ -199,7 +199,12 @@ export class FuseSession {
   #whenNone(): WhenNone {
     if (this.#isBehind) return 'work'
     if (this.#handedOver || this.#inFlight.count > 0 || this.#filler?.isBusy) return 'sleep'
-    return this.#lastOpcode === Opcode.IOCTL ? 'expect' : 'look'
+    return this.#isExpected() ? 'expect' : 'look'
+  }
+
+  #isExpected(): boolean {
+    if (this.#lastOpcode === Opcode.IOCTL) return true
+    return this.#listings?.isWalk ?? this.#context.listingsAhead?.isWalk ?? false
   }
 
   #answered(): void {

@@ -10,6 +10,8 @@ export interface StatsSnapshot {
   /** By name of the errno. */
   readonly errors: Readonly<Record<string, number>>
   readonly bytesRead: number
+  /** Processor time that went into looking for the next request instead of sleeping, in milliseconds; of guests only. */
+  readonly lookedMs: number
   /** What was put into the kernel's page cache before it was asked for; zeros without that. */
   readonly filled: FillCounts
 }
@@ -28,6 +30,7 @@ export class SessionStats {
   readonly #requests: number[] = []
   readonly #errors: number[] = []
   bytesRead = 0
+  lookedUs = 0
 
   countRequest(opcode: number): void {
     // An unknown opcode is any 32-bit number: it must not grow the array.
@@ -45,6 +48,7 @@ export class SessionStats {
       requests: byName(this.#requests, opcodeName),
       errors: byName(this.#errors, errnoName),
       bytesRead: this.bytesRead + readElsewhere,
+      lookedMs: Math.round(this.lookedUs / 1000),
       filled,
     }
   }

@@ -6,6 +6,7 @@ import { nativeAddon, type Watch } from '../fuse/native-addon.ts'
 import type { SessionOptions } from '../fuse/session.ts'
 import type { Tree } from '../tree/interface.ts'
 import { GuestFault } from './guest-fault.ts'
+import { GuestCompany, GuestPatience } from './guest-patience.ts'
 import { GuestQueues } from './guest-queues.ts'
 import { GuestSessions } from './guest-sessions.ts'
 import { type Message, MessageReader, replyBytes } from './message-reader.ts'
@@ -58,15 +59,19 @@ export class FrontEnd {
   readonly #sessions: GuestSessions
   #open = true
 
-  /** Takes over the socket. */
-  constructor(socket: number, tree: Tree, options: SessionOptions) {
+  /** Takes over the socket. `company`: the guests that share this thread. */
+  constructor(socket: number, tree: Tree, options: SessionOptions, company = new GuestCompany()) {
     this.#socket = socket
     this.#logger = options.logger
     this.#reader = new MessageReader(socket)
-    this.#queues = new GuestQueues({
+    const events = {
       onReadable: () => this.#sessions.wake(),
-      onFault: (fault) => this.end(fault),
-    })
+      onFault: (fault: GuestFault) => this.end(fault),
+      onLooked: (microseconds: number) => {
+        if (options.stats) options.stats.lookedUs += microseconds
+      },
+    }
+    this.#queues = new GuestQueues(events, new GuestPatience(company))
     this.ended = this.#ended.promise
     this.#sessions = new GuestSessions(this.#queues, tree, options, (error) => this.#failed(error))
     this.#listen()

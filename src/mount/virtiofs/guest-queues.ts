@@ -3,9 +3,11 @@ import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
 import { GUEST_QUEUES_MAX, GUEST_REQUESTS_MAX, GUEST_STOP_MS_MAX } from '../../support/limits.ts'
 import { dataView, HIGH, LITTLE_ENDIAN, LOW } from '../fuse/bytes.ts'
+import { mayLook, type WhenNone } from '../fuse/device.ts'
 import { nativeAddon } from '../fuse/native-addon.ts'
 import { Errno, IN_HEADER, Opcode, OUT_HEADER } from '../fuse/protocol.ts'
 import { GuestFault } from './guest-fault.ts'
+import type { GuestPatience } from './guest-patience.ts'
 import { mustBeEventfd, Queue } from './guest-queue.ts'
 import {
   NO_SUCH_REQUEST,
@@ -33,6 +35,8 @@ export interface QueueEvents {
   onReadable(): void
   /** The guest did what no honest one does; nothing is served any more. */
   onFault(fault: GuestFault): void
+  /** So much processor time went into looking for a request. */
+  onLooked(microseconds: number): void
 }
 
 /** A request that was taken; its bytes lie in the buffer. */
@@ -49,9 +53,11 @@ export class GuestQueues {
   readonly #addon: VhostAddon = vhostAddon()
   readonly #device: VhostDevice
   readonly #events: QueueEvents
+  readonly #patience: GuestPatience
   readonly #queues: (Queue | undefined)[] = []
   /** Length of the request that was taken, and the room for its reply. */
   readonly #sizes = new Uint32Array(2)
+  readonly #looked = new Uint32Array(1)
   #bufferView: DataView | undefined
   #inFlight = 0
   /** Where the next search for a request begins. */
@@ -59,14 +65,18 @@ export class GuestQueues {
   /** Every queue is empty and will be heard of. */
   #idle = true
   #wakes = false
+  #looks = false
+  /** What was found was not taken yet. */
+  #found = false
   #dead = false
 
-  constructor(events: QueueEvents) {
+  constructor(events: QueueEvents, patience: GuestPatience) {
     const device = this.#addon.createDevice()
     if (typeof device === 'number')
       throw new StoreError('internal', `no device for a guest: ${getSystemErrorName(device)}`)
     this.#device = device
     this.#events = events
+    this.#patience = patience
   }
 
   get inFlight(): number {
@@ -145,13 +155,16 @@ export class GuestQueues {
     return this.#queue(index).base
   }
 
-  /** Copies the next request into `buffer`. `undefined`: there is none, and `onReadable` will tell. */
-  take(buffer: Uint8Array): Taken | undefined {
+  /**
+   * Copies the next request into `buffer`. `undefined`: there is none, and `onReadable` will tell. `whenNone` is that of
+   * `FuseDevice.receive`.
+   */
+  take(buffer: Uint8Array, whenNone: WhenNone): Taken | undefined {
     if (this.#bufferView?.buffer !== buffer.buffer) this.#bufferView = dataView(buffer)
     while (!this.#dead) {
       const queue = this.#takeFromAny(buffer)
       if (!queue) {
-        if (this.#dead || !this.#listen()) break
+        if (this.#dead || this.#lookSoon(whenNone) || !this.#listen()) break
         continue
       }
       try {
@@ -238,7 +251,30 @@ export class GuestQueues {
       more ||= result > 0
     }
     this.#idle = !more
+    if (!more) this.#patience.gaveUp()
     return more
+  }
+
+  /** True: the next request will be looked for, after what is to be prepared for it. */
+  #lookSoon(whenNone: WhenNone): boolean {
+    if (!mayLook(whenNone)) return false
+    // It lies in a queue that is not enabled: looking would find it again and again.
+    const microseconds = this.#found ? 0 : this.#patience.microseconds(whenNone === 'expect')
+    this.#found = false
+    if (microseconds === 0) return false
+    this.#idle = true
+    if (!this.#looks) setImmediate(() => this.#look(microseconds))
+    this.#looks = true
+    return true
+  }
+
+  #look(microseconds: number): void {
+    this.#looks = false
+    // Somebody else served the queues meanwhile, and will look.
+    if (this.#dead || !this.#idle) return
+    this.#found = this.#addon.look(this.#device, microseconds, this.#looked)
+    this.#events.onLooked(this.#looked[0]!)
+    if (this.#found || this.#listen()) this.#wake()
   }
 
   /** The request that `queue` gave; `undefined` when nobody needs to see it. */
@@ -251,6 +287,8 @@ export class GuestQueues {
       throw new GuestFault('the length in the header of a request is not that of the request')
     const opcode = view.getUint32(IN_HEADER.opcode, LITTLE_ENDIAN)
     queue.take(number, view)
+    this.#patience.received()
+    this.#found = false
     this.#inFlight++
     if (WITHOUT_REPLY.has(opcode)) {
       if (length > capacity) throw new GuestFault('a request without a reply is too long')

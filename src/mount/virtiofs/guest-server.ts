@@ -8,6 +8,7 @@ import type { SessionOptions } from '../fuse/session.ts'
 import { SessionStats, type StatsSnapshot } from '../fuse/stats.ts'
 import type { Tree } from '../tree/interface.ts'
 import { FrontEnd } from './front-end.ts'
+import { GuestCompany } from './guest-patience.ts'
 import { listenForFrontEnds, type SocketPermissions } from './socket.ts'
 import { vhostAddon } from './vhost-addon.ts'
 
@@ -31,6 +32,7 @@ export interface GuestServer {
 /** Listens on every socket, or on none. */
 export async function serveGuests(options: GuestServerOptions): Promise<GuestServer> {
   const stats = new SessionStats()
+  const company = new GuestCompany()
   const doors: Door[] = []
   const close = async () => {
     await Promise.all(doors.map((door) => door.close()))
@@ -38,7 +40,7 @@ export async function serveGuests(options: GuestServerOptions): Promise<GuestSer
   try {
     for (const path of options.sockets) {
       const listener = await listenForFrontEnds(path, options.permissions)
-      doors.push(new Door(path, listener, options, stats))
+      doors.push(new Door(path, listener, options, stats, company))
     }
     vhostAddon().giveWay()
     options.onListening?.()
@@ -62,15 +64,23 @@ class Door {
   readonly #tree: Tree
   readonly #options: SessionOptions
   readonly #logger: Logger
+  readonly #company: GuestCompany
   #watch: Watch | undefined
   #frontEnd: FrontEnd | undefined
   #pause: NodeJS.Timeout | undefined
   #open = true
 
-  constructor(path: string, listener: number, { tree, ...options }: GuestServerOptions, stats: SessionStats) {
+  constructor(
+    path: string,
+    listener: number,
+    { tree, ...options }: GuestServerOptions,
+    stats: SessionStats,
+    company: GuestCompany,
+  ) {
     this.#path = path
     this.#listener = listener
     this.#tree = tree
+    this.#company = company
     this.#logger = loggerFor(options.logger, path)
     this.#options = { ...options, logger: this.#logger, stats }
   }
@@ -103,7 +113,7 @@ class Door {
     if (socket < 0) return // it left before it was let in
     this.#unlisten()
     this.#logger.info({}, 'a virtual machine monitor connected')
-    const frontEnd = new FrontEnd(socket, this.#tree, this.#options)
+    const frontEnd = new FrontEnd(socket, this.#tree, this.#options, this.#company)
     this.#frontEnd = frontEnd
     void frontEnd.ended.then((fault) => {
       this.#frontEnd = undefined

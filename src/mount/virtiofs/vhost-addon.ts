@@ -44,6 +44,11 @@ export interface VhostAddon {
   ): number
   /** Asks to be kicked for the next request; 1: there is one already. */
   awaitRequests(device: VhostDevice, index: number): number
+  /**
+   * True as soon as there is a request, which the guest does not notify us of; false after that time, and when the event loop has
+   * something to do, or somebody else needed the processor. `out`: the microseconds it took.
+   */
+  look(device: VhostDevice, microseconds: number, out: Uint32Array): boolean
   /** The device must not be used afterwards. */
   closeDevice(device: VhostDevice): void
   /** See native/confine.h. */

@@ -9,6 +9,7 @@ import { Opcode } from '../../../src/mount/fuse/protocol.ts'
 import type { SessionOptions } from '../../../src/mount/fuse/session.ts'
 import type { Tree } from '../../../src/mount/tree/interface.ts'
 import { FrontEnd } from '../../../src/mount/virtiofs/front-end.ts'
+import type { GuestCompany } from '../../../src/mount/virtiofs/guest-patience.ts'
 import { FEATURES, HEADER, PROTOCOL_FEATURES, VhostRequest } from '../../../src/mount/virtiofs/protocol.ts'
 import { vhostAddon } from '../../../src/mount/virtiofs/vhost-addon.ts'
 import { silentLogger } from '../../../src/support/log.ts'
@@ -52,6 +53,7 @@ export interface FakeGuestOptions {
   readonly features?: bigint
   readonly queues?: number
   readonly session?: Partial<SessionOptions>
+  readonly company?: GuestCompany
 }
 
 export class FakeGuest implements AsyncDisposable {
@@ -70,7 +72,7 @@ export class FakeGuest implements AsyncDisposable {
 
   constructor(
     tree: Tree,
-    { size = 64, features = FEATURES, queues = QUEUES, session }: FakeGuestOptions = {},
+    { size = 64, features = FEATURES, queues = QUEUES, session, company }: FakeGuestOptions = {},
   ) {
     const ends = new Int32Array(2)
     if (nativeAddon().socketPair(ends) < 0) throw new Error('no socket pair')
@@ -81,14 +83,15 @@ export class FakeGuest implements AsyncDisposable {
     this.memory = frontEndAddon.memory(MEMORY_BYTES)
     this.#available = new Array(queues).fill(0)
     this.#seen = new Array(queues).fill(0)
-    this.frontEnd = new FrontEnd(ends[1]!, tree, {
+    const options = {
       owner: { uid: 0, gid: 0 },
       showXattr: true,
       negativeMs: 1000,
       callMs: 60_000,
       logger: silentLogger,
       ...session,
-    })
+    }
+    this.frontEnd = new FrontEnd(ends[1]!, tree, options, company)
   }
 
   /** A guest that has negotiated, started its queues and mounted. */
@@ -244,6 +247,11 @@ export class FakeGuest implements AsyncDisposable {
     } catch {
       return 0
     }
+  }
+
+  /** The request that the device wants to be told of, as an index of available ones (VIRTIO_F_EVENT_IDX). */
+  wantedKick(queue: number): number {
+    return this.read(queue * QUEUE_BYTES + USED + 4 + this.size * 8, 2).readUInt16LE(0)
   }
 
   usedIndex(queue: number): number {

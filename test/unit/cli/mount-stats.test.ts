@@ -7,6 +7,7 @@ const kernel = {
   requests: { READ: 3, LOOKUP: 1 },
   errors: {},
   bytesRead: 4096,
+  lookedMs: 7,
   filled: { files: 5, bytes: 600, failed: 1 },
 }
 
@@ -15,7 +16,7 @@ test('as text: what the kernel asked, then a table of what the store gave', () =
   store.chunks.fetched = 2
   store.chunks.fetchedBytes = 262144
   const text = renderStats('text', kernel, store, sources)
-  expect(text).toContain('from the kernel: 3 READ, 1 LOOKUP; 4096 bytes read')
+  expect(text).toContain('from the kernel: 3 READ, 1 LOOKUP; 4096 bytes read; 7 ms of looking')
   expect(text).toContain('errors: none')
   expect(text).toContain('pushed to the kernel: 5 files, 600 bytes; 1 failed')
   expect(text).toMatch(/^chunks .* 2 +262144 /m)
