@@ -1,17 +1,16 @@
-import { connect, isIP, type OnReadOpts, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
-import type { BufferRooms } from '../support/buffer-rooms.ts'
+import type { Dispatcher, Pool } from 'undici'
+import { type BufferRooms, countedBuffer } from '../support/buffer-rooms.ts'
 import { throwIfAborted } from '../support/call.ts'
-import { StoreError } from '../support/errors.ts'
+import { type ErrorCode, StoreError, systemCode } from '../support/errors.ts'
 import {
+  BUCKET_REQUESTS_MAX,
+  HTTP_BODY_AT_ONCE_BYTES_MAX,
   HTTP_CONNECT_MS_MAX,
   HTTP_HEADER_BYTES_MAX,
   HTTP_IDLE_MS_MAX,
   HTTP_SILENCE_BYTES,
   HTTP_SILENCE_MS_MAX,
-  HTTP_URL_CHARACTERS_MAX,
 } from '../support/limits.ts'
-import { AnswerReader } from './http-answer-reader.ts'
 import { brokenConnection, shownUrl } from './http-error.ts'
 import type { Request } from './requests.ts'
 
@@ -22,12 +21,12 @@ export interface HttpGet {
   readonly headers: Readonly<Record<string, string>>
   /** More in an answer is `corrupt`. */
   readonly bytesMax: number
-  /** Where the body may lie; who asked gives it back. */
+  /** Where the body may lie, if its size is announced; who asked gives it back. */
   readonly rooms?: BufferRooms | undefined
 }
 
 export interface HttpGot {
-  /** Any but 1xx. */
+  /** Any but 1xx: redirects are not followed. */
   readonly status: number
   /** By their names in lower case. */
   readonly headers: ReadonlyMap<string, string>
@@ -35,20 +34,12 @@ export interface HttpGot {
 }
 
 /**
- * GETs of one server by HTTP/1.1, over connections that are kept. A body goes from the socket straight into one block of memory:
- * with node:http it comes in pieces of 64 KiB, each copied twice on its way and collected, which for objects of 300 KiB takes
- * 0.9 ms of CPU instead of 0.1 to 0.3.
- *
- * Neither the number of connections nor the silence of a server is bounded here (see Requests), but a server that drips is as good
- * as dead. Throws as HttpClient does, but no status is an error.
+ * GETs of one server over connections that are kept, each body in one block of memory. Silence is not bounded here (see
+ * Requests), but a server that drips is as good as dead. Throws as HttpClient does, but no status is an error.
  */
 export class HttpGets implements Disposable {
   readonly #origin: URL
-  readonly #connections = new Set<Connection>()
-  /** The one used last is at the end. */
-  readonly #idle: Connection[] = []
-  /** What TLS need not do again for the next connection. */
-  #session: Buffer | undefined
+  #pool: Promise<Pool> | undefined
 
   /** `origin`: http or https; its path is not looked at. */
   constructor(origin: URL) {
@@ -56,210 +47,189 @@ export class HttpGets implements Disposable {
   }
 
   async get(wanted: HttpGet, request: Request): Promise<HttpGot> {
-    const text = requestText(this.#origin, wanted)
-    for (;;) {
+    this.#pool ??= openPool(this.#origin)
+    const pool = await this.#pool
+    for (let isAgain = false; ; isAgain = true) {
       throwIfAborted(request.signal)
-      const connection = this.#take()
-      const got = await connection.exchange(text, wanted, request)
-      if (connection.isUsable) this.#idle.push(connection)
-      // A kept connection may have ended just when it was to be used again.
-      if (got) return got
+      const exchange = new Exchange(wanted, request)
+      try {
+        return await exchange.run(pool)
+      } catch (error) {
+        throwIfAborted(request.signal)
+        // A kept connection may have ended just when it was to be used again; undici does not tell which was kept.
+        if (isAgain || !exchange.isUnanswered || !ENDED.has(systemCode(error) ?? ''))
+          throw explained(new URL(wanted.path, this.#origin), error)
+      }
     }
   }
 
   [Symbol.dispose](): void {
-    for (const connection of this.#connections) connection[Symbol.dispose]()
-  }
-
-  #take(): Connection {
-    for (let kept = this.#idle.pop(); kept; kept = this.#idle.pop()) {
-      if (kept.isUsable) return kept
-      kept[Symbol.dispose]()
-    }
-    const opened = new Connection(
-      this.#origin,
-      (onread) => this.#open(onread),
-      () => this.#connections.delete(opened),
-    )
-    this.#connections.add(opened)
-    return opened
-  }
-
-  #open(onread: OnReadOpts): Socket {
-    const { protocol, hostname, port } = this.#origin
-    const isTls = protocol === 'https:'
-    // Without the brackets of an IPv6 address.
-    const host = hostname.replace(/^\[(.*)\]$/, '$1')
-    const options = {
-      host,
-      port: Number(port || (isTls ? 443 : 80)),
-      onread,
-      noDelay: true,
-      keepAlive: true,
-    }
-    if (!isTls) return connect(options)
-    return connectTls({
-      ...options,
-      ...(isIP(host) === 0 && { servername: host }),
-      ...(this.#session && { session: this.#session }),
-      ALPNProtocols: ['http/1.1'],
-    }).on('session', (session) => {
-      this.#session = session
-    })
+    const reason = new StoreError('cancelled', 'the connection was closed')
+    this.#pool?.then((pool) => pool.destroy(reason)).catch(() => {}) // told to who asked for it
   }
 }
 
-interface Exchange {
-  readonly reader: AnswerReader
-  readonly request: Request
-  /** For messages. */
-  readonly path: string
-  readonly abort: () => void
+/** Loaded with the first read: it takes a twentieth of a second, and most commands never need it. */
+async function openPool({ origin }: URL): Promise<Pool> {
+  const undici = await import('undici')
+  return new undici.Pool(origin, {
+    connections: BUCKET_REQUESTS_MAX,
+    connect: { timeout: HTTP_CONNECT_MS_MAX },
+    allowH2: false,
+    maxHeaderSize: HTTP_HEADER_BYTES_MAX,
+    keepAliveTimeout: HTTP_IDLE_MS_MAX,
+    keepAliveMaxTimeout: HTTP_IDLE_MS_MAX,
+    // The signal of each request has a deadline for both.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  })
+}
+
+/** One GET, as undici tells of it. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #wanted: HttpGet
+  readonly #request: Request
+  readonly #got = Promise.withResolvers<HttpGot>()
+  #controller: Dispatcher.DispatchController | undefined
+  #hasBegun = false
+  #head: Omit<HttpGot, 'bytes'> | undefined
+  #body: Body | undefined
   /** Bytes that came … */
-  lately: number
+  #lately = 0
   /** … since then. */
-  since: number
-  settle(got: HttpGot | undefined, error?: StoreError): void
-}
+  #since = performance.now()
 
-class Connection implements Disposable {
-  readonly #origin: URL
-  readonly #socket: Socket
-  readonly #scratch = Buffer.allocUnsafeSlow(HTTP_HEADER_BYTES_MAX)
-  #exchange: Exchange | undefined
-  /** Exchanges that it has had. */
-  #count = 0
-  #idleSince = 0
-
-  constructor(origin: URL, open: (onread: OnReadOpts) => Socket, closed: () => void) {
-    this.#origin = origin
-    this.#socket = open({
-      buffer: () => this.#exchange?.reader.room ?? this.#scratch,
-      callback: (count) => {
-        this.#received(count)
-        return true
-      },
-    })
-    const timer = setTimeout(() => this.#socket.destroy(this.#unconnected()), HTTP_CONNECT_MS_MAX)
-    this.#socket
-      .once(origin.protocol === 'https:' ? 'secureConnect' : 'connect', () => clearTimeout(timer))
-      .on('error', (error) => this.#fail(error))
-      .on('end', () => this.#ended())
-      .on('close', () => {
-        clearTimeout(timer)
-        this.#fail(new Error('the connection broke'))
-        closed()
-      })
+  constructor(wanted: HttpGet, request: Request) {
+    this.#wanted = wanted
+    this.#request = request
   }
 
-  /** For another exchange. */
-  get isUsable(): boolean {
-    if (this.#exchange || this.#socket.destroyed) return false
-    return performance.now() - this.#idleSince < HTTP_IDLE_MS_MAX
+  /** It was asked on a connection, and nothing of an answer came. */
+  get isUnanswered(): boolean {
+    return this.#controller !== undefined && !this.#hasBegun
   }
 
-  /** `undefined` when a connection that was kept had ended before anything of the answer came. */
-  exchange(text: string, { path, bytesMax, rooms }: HttpGet, request: Request): Promise<HttpGot | undefined> {
-    const { promise, resolve, reject } = Promise.withResolvers<HttpGot | undefined>()
-    const abort = () => this.#fail(request.signal.reason)
-    this.#exchange = {
-      reader: new AnswerReader(this.#scratch, bytesMax, rooms),
-      request,
-      path,
-      abort,
-      lately: 0,
-      since: performance.now(),
-      settle: (got, error) => (error ? reject(error) : resolve(got)),
-    }
-    this.#count++
-    request.signal.addEventListener('abort', abort, { once: true })
-    this.#socket.ref()
-    this.#socket.write(text, 'latin1')
-    return promise
-  }
-
-  [Symbol.dispose](): void {
-    this.#fail(new StoreError('cancelled', 'the connection was closed'))
-  }
-
-  #received(count: number): void {
-    const exchange = this.#exchange
-    // Nobody asked for it: the next answer would be taken for that of another request.
-    if (!exchange) return void this.#socket.destroy()
+  async run(pool: Pool): Promise<HttpGot> {
+    const { path, headers } = this.#wanted
+    const { signal } = this.#request
+    signal.addEventListener('abort', this.#abort, { once: true })
     try {
-      if (exchange.reader.received(count)) this.#complete(exchange)
-      else this.#heard(exchange, count)
-    } catch (error) {
-      this.#fail(error)
+      pool.dispatch({ method: 'GET', path, headers }, this)
+      return await this.#got.promise
+    } finally {
+      signal.removeEventListener('abort', this.#abort)
     }
   }
 
-  #heard(exchange: Exchange, count: number): void {
-    exchange.request.progress()
-    exchange.lately += count
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#request.signal.aborted) this.#abort()
+  }
+
+  onResponseStarted(): void {
+    this.#hasBegun = true
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    this.#request.progress()
+    // What is said before the answer (RFC 9110 §15.2) is for others.
+    if (status < 200) return
+    this.#head = { status, headers: new Map(Object.entries(headers).map(([name, is]) => [name, String(is)])) }
+    const length = this.#head.headers.get('content-length')
+    const { bytesMax, rooms } = this.#wanted
+    this.#body = new Body(length === undefined ? undefined : Number(length), bytesMax, rooms)
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, piece: Uint8Array): void {
+    this.#request.progress()
+    this.#body!.append(piece)
+    this.#lately += piece.length
     const now = performance.now()
-    if (exchange.lately >= HTTP_SILENCE_BYTES) {
-      exchange.lately = 0
-      exchange.since = now
-    } else if (now - exchange.since > HTTP_SILENCE_MS_MAX)
-      throw new StoreError('deadline', `only ${exchange.lately} bytes within ${HTTP_SILENCE_MS_MAX / 1000} s`)
+    if (this.#lately >= HTTP_SILENCE_BYTES) {
+      this.#lately = 0
+      this.#since = now
+    } else if (now - this.#since > HTTP_SILENCE_MS_MAX)
+      throw new StoreError('deadline', `only ${this.#lately} bytes within ${HTTP_SILENCE_MS_MAX / 1000} s`)
   }
 
-  #ended(): void {
-    const exchange = this.#exchange
-    if (exchange?.reader.ended()) this.#complete(exchange)
+  onResponseEnd(): void {
+    this.#got.resolve({ ...this.#head!, bytes: this.#body!.bytes })
   }
 
-  #complete(exchange: Exchange): void {
-    const { reader } = exchange
-    this.#leave(exchange)
-    if (reader.isKept) {
-      this.#idleSince = performance.now()
-      this.#socket.unref()
-    } else this.#socket.destroy()
-    const { head, bytes } = reader.answer
-    exchange.settle({ status: head.status, headers: head.headers, bytes })
+  /** Nothing of undici's is called after this, so that nobody writes to the room. */
+  onResponseError(_: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#body) this.#wanted.rooms?.giveBack(this.#body.bytes)
+    this.#body = undefined
+    this.#got.reject(error)
   }
 
-  /** Ends the connection, and the exchange on it. */
-  #fail(error: unknown): void {
-    const exchange = this.#exchange
-    // First: nothing may be read to what is given back.
-    this.#socket.destroy()
-    if (!exchange) return
-    this.#leave(exchange)
-    const { reader, request, path } = exchange
-    reader.giveUp()
-    if (request.signal.aborted) exchange.settle(undefined, StoreError.from(request.signal.reason))
-    else if (this.#count > 1 && !reader.hasBegun && !(error instanceof StoreError)) exchange.settle(undefined)
-    else exchange.settle(undefined, this.#explain(path, error))
-  }
-
-  #leave(exchange: Exchange): void {
-    exchange.request.signal.removeEventListener('abort', exchange.abort)
-    this.#exchange = undefined
-  }
-
-  #explain(path: string, error: unknown): StoreError {
-    const url = new URL(path, this.#origin)
-    if (error instanceof StoreError) return new StoreError(error.code, `${shownUrl(url)}: ${error.message}`)
-    return brokenConnection(url, error)
-  }
-
-  #unconnected(): StoreError {
-    return new StoreError('deadline', `no connection within ${HTTP_CONNECT_MS_MAX / 1000} s`)
+  readonly #abort = (): void => {
+    const reason = StoreError.from(this.#request.signal.reason)
+    // Before it has a connection there is nothing to be ended but the waiting.
+    if (this.#controller) this.#controller.abort(reason)
+    else this.#got.reject(reason)
   }
 }
 
-function requestText({ host }: URL, { path, headers }: HttpGet): string {
-  if (path.length > HTTP_URL_CHARACTERS_MAX || /[^\x21-\x7e]/.test(path))
-    throw new StoreError('invalid-argument', 'the path of the request is too long, or none')
-  let text = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\n`
-  for (const [name, value] of Object.entries(headers)) {
-    // Else it could add headers of its own (RFC 9110 §5.5).
-    if (/[^\t\x20-\x7e\x80-\xff]/.test(value))
-      throw new StoreError('invalid-argument', `the header ${name} has a character that none may have`)
-    text += `${name}: ${value}\r\n`
+/** A block that grows: who announces a gigabyte has to send it before we have it. */
+class Body {
+  readonly #bytesMax: number
+  #buffer: Buffer
+  #length = 0
+
+  constructor(announced: number | undefined, bytesMax: number, rooms: BufferRooms | undefined) {
+    this.#bytesMax = bytesMax
+    if (announced !== undefined && announced > bytesMax) throw this.#tooLong()
+    const first = Math.min(announced ?? UNANNOUNCED_BYTES, HTTP_BODY_AT_ONCE_BYTES_MAX)
+    this.#buffer = (announced === undefined ? undefined : rooms?.take(first)) ?? countedBuffer(first)
   }
-  return `${text}\r\n`
+
+  get bytes(): Uint8Array {
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#length)
+  }
+
+  append(piece: Uint8Array): void {
+    const length = this.#length + piece.length
+    if (length > this.#bytesMax) throw this.#tooLong()
+    if (length > this.#buffer.length) {
+      const larger = countedBuffer(Math.min(Math.max(2 * this.#buffer.length, length), this.#bytesMax))
+      larger.set(this.bytes)
+      this.#buffer = larger
+    }
+    this.#buffer.set(piece, this.#length)
+    this.#length = length
+  }
+
+  #tooLong(): StoreError {
+    return new StoreError('corrupt', `the answer is longer than ${this.#bytesMax} bytes`)
+  }
+}
+
+/** Such bodies are messages of some lines, as a rule. */
+const UNANNOUNCED_BYTES = 4_096
+
+const ENDED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+
+/** Errors of undici that mean something else than a connection that broke. */
+const MEANINGS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  UND_ERR_INVALID_ARG: ['invalid-argument', 'such a request cannot be made'],
+  UND_ERR_CONNECT_TIMEOUT: ['deadline', `no connection within ${HTTP_CONNECT_MS_MAX / 1000} s`],
+  UND_ERR_HEADERS_OVERFLOW: ['corrupt', 'the answer is not HTTP: its headers are too long'],
+}
+
+function explained(url: URL, error: unknown): StoreError {
+  const say = (code: ErrorCode, text: string) =>
+    new StoreError(code, `${shownUrl(url)}: ${text}`, { cause: error })
+  if (error instanceof StoreError) return say(error.code, error.message)
+  const known = MEANINGS[systemCode(error) ?? '']
+  if (known) return say(...known)
+  // Its parser's errors have no code.
+  if (!(error instanceof Error) || error.name !== 'HTTPParserError') return brokenConnection(url, error)
+  return error.message.includes('Invalid EOF state')
+    ? say('unavailable', 'the connection ended in the middle of the answer')
+    : say('corrupt', `the answer is not HTTP: ${error.message}`)
 }

@@ -469,8 +469,6 @@ export const HTTP_SILENCE_BYTES = 32 * KiB
 export const HTTP_IDLE_MS_MAX = 30_000
 /** What is made ready at once for a body whose size was announced; more when so much has come. */
 export const HTTP_BODY_AT_ONCE_BYTES_MAX = 16 * MiB
-/** A line between the chunks of a body, and all that follows the last one: none has a meaning beyond the size. */
-export const HTTP_CHUNK_LINE_BYTES_MAX = 4 * KiB
 /** Pauses before a request that found nobody, or a busy server, is made again. */
 export const HTTP_RETRY_MS: readonly number[] = [200, 600, 1_500]
 /** A server that asks for a longer pause (Retry-After) counts as unavailable. */

@@ -4,7 +4,6 @@ import { address } from './targets/address.ts'
 import { composition } from './targets/composition.ts'
 import { directory } from './targets/directory.ts'
 import { http } from './targets/http.ts'
-import { httpAnswer } from './targets/http-answer.ts'
 import { listing } from './targets/listing.ts'
 import { nar } from './targets/nar.ts'
 import { narinfo } from './targets/narinfo.ts'
@@ -18,7 +17,6 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   composition,
   directory,
   http,
-  'http-answer': httpAnswer,
   listing,
   nar,
   narinfo,
