@@ -255,7 +255,7 @@ it('waits no longer for a connection when the reader leaves', async () => {
   const waiting = server.get('/x', { signal: controller.signal })
   // A turn later undici is asked, and has no connection yet.
   await import('undici')
-  await new Promise(queueMicrotask)
+  await new Promise<void>((resolve) => queueMicrotask(resolve))
   controller.abort()
   await expect(waiting).rejects.toMatchObject({ code: 'cancelled' })
   expect(server.requests).toEqual([])
