@@ -6,6 +6,7 @@
 #include "chunk_reader.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,12 +34,32 @@ static struct request *take(struct reader *reader)
 	return request;
 }
 
+static void load_ahead(struct reader *reader, const struct request *request, struct scratch *scratch)
+{
+	for (uint32_t i = 0; i < request->count && scratch; i++) {
+		const struct chunk chunk = chunk_of(request, &request->spans[i]);
+		struct kept *kept = keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
+		if (kept)
+			release_chunk(&reader->kept, kept);
+	}
+	atomic_fetch_sub(&reader->ahead, 1);
+}
+
+/* True when JavaScript need not hear of it. */
+static bool serve(struct reader *reader, struct request *request, struct scratch *scratch)
+{
+	if (!request->is_ahead)
+		return reader->serve(reader, request, scratch);
+	load_ahead(reader, request, scratch);
+	return true;
+}
+
 static void *run(void *argument)
 {
 	struct reader *reader = argument;
 	struct scratch *scratch = calloc(1, sizeof *scratch);
 	for (struct request *request; (request = take(reader));) {
-		bool is_done = reader->serve(reader, request, scratch);
+		bool is_done = serve(reader, request, scratch);
 		/* Only when the environment ends is it not taken, and its references with it. */
 		if (is_done || napi_call_threadsafe_function(reader->told, request, napi_tsfn_blocking) != napi_ok)
 			free(request);

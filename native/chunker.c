@@ -8,7 +8,7 @@
 
 #include "blake3_stream.h"
 #include "gear.h"
-#include "values.h"
+#include "pool_job.h"
 
 /* As src/services/blobs/chunk-cutter.ts reads it. */
 struct record {
@@ -17,10 +17,7 @@ struct record {
 };
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	/* The buffers stay while they are worked on. */
-	napi_ref keep[4];
+	struct pool_job pool;
 	const struct gear *gear;
 	struct blake3_stream *blob;
 	const uint8_t *bytes;
@@ -61,23 +58,7 @@ static void execute(napi_env env, void *data)
 		unhashed = hash_blob(job, unhashed, bytes, false);
 	}
 	hash_blob(job, unhashed, bytes, true);
-}
-
-static void forget(napi_env env, struct job *job)
-{
-	for (int i = 0; i < 4; i++)
-		if (job->keep[i])
-			napi_delete_reference(env, job->keep[i]);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? (int64_t)job->count : -ECANCELED));
-	forget(env, job);
+	job->pool.result = job->count;
 }
 
 static bool gear_of(napi_env env, napi_value value, const struct gear **gear)
@@ -122,30 +103,22 @@ static bool records_of(napi_env env, napi_value value, struct job *job)
  */
 static napi_value cut(napi_env env, napi_callback_info info)
 {
-	napi_value args[5], promise;
+	napi_value args[5];
 	size_t argc = 5;
 	uint8_t *bytes;
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	int error = EINVAL;
 	if (!gear_of(env, args[0], &job->gear) || !stream_of(env, args[1], &job->blob) ||
 	    !bytes_of(env, args[2], &bytes, &job->length) || !records_of(env, args[3], job) ||
 	    napi_get_value_bool(env, args[4], &job->is_last) != napi_ok)
-		goto failed;
+		return refuse_job(env, &job->pool, EINVAL);
 	job->bytes = bytes;
-	error = ENOMEM;
 	for (int i = 0; i < 4; i++)
-		if (napi_create_reference(env, args[i], 1, &job->keep[i]) != napi_ok)
-			goto failed;
-	if (!start_work(env, "tvix-store:cut", execute, complete, job, &job->work, &job->deferred,
-	                &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+		if (!keep(env, &job->pool, args[i]))
+			return refuse_job(env, &job->pool, ENOMEM);
+	return start_job(env, &job->pool, "tvix-store:cut", execute);
 }
 
 /* digest(blob, into): of all chunks that were cut so far, into a Uint8Array of 32 bytes. 0 or -errno. */

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "chunk_file.h"
+#include "pool_job.h"
 #include "source_values.h"
-#include "values.h"
 
 /* What is done at a place of the buffer, in this order; as src/services/blobs/local-chunks.ts writes it. */
 enum action { READ = 1, COMPARE = 2, STAYS = 4 };
@@ -20,10 +20,7 @@ struct step {
 };
 
 struct load {
-	napi_async_work work;
-	napi_deferred deferred;
-	/* All three stay while they are worked on. */
-	napi_ref keep_source, keep_steps, keep_into;
+	struct pool_job pool;
 	struct chunk_source *source;
 	struct step *steps;
 	size_t count;
@@ -72,29 +69,6 @@ static void execute(napi_env env, void *data)
 	free(room.bytes);
 }
 
-static void forget(napi_env env, struct load *load)
-{
-	if (load->keep_source)
-		napi_delete_reference(env, load->keep_source);
-	if (load->keep_steps)
-		napi_delete_reference(env, load->keep_steps);
-	if (load->keep_into)
-		napi_delete_reference(env, load->keep_into);
-	if (load->work)
-		napi_delete_async_work(env, load->work);
-	free(load);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct load *load = data;
-	napi_value nothing;
-	(void)status;
-	if (napi_get_undefined(env, &nothing) == napi_ok)
-		napi_resolve_deferred(env, load->deferred, nothing);
-	forget(env, load);
-}
-
 /* Every place lies within the buffer. */
 static bool fits(const struct load *load, size_t room)
 {
@@ -110,33 +84,25 @@ static bool fits(const struct load *load, size_t room)
  */
 static napi_value load_chunks(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], promise;
+	napi_value args[3];
 	size_t argc = 3, bytes, room;
 	uint8_t *steps;
 	struct load *load = calloc(1, sizeof *load);
 	if (!load)
 		return integer(env, -ENOMEM);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	int error = EINVAL;
 	if (napi_get_value_external(env, args[0], (void **)&load->source) != napi_ok || !bytes_of(env, args[1], &steps, &bytes) ||
 	    !bytes_of(env, args[2], &load->into, &room) || bytes % sizeof(struct step) != 0 ||
 	    (uintptr_t)steps % _Alignof(struct step) != 0)
-		goto failed;
+		return refuse_job(env, &load->pool, EINVAL);
 	load->steps = (struct step *)steps;
 	load->count = bytes / sizeof(struct step);
 	if (!fits(load, room))
-		goto failed;
-	error = ENOMEM;
-	if (napi_create_reference(env, args[0], 1, &load->keep_source) != napi_ok ||
-	    napi_create_reference(env, args[1], 1, &load->keep_steps) != napi_ok ||
-	    napi_create_reference(env, args[2], 1, &load->keep_into) != napi_ok ||
-	    !start_work(env, "tvix-store:chunks", execute, complete, load, &load->work, &load->deferred,
-	                &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, load);
-	return integer(env, -error);
+		return refuse_job(env, &load->pool, EINVAL);
+	for (int i = 0; i < 3; i++)
+		if (!keep(env, &load->pool, args[i]))
+			return refuse_job(env, &load->pool, ENOMEM);
+	return start_job(env, &load->pool, "tvix-store:chunks", execute);
 }
 
 /* Enough for every frame that is read on the spot, so that it is never replaced. */

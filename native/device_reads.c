@@ -23,8 +23,8 @@ struct reply {
 };
 
 /*
- * The bytes of one span: of a chunk that is kept if more of it may be wanted, else in `scratch`, in which whole chunks lie
- * one behind the other.
+ * The bytes of one span: of a chunk that is kept, as it is if more of it may be wanted or it was read ahead, else in `scratch`, in
+ * which whole chunks lie one behind the other.
  */
 static bool add_span(struct reader *reader, const struct request *request, const struct span *span,
                      struct reply *reply, struct scratch *scratch)
@@ -32,12 +32,13 @@ static bool add_span(struct reader *reader, const struct request *request, const
 	const struct chunk chunk = chunk_of(request, span);
 	size_t at = reply->count++;
 	uint8_t *bytes = scratch->contents + reply->whole_bytes;
-	reply->used[at] = NULL;
-	if (span->to - span->from < span->size) {
-		reply->used[at] = keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
-		if (!reply->used[at])
-			return false;
+	bool is_whole = span->to - span->from == span->size;
+	reply->used[at] = is_whole ? await_chunk(&reader->kept, chunk.digest, chunk.size)
+	                           : keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
+	if (reply->used[at]) {
 		bytes = reply->used[at]->bytes;
+	} else if (!is_whole) {
+		return false;
 	} else {
 		if (span->size > READ_MAX - reply->whole_bytes ||
 		    load_verified_chunk(reader->source, &chunk, bytes, &scratch->frame, false) != CHUNK_LOADED)

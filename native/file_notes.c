@@ -13,33 +13,29 @@
 #include <unistd.h>
 
 #include "chunk_source.h"
-#include "values.h"
-
-#define VALUE_MAX 64
+#include "pool_job.h"
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
+	struct pool_job pool;
 	int fd;
 	/* Of the attribute, or a path */
 	char name[STRING_MAX];
-	uint8_t value[VALUE_MAX];
+	uint8_t *value;
 	size_t length;
-	int64_t result;
 };
 
 static void run_get(napi_env env, void *data)
 {
 	struct job *job = data;
 	(void)env;
-	job->result = outcome(fgetxattr(job->fd, job->name, job->value, sizeof job->value));
+	job->pool.result = outcome(fgetxattr(job->fd, job->name, job->value, job->length));
 }
 
 static void run_set(napi_env env, void *data)
 {
 	struct job *job = data;
 	(void)env;
-	job->result = outcome(fsetxattr(job->fd, job->name, job->value, job->length, 0));
+	job->pool.result = outcome(fsetxattr(job->fd, job->name, job->value, job->length, 0));
 }
 
 static void run_touch(napi_env env, void *data)
@@ -47,80 +43,36 @@ static void run_touch(napi_env env, void *data)
 	struct job *job = data;
 	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	(void)env;
-	job->result = outcome(utimensat(AT_FDCWD, job->name, times, 0));
+	job->pool.result = outcome(utimensat(AT_FDCWD, job->name, times, 0));
 }
 
-/* Bytes for what `run_get` found, a number for everything else. */
-static napi_value result_of(napi_env env, const struct job *job, bool is_get)
+static napi_value start_attribute(napi_env env, napi_callback_info info, napi_async_execute_callback execute)
 {
-	napi_value buffer, bytes;
-	void *data;
-	if (!is_get || job->result < 0)
-		return integer(env, job->result);
-	if (napi_create_arraybuffer(env, job->result, &data, &buffer) != napi_ok ||
-	    napi_create_typedarray(env, napi_uint8_array, job->result, buffer, 0, &bytes) != napi_ok)
+	napi_value args[3];
+	size_t argc = 3;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct job *job = calloc(1, sizeof *job);
+	if (!job)
 		return integer(env, -ENOMEM);
-	memcpy(data, job->value, job->result);
-	return bytes;
+	if (napi_get_value_int32(env, args[0], &job->fd) != napi_ok || !string_of(env, args[1], job->name) ||
+	    !bytes_of(env, args[2], &job->value, &job->length) || !keep(env, &job->pool, args[2]))
+		return refuse_job(env, &job->pool, EINVAL);
+	return start_job(env, &job->pool, "tvix-store:file-notes", execute);
 }
 
-static void settle(napi_env env, napi_status status, struct job *job, bool is_get)
-{
-	if (status != napi_ok)
-		job->result = -ECANCELED;
-	napi_resolve_deferred(env, job->deferred, result_of(env, job, is_get));
-	napi_delete_async_work(env, job->work);
-	free(job);
-}
-
-static void finish(napi_env env, napi_status status, void *data)
-{
-	settle(env, status, data, false);
-}
-
-static void finish_get(napi_env env, napi_status status, void *data)
-{
-	settle(env, status, data, true);
-}
-
-static napi_value begin(napi_env env, struct job *job, bool is_valid, napi_async_execute_callback execute,
-                        napi_async_complete_callback complete)
-{
-	napi_value promise;
-	if (is_valid && start_work(env, "tvix-store:file-notes", execute, complete, job, &job->work, &job->deferred, &promise))
-		return promise;
-	if (job && job->work)
-		napi_delete_async_work(env, job->work);
-	free(job);
-	return integer(env, is_valid ? -ENOMEM : -EINVAL);
-}
-
-/* getAttribute(fd, name): a promise of its bytes, or of -errno. The descriptor must stay open until then. */
+/*
+ * getAttribute(fd, name, into): a promise of its length, or of -errno: ERANGE when it is longer than `into`. The descriptor must
+ * stay open until then.
+ */
 static napi_value get_attribute(napi_env env, napi_callback_info info)
 {
-	napi_value args[2];
-	size_t argc = 2;
-	struct job *job = calloc(1, sizeof *job);
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	bool is_valid =
-	    job && napi_get_value_int32(env, args[0], &job->fd) == napi_ok && string_of(env, args[1], job->name);
-	return begin(env, job, is_valid, run_get, finish_get);
+	return start_attribute(env, info, run_get);
 }
 
 /* setAttribute(fd, name, bytes): a promise of 0 or -errno, likewise. */
 static napi_value set_attribute(napi_env env, napi_callback_info info)
 {
-	napi_value args[3];
-	size_t argc = 3;
-	uint8_t *bytes;
-	struct job *job = calloc(1, sizeof *job);
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	bool is_valid = job && napi_get_value_int32(env, args[0], &job->fd) == napi_ok &&
-	                string_of(env, args[1], job->name) && bytes_of(env, args[2], &bytes, &job->length) &&
-	                job->length <= sizeof job->value;
-	if (is_valid)
-		memcpy(job->value, bytes, job->length);
-	return begin(env, job, is_valid, run_set, finish);
+	return start_attribute(env, info, run_set);
 }
 
 /* touchAccess(path): a promise of 0 or -errno. The time of modification stays what it is, to the nanosecond. */
@@ -128,10 +80,13 @@ static napi_value touch_access(napi_env env, napi_callback_info info)
 {
 	napi_value args[1];
 	size_t argc = 1;
-	struct job *job = calloc(1, sizeof *job);
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	bool is_valid = job && string_of(env, args[0], job->name);
-	return begin(env, job, is_valid, run_touch, finish);
+	struct job *job = calloc(1, sizeof *job);
+	if (!job)
+		return integer(env, -ENOMEM);
+	if (!string_of(env, args[0], job->name))
+		return refuse_job(env, &job->pool, EINVAL);
+	return start_job(env, &job->pool, "tvix-store:file-notes", run_touch);
 }
 
 /* Of an open file: its state, and behind that the attribute, as long as there is room. 0 or -errno. */

@@ -29,24 +29,9 @@ static bool fill_span(struct reader *reader, const struct request *request, cons
 	return true;
 }
 
-static void load_ahead(struct reader *reader, const struct request *request, struct scratch *scratch)
-{
-	for (uint32_t i = 0; i < request->count && scratch; i++) {
-		const struct chunk chunk = chunk_of(request, &request->spans[i]);
-		struct kept *kept = keep_chunk(&reader->kept, reader->source, &chunk, &scratch->frame);
-		if (kept)
-			release_chunk(&reader->kept, kept);
-	}
-	atomic_fetch_sub(&reader->ahead, 1);
-}
-
 /* JavaScript hears of each that it waits for. */
 static bool fill_request(struct reader *reader, struct request *request, struct scratch *scratch)
 {
-	if (request->is_ahead) {
-		load_ahead(reader, request, scratch);
-		return true;
-	}
 	uint8_t *into = request->into;
 	request->is_filled = scratch != NULL;
 	if (request->is_filled && request->known.length > 0)

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pool_job.h"
 #include "sha256_library.h"
 #include "source_record.h"
-#include "values.h"
 
 /* TREE_DEPTH_MAX of src/support/limits.ts is what the walk has open at most. */
 #define DEPTH_MAX 256
@@ -48,16 +48,13 @@ struct part {
 };
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	napi_ref keep_hash, keep_arrays;
+	struct pool_job pool;
 	struct nar_hash *nar;
 	uint8_t *buffer;
 	size_t filled;
 	bool has_failed;
 	struct part *parts;
 	size_t count;
-	int result;
 };
 
 static void flush(struct job *job)
@@ -279,33 +276,13 @@ static void execute(napi_env env, void *data)
 	struct job *job = data;
 	(void)env;
 	job->buffer = malloc(BUFFER_BYTES);
-	job->result = job->buffer ? 0 : -ENOMEM;
-	for (size_t i = 0; i < job->count && job->result == 0; i++)
-		job->result = job->parts[i].is_records ? put_records(job, &job->parts[i]) : put_given(job, &job->parts[i]);
+	int result = job->buffer ? 0 : -ENOMEM;
+	for (size_t i = 0; i < job->count && result == 0; i++)
+		result = job->parts[i].is_records ? put_records(job, &job->parts[i]) : put_given(job, &job->parts[i]);
 	if (job->buffer)
 		flush(job);
-	if (job->result == 0 && job->has_failed)
-		job->result = -EIO;
+	job->pool.result = result == 0 && job->has_failed ? -EIO : result;
 	free(job->buffer);
-}
-
-static void forget(napi_env env, struct job *job)
-{
-	if (job->keep_hash)
-		napi_delete_reference(env, job->keep_hash);
-	if (job->keep_arrays)
-		napi_delete_reference(env, job->keep_arrays);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job->parts);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? job->result : -ECANCELED));
-	forget(env, job);
 }
 
 static bool element_bytes(napi_env env, napi_value array, uint32_t i, uint8_t **bytes, size_t *length)
@@ -344,11 +321,11 @@ static bool take_parts(napi_env env, napi_value arrays, napi_value ranges, struc
 	    type != napi_uint32_array)
 		return false;
 	job->count = numbers / 2;
-	job->parts = calloc(job->count + 1, sizeof *job->parts);
+	job->parts = own(&job->pool, job->count + 1, sizeof *job->parts);
 	for (size_t i = 0; job->parts && i < job->count; i++)
 		if (!take_part(env, arrays, &next, (const uint32_t *)range + 2 * i, &job->parts[i]))
 			return false;
-	return job->parts && next == length && napi_create_reference(env, arrays, 1, &job->keep_arrays) == napi_ok;
+	return job->parts && next == length && keep(env, &job->pool, arrays);
 }
 
 /*
@@ -358,25 +335,18 @@ static bool take_parts(napi_env env, napi_value arrays, napi_value ranges, struc
  */
 static napi_value update_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], promise;
+	napi_value args[3];
 	size_t argc = 3;
 	void *nar;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	int error = EINVAL;
-	if (napi_get_value_external(env, args[0], &nar) != napi_ok || !take_parts(env, args[1], args[2], job))
-		goto failed;
+	if (napi_get_value_external(env, args[0], &nar) != napi_ok || !keep(env, &job->pool, args[0]) ||
+	    !take_parts(env, args[1], args[2], job))
+		return refuse_job(env, &job->pool, EINVAL);
 	job->nar = nar;
-	error = ENOMEM;
-	if (napi_create_reference(env, args[0], 1, &job->keep_hash) != napi_ok ||
-	    !start_work(env, "tvix-store:nar", execute, complete, job, &job->work, &job->deferred, &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+	return start_job(env, &job->pool, "tvix-store:nar", execute);
 }
 
 static void free_nar(napi_env env, void *data, void *hint)

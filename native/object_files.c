@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "object_presence.h"
+#include "pool_job.h"
 #include "stored_frame.h"
-#include "values.h"
 #include "zstd.h"
 
 /* What zstd makes of noise is this much longer (ZSTD_compressBound). */
@@ -28,10 +28,7 @@ enum { THERE_ALREADY = 0, DONE = 1, DONE_IN_NEW_FOLDER = 2 };
 enum step { WRITE_TEMPS, PUBLISH, CREATE_EMPTY, REMOVE_TEMPS };
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	/* The bodies and the outcomes stay while they are worked on. */
-	napi_ref keep_bodies, keep_outcomes;
+	struct pool_job pool;
 	enum step step;
 	struct body *bodies;
 	/* One behind the other, each with its NUL. */
@@ -223,36 +220,13 @@ static void execute(napi_env env, void *data)
 		close(root);
 }
 
-static void forget(napi_env env, struct job *job)
-{
-	if (job->keep_bodies)
-		napi_delete_reference(env, job->keep_bodies);
-	if (job->keep_outcomes)
-		napi_delete_reference(env, job->keep_outcomes);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job->bodies);
-	free(job->keys);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_value nothing;
-	(void)status;
-	if (napi_get_undefined(env, &nothing) == napi_ok)
-		napi_resolve_deferred(env, job->deferred, nothing);
-	forget(env, job);
-}
-
 /* `count` keys that are short enough, one behind the other. */
 static bool take_keys(napi_env env, napi_value value, struct job *job)
 {
 	size_t length, count = 0, begin = 0;
 	if (napi_get_value_string_latin1(env, value, NULL, 0, &length) != napi_ok)
 		return false;
-	job->keys = malloc(length + 1);
+	job->keys = own(&job->pool, length + 1, 1);
 	if (!job->keys || napi_get_value_string_latin1(env, value, job->keys, length + 1, &length) != napi_ok)
 		return false;
 	for (size_t i = 0; i <= length; i++) {
@@ -274,7 +248,7 @@ static bool take_outcomes(napi_env env, napi_value value, struct job *job)
 	    type != napi_int32_array || job->count == 0)
 		return false;
 	job->outcomes = outcomes;
-	return napi_create_reference(env, value, 1, &job->keep_outcomes) == napi_ok;
+	return keep(env, &job->pool, value);
 }
 
 static bool take_temp(napi_env env, napi_value value, struct job *job)
@@ -287,33 +261,24 @@ static bool take_temp(napi_env env, napi_value value, struct job *job)
 
 static napi_value start(napi_env env, napi_callback_info info, enum step step)
 {
-	napi_value args[7], promise;
+	napi_value args[7];
 	size_t argc = 7;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
 	job->step = step;
-	int error = EINVAL;
 	if (!string_of(env, args[0], job->root) || !take_outcomes(env, args[1], job) ||
 	    !take_keys(env, args[2], job) || !take_temp(env, args[3], job))
-		goto failed;
+		return refuse_job(env, &job->pool, EINVAL);
 	if (step == WRITE_TEMPS &&
-	    (!bodies_of(env, args[4], job->count, &job->bodies, &job->keep_bodies) ||
+	    (!(job->bodies = bodies_of(env, &job->pool, args[4], job->count)) ||
 	     napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok ||
 	     napi_get_value_bool(env, args[6], &job->is_synced) != napi_ok))
-		goto failed;
-	error = ENOSYS;
+		return refuse_job(env, &job->pool, EINVAL);
 	if (job->zstd_level != 0 && !zstd_found())
-		goto failed;
-	error = ENOMEM;
-	if (!start_work(env, "tvix-store:objects", execute, complete, job, &job->work, &job->deferred,
-	                &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+		return refuse_job(env, &job->pool, ENOSYS);
+	return start_job(env, &job->pool, "tvix-store:objects", execute);
 }
 
 /*

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "object_presence.h"
-#include "values.h"
+#include "pool_job.h"
 
 #define DIGEST_BYTES 32
 #define PREFIX_MAX 128
@@ -15,9 +15,7 @@
 #define KEY_MAX (PREFIX_MAX + 1 + 4 + 1 + 2 * DIGEST_BYTES + 1)
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	napi_ref keep_digests, keep_answers;
+	struct pool_job pool;
 	const uint8_t *digests;
 	int32_t *answers;
 	size_t count, prefix_length;
@@ -63,24 +61,6 @@ static void execute(napi_env env, void *data)
 		close(root);
 }
 
-static void forget(napi_env env, struct job *job)
-{
-	if (job->keep_digests)
-		napi_delete_reference(env, job->keep_digests);
-	if (job->keep_answers)
-		napi_delete_reference(env, job->keep_answers);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? 0 : -ECANCELED));
-	forget(env, job);
-}
-
 static bool take_digests(napi_env env, napi_value digests, napi_value answers, struct job *job)
 {
 	napi_typedarray_type type;
@@ -93,27 +73,19 @@ static bool take_digests(napi_env env, napi_value digests, napi_value answers, s
 		return false;
 	job->digests = bytes;
 	job->answers = results;
-	return napi_create_reference(env, digests, 1, &job->keep_digests) == napi_ok &&
-	       napi_create_reference(env, answers, 1, &job->keep_answers) == napi_ok;
+	return keep(env, &job->pool, digests) && keep(env, &job->pool, answers);
 }
 
 napi_value are_there_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[4], promise;
+	napi_value args[4];
 	size_t argc = 4;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	int error = EINVAL;
 	if (!string_of(env, args[0], job->root) || !string_of(env, args[1], job->prefix) ||
 	    (job->prefix_length = strlen(job->prefix)) > PREFIX_MAX || !take_digests(env, args[2], args[3], job))
-		goto failed;
-	error = ENOMEM;
-	if (!start_work(env, "tvix-store:presence", execute, complete, job, &job->work, &job->deferred, &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+		return refuse_job(env, &job->pool, EINVAL);
+	return start_job(env, &job->pool, "tvix-store:presence", execute);
 }

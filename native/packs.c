@@ -9,8 +9,8 @@
 #include <sys/file.h>
 
 #include "crc32.h"
+#include "pool_job.h"
 #include "stored_frame.h"
-#include "values.h"
 #include "zstd.h"
 
 #define HEAD_BYTES 16
@@ -22,10 +22,7 @@
 static bool has_crc32;
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	/* These stay while they are worked on. */
-	napi_ref keep_into, keep_keys, keep_bodies, keep_records;
+	struct pool_job pool;
 	uint8_t *into;
 	size_t room;
 	/* One behind the other. */
@@ -36,7 +33,6 @@ struct job {
 	size_t count;
 	uint32_t salt;
 	int32_t zstd_level;
-	int64_t result;
 };
 
 static void put32(uint8_t *into, uint32_t value)
@@ -99,26 +95,7 @@ static void execute(napi_env env, void *data)
 		at = lay_out(job, i, key, at);
 		key += key_length;
 	}
-	job->result = at;
-}
-
-static void forget(napi_env env, struct job *job)
-{
-	napi_ref kept[] = {job->keep_into, job->keep_keys, job->keep_bodies, job->keep_records};
-	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-		if (kept[i])
-			napi_delete_reference(env, kept[i]);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job->bodies);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? job->result : -ECANCELED));
-	forget(env, job);
+	job->pool.result = at;
 }
 
 static bool take_records(napi_env env, napi_value value, struct job *job)
@@ -131,7 +108,7 @@ static bool take_records(napi_env env, napi_value value, struct job *job)
 		return false;
 	job->records = records;
 	job->count = words / 2;
-	return napi_create_reference(env, value, 1, &job->keep_records) == napi_ok;
+	return keep(env, &job->pool, value);
 }
 
 /* Together the keys are as long as the records say. */
@@ -144,7 +121,7 @@ static bool take_keys(napi_env env, napi_value value, struct job *job)
 	for (size_t i = 0; i < job->count; i++)
 		expected += job->records[2 * i] >> 1;
 	job->keys = keys;
-	return length == expected && napi_create_reference(env, value, 1, &job->keep_keys) == napi_ok;
+	return length == expected && keep(env, &job->pool, value);
 }
 
 /*
@@ -153,30 +130,21 @@ static bool take_keys(napi_env env, napi_value value, struct job *job)
  */
 static napi_value lay_out_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[6], promise;
+	napi_value args[6];
 	size_t argc = 6;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	int error = EINVAL;
 	if (!bytes_of(env, args[0], &job->into, &job->room) ||
-	    napi_create_reference(env, args[0], 1, &job->keep_into) != napi_ok ||
-	    !take_records(env, args[3], job) || !take_keys(env, args[1], job) ||
-	    !bodies_of(env, args[2], job->count, &job->bodies, &job->keep_bodies) ||
+	    !keep(env, &job->pool, args[0]) || !take_records(env, args[3], job) || !take_keys(env, args[1], job) ||
+	    !(job->bodies = bodies_of(env, &job->pool, args[2], job->count)) ||
 	    napi_get_value_uint32(env, args[4], &job->salt) != napi_ok ||
 	    napi_get_value_int32(env, args[5], &job->zstd_level) != napi_ok)
-		goto failed;
-	error = ENOSYS;
+		return refuse_job(env, &job->pool, EINVAL);
 	if (!zstd_found() || !has_crc32)
-		goto failed;
-	error = ENOMEM;
-	if (!start_work(env, "tvix-store:packs", execute, complete, job, &job->work, &job->deferred, &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+		return refuse_job(env, &job->pool, ENOSYS);
+	return start_job(env, &job->pool, "tvix-store:packs", execute);
 }
 
 /* lead(bytes): how many of a Uint8Array come before the next page of memory begins, where disks can read from; or -errno. */

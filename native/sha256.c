@@ -1,71 +1,39 @@
 /* SHA-256 of bytes, in the thread pool. See src/support/native-sha256.ts. */
 #include <stdlib.h>
 
+#include "pool_job.h"
 #include "sha256_library.h"
-#include "values.h"
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	napi_ref keep_hash, keep_pieces;
+	struct pool_job pool;
 	void *hash;
 	struct body *pieces;
 	uint32_t count;
-	/* 0 or -errno */
-	int result;
 };
 
 static void execute(napi_env env, void *data)
 {
 	struct job *job = data;
 	(void)env;
-	for (size_t i = 0; i < job->count && job->result == 0; i++)
+	for (size_t i = 0; i < job->count && job->pool.result == 0; i++)
 		if (!sha256_update(job->hash, job->pieces[i].bytes, job->pieces[i].length))
-			job->result = -EIO;
-}
-
-static void forget(napi_env env, struct job *job)
-{
-	if (job->keep_hash)
-		napi_delete_reference(env, job->keep_hash);
-	if (job->keep_pieces)
-		napi_delete_reference(env, job->keep_pieces);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job->pieces);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? job->result : -ECANCELED));
-	forget(env, job);
+			job->pool.result = -EIO;
 }
 
 /* update(hash, pieces): a promise of 0 or -errno. One at a time for a hash, and nothing of it may be touched until then. */
 static napi_value update_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[2], promise;
+	napi_value args[2];
 	size_t argc = 2;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	int error = EINVAL;
-	if (napi_get_value_external(env, args[0], &job->hash) != napi_ok ||
+	if (napi_get_value_external(env, args[0], &job->hash) != napi_ok || !keep(env, &job->pool, args[0]) ||
 	    napi_get_array_length(env, args[1], &job->count) != napi_ok ||
-	    !bodies_of(env, args[1], job->count, &job->pieces, &job->keep_pieces))
-		goto failed;
-	error = ENOMEM;
-	if (napi_create_reference(env, args[0], 1, &job->keep_hash) != napi_ok ||
-	    !start_work(env, "tvix-store:sha256", execute, complete, job, &job->work, &job->deferred,
-	                &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+	    !(job->pieces = bodies_of(env, &job->pool, args[1], job->count)))
+		return refuse_job(env, &job->pool, EINVAL);
+	return start_job(env, &job->pool, "tvix-store:sha256", execute);
 }
 
 static void free_hash(napi_env env, void *hash, void *hint)

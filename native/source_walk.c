@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pool_job.h"
 #include "source_record.h"
-#include "values.h"
 
 /* What an entry takes of the names, at most: a name and the target of a symlink, or the path of a failure. */
 #define NAME_ROOM (PATH_MAX + NAME_MAX + 1)
@@ -36,9 +36,7 @@ struct walk {
 };
 
 struct job {
-	napi_async_work work;
-	napi_deferred deferred;
-	napi_ref keep_walk, keep_records, keep_names;
+	struct pool_job pool;
 	struct walk *walk;
 	struct source_record *records;
 	size_t count, records_max;
@@ -250,24 +248,7 @@ static void execute(napi_env env, void *data)
 	/* An entry may be two records: a directory, and the failure to list it. */
 	while (!walk->is_over && job->count + 1 < job->records_max && job->names_length + 2 * NAME_ROOM <= job->names_room)
 		step(job);
-}
-
-static void forget(napi_env env, struct job *job)
-{
-	napi_ref references[] = {job->keep_walk, job->keep_records, job->keep_names};
-	for (size_t i = 0; i < sizeof references / sizeof *references; i++)
-		if (references[i])
-			napi_delete_reference(env, references[i]);
-	if (job->work)
-		napi_delete_async_work(env, job->work);
-	free(job);
-}
-
-static void complete(napi_env env, napi_status status, void *data)
-{
-	struct job *job = data;
-	napi_resolve_deferred(env, job->deferred, integer(env, status == napi_ok ? (int64_t)job->count : -ECANCELED));
-	forget(env, job);
+	job->pool.result = job->count;
 }
 
 static bool take_room(napi_env env, napi_value records, napi_value names, struct job *job)
@@ -281,8 +262,7 @@ static bool take_room(napi_env env, napi_value records, napi_value names, struct
 	job->records_max = size / sizeof(struct source_record);
 	job->names = (char *)name_bytes;
 	return job->records_max >= 2 && job->names_room >= 2 * NAME_ROOM &&
-	       napi_create_reference(env, records, 1, &job->keep_records) == napi_ok &&
-	       napi_create_reference(env, names, 1, &job->keep_names) == napi_ok;
+	       keep(env, &job->pool, records) && keep(env, &job->pool, names);
 }
 
 /*
@@ -291,25 +271,18 @@ static bool take_room(napi_env env, napi_value records, napi_value names, struct
  */
 static napi_value next_call(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], promise;
+	napi_value args[3];
 	size_t argc = 3;
 	void *walk;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct job *job = calloc(1, sizeof *job);
 	if (!job)
 		return integer(env, -ENOMEM);
-	int error = EINVAL;
-	if (napi_get_value_external(env, args[0], &walk) != napi_ok || !take_room(env, args[1], args[2], job))
-		goto failed;
+	if (napi_get_value_external(env, args[0], &walk) != napi_ok || !keep(env, &job->pool, args[0]) ||
+	    !take_room(env, args[1], args[2], job))
+		return refuse_job(env, &job->pool, EINVAL);
 	job->walk = walk;
-	error = ENOMEM;
-	if (napi_create_reference(env, args[0], 1, &job->keep_walk) != napi_ok ||
-	    !start_work(env, "tvix-store:walk", execute, complete, job, &job->work, &job->deferred, &promise))
-		goto failed;
-	return promise;
-failed:
-	forget(env, job);
-	return integer(env, -error);
+	return start_job(env, &job->pool, "tvix-store:walk", execute);
 }
 
 static void free_walk(napi_env env, void *data, void *hint)

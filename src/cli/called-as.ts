@@ -22,6 +22,7 @@ const PROGRAMS: ReadonlyMap<string, Program> = new Map<string, Program>([
   ['nar-bridge', { command: 'nar-bridge', family: 'tvix' }],
   ['snix-store', { command: undefined, family: 'snix' }],
   ['snix-castore', { command: 'castore', family: 'snix' }],
+  ['snix-castore-http', { command: 'castore http', family: 'snix' }],
   ['snix-nar-bridge', { command: 'nar-bridge', family: 'snix' }],
 ])
 

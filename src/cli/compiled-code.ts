@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
@@ -19,6 +19,9 @@ interface Kept {
 
 /** One run does not use all that the next one will, and writing it down takes a process that ends as long as it saves later ones. */
 const RUNS_GATHERED = 4
+
+/** In the folder of a build: all commands have half as many. A first word that is no command would add more each time. */
+const FILES_MAX = 500
 
 /** What Node gives to a module of its own (CommonJS). */
 type ModuleBody = (
@@ -62,13 +65,17 @@ export function loadCompiled(program: string, folder: string): void {
   }
   process.on('exit', (code) => {
     // A misspelt command is not worth keeping.
-    if (code === 0) keep(loaded.filter(({ runs }) => runs < RUNS_GATHERED))
+    if (code === 0)
+      keep(
+        loaded.filter(({ runs }) => runs < RUNS_GATHERED),
+        folder,
+      )
   })
 }
 
 /** For the next start. Where that fails, it compiles again. */
-function keep(loaded: readonly Loaded[]): void {
-  if (loaded.length === 0) return
+function keep(loaded: readonly Loaded[], folder: string): void {
+  if (loaded.length === 0 || !hasRoom(folder, loaded.length)) return
   // They are written down beside the code, and it is refused where others are set; at a start none is (support/buffer-garbage.ts,
   // support/heap-growth.ts).
   setFlagsFromString('--no-external-memory-accounted-in-global-limit')
@@ -79,6 +86,14 @@ function keep(loaded: readonly Loaded[]): void {
     } catch {
       return
     }
+}
+
+function hasRoom(folder: string, files: number): boolean {
+  try {
+    return readdirSync(folder).length + files <= FILES_MAX
+  } catch {
+    return false
+  }
 }
 
 /** Behind the code: the sum of it, and the runs. */

@@ -1,8 +1,11 @@
 import { blake3 } from '../model/castore/blake3.ts'
 import { EMPTY_DIGEST } from '../model/castore/digest.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
-import { StorePath } from '../model/nix/store-path.ts'
+import { STORE_PATH_DIGEST_BYTES, StorePath } from '../model/nix/store-path.ts'
 import { decodePathInfo, encodePathInfo } from '../model/wire/path-info.ts'
+import { nativeTree } from '../mount/tree/native-tree.ts'
+import type { LocalChunkSource } from '../services/blobs/chunk-places.ts'
+import type { ReadLocalDirectory, ReadLocalPathInfo } from '../services/composition/stores.ts'
 import type { Logger } from '../support/log.ts'
 
 /**
@@ -16,6 +19,28 @@ export function loadAhead(logger: Logger): void {
   } catch (err) {
     logger.debug({ err }, 'loading ahead failed')
   }
+}
+
+/** Where a mount finds what is on this machine, without waiting. */
+interface LocalStores {
+  readonly localPathInfo: ReadLocalPathInfo
+  readonly localDirectory: ReadLocalDirectory
+}
+
+/**
+ * Asks each of them once for what is not there: the first question to a database makes its transaction, and the addon for directories is
+ * loaded with the first of those, half a millisecond in all. To be done when whoever waits was told that the mount is ready, and
+ * needs longer than that to look at it.
+ */
+export function touchStores(
+  { localPathInfo, localDirectory }: LocalStores,
+  localChunks: LocalChunkSource | undefined,
+): void {
+  nativeTree()
+  localPathInfo(new Uint8Array(STORE_PATH_DIGEST_BYTES))
+  localDirectory(EMPTY_DIGEST)
+  if (localChunks?.kind === 'packs')
+    localChunks.places.find(EMPTY_DIGEST.bytes, { pack: 0, offset: 0, stored: 0 })
 }
 
 const SAMPLE: PathInfo = {

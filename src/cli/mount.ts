@@ -8,7 +8,7 @@ import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
-import { loadAhead } from './load-ahead.ts'
+import { loadAhead, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
@@ -110,12 +110,13 @@ export async function runMount<O extends MountOptions>(
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  loadAhead(logger)
-  announceReady(options, logger)
-  logger.info({ target, store: stores.describe }, 'mounted')
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  loadAhead(logger)
+  announceReady(options, logger)
+  touchStores(stores, localChunks)
+  logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
   tree.close()

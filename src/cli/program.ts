@@ -46,7 +46,7 @@ async function runProgram(calling: Calling): Promise<void> {
     .hook('preAction', (_, command) => warnOfTracers(command))
   addLoggingOptions(program)
   const { command } = calling
-  const args = withoutOtlp(command === undefined ? calling.args : [command, ...calling.args])
+  const args = withoutOtlp(command === undefined ? calling.args : [...command.split(' '), ...calling.args])
   for (const load of loaders(args)) await (await load())(program, args)
   await program.parseAsync(args, { from: 'user' })
 }

@@ -92,7 +92,9 @@ export async function openTreeStores(
 ): Promise<TreeStores> {
   const addresses = { ...storeAddresses(options), requiredSignatures: requiredSignatures(options) }
   return await openView(command, addresses, options, logger, async (stores) =>
-    options.closureOf ? await closureOf(stores, options.closureOf) : pathInfoRootNodes(stores.pathInfos),
+    options.closureOf
+      ? await closureOf(stores, options.closureOf)
+      : pathInfoRootNodes(stores.pathInfos, stores.localPathInfo),
   )
 }
 

@@ -98,12 +98,12 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
     logger,
     onListening: () => confineProcess(options, logger),
   })
-  logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
-  loadAhead(logger)
-  announceReady(options, logger)
   const report = (format: StatsFormat) =>
     process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
+  loadAhead(logger)
+  announceReady(options, logger)
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await stop.requested
   await server.close()

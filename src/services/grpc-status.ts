@@ -1,5 +1,5 @@
 import type { StatusObject } from '@grpc/grpc-js'
-import { ERROR_TABLE, type ErrorCode, StoreError } from '../support/errors.ts'
+import { ERROR_TABLE, type ErrorCode, StoreError, withoutTrace } from '../support/errors.ts'
 import { GRPC_STATUS_CHARACTERS_MAX } from '../support/limits.ts'
 import { explainNoConnection } from './grpc-no-connection.ts'
 
@@ -18,8 +18,15 @@ const CODE_OF_STATUS = new Map<number, ErrorCode>(
   Object.entries(ERROR_TABLE).map(([code, row]) => [row.grpc, code as ErrorCode]),
 )
 
-/** A status that a call ended with, told by the side that made the call. `what` names address and procedure. */
+/**
+ * A status that a call ended with, told by the side that made the call. `what` names address and procedure. It has no trace: where
+ * in grpc-js it was received says nothing, and absence is an everyday answer.
+ */
 export function errorOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what: string): StoreError {
+  return withoutTrace(() => toldOfStatus(end, what))
+}
+
+function toldOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what: string): StoreError {
   const { code } = end
   // grpc-js passes on what its filters throw as it is: a message that cannot be decompressed has no `details`.
   const details = String(end.details ?? (end as { message?: unknown }).message ?? 'no reason was given')

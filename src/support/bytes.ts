@@ -49,14 +49,20 @@ export function view(bytes: Uint8Array): Buffer {
  * and a change of writing direction would let a name look like another.
  */
 export function printable(bytes: Uint8Array): string {
+  // Nearly always; and the expression below takes V8 a fifth of a millisecond to compile, while a mount has others to serve.
+  if (bytes.every(isPlain)) return view(bytes).toString('latin1')
   const text = view(bytes).toString('utf8')
   const wellFormed = !text.includes('\ufffd')
   if (wellFormed) {
     return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, escapeCharacter)
   }
   let out = ''
-  for (const byte of bytes) out += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escapeByte(byte)
+  for (const byte of bytes) out += isPlain(byte) ? String.fromCharCode(byte) : escapeByte(byte)
   return out
+}
+
+function isPlain(byte: number): boolean {
+  return byte >= 0x20 && byte < 0x7f
 }
 
 function escapeCharacter(character: string): string {

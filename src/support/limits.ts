@@ -76,6 +76,14 @@ export const BLOB_READS_MAX = 32
 export const CHUNK_READS_MAX = 4
 /** … of all blobs of a store that are being read; beyond that it is one chunk for each reader. */
 export const CHUNK_READS_OF_ALL_MAX = 32
+/** What is sent to its reader, waits behind that, and is kept back until it is known not to be the last: of one stream. */
+export const CHUNK_READS_TAKEN = 3
+/** Of a chunk that is read for one of a crowd this lies apart: as much as is worth a message of its own. */
+export const CHUNK_END_BYTES = 64 * KiB
+/** Memory for the chunks of a crowd: each has a tenth more than it needs, and none is garbage … */
+export const CHUNK_ROOM_BYTES: readonly number[] = [192, 256, 320, 384, 448, 512].map((size) => size * KiB)
+/** … and of each size so many wait for the next chunk. */
+export const CHUNK_ROOMS_MAX = 16
 /** Chunks of one blob on the local disk are read this much at a time: about 1 ms of a thread. */
 export const LOCAL_CHUNKS_BYTES = 1 * MiB
 /** … and on the spot up to this size: below it a trip to a thread takes longer. The addon takes as much. */
@@ -402,6 +410,8 @@ export const GRPC_PEER_RECEIVE_BYTES = 4 * MiB
 export const GRPC_STREAMS_MAX = 1_024
 /** Names and values of the metadata of a call; a bearer token and a trace context are under 2 KiB. */
 export const GRPC_METADATA_BYTES_MAX = 16 * KiB
+/** With more answers on their way than this a message is made when the one before it has left, and not while it leaves. */
+export const GRPC_STREAMS_AHEAD_MAX = CHUNK_READS_OF_ALL_MAX
 /** Uploads at the same time, over all connections of a server. */
 export const GRPC_UPLOADS_MAX = 2_048
 /** Messages of uploads that a server's store has in hand, over all connections. */
@@ -674,7 +684,10 @@ export const FUSE_REQUESTS_PER_TURN = 64
 export const FUSE_PATIENCE_US = 50
 /** Who asks again this soon after we went to sleep will probably do so again, in milliseconds: it includes waking us up. */
 export const FUSE_QUICK_MS = 0.2
-/** The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. */
+/**
+ * The same for who walks through directories, while the next listing is ready: the kernel makes inodes of 190 entries in that time. And for who
+ * opens file after file that is a script: half of those come so soon.
+ */
 export const FUSE_WALK_PATIENCE_US = 500
 export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */

@@ -33,6 +33,7 @@ const STREAMS = 8
 const CALLS = 20_000
 const CALLS_IN_FLIGHT = 64
 const SLOW_READERS = 256
+const SLOW_BYTES = 1024 * 1024 * 1024
 const SLOW_READER_MS = 10_000
 
 export async function benchGrpc(): Promise<void> {
@@ -97,8 +98,9 @@ async function compare({ ours, files, http2, stock, references, folder }: Peers)
     }
     eightOfOne.push(now.eight / now.one)
   }
-  channel.close()
   filesChannel.close()
+  await packed.upload(SLOW_BYTES)
+  channel.close()
   const memory = await slowReaders(ours, packed.digest)
   print(best, median(eightOfOne), memory)
 }
@@ -180,12 +182,15 @@ class StoredBlob {
     this.#blobs = blobs
   }
 
-  upload(): Promise<number> {
+  /** More than UPLOAD_BYTES are the same noise several times over. */
+  upload(bytes = UPLOAD_BYTES): Promise<number> {
     const contents = randomFillSync(CONTENTS)
-    return bytesPerSecond(UPLOAD_BYTES, async () => {
+    return bytesPerSecond(bytes, async () => {
       const writer = this.#blobs.openWrite()
-      for (let start = 0; start < contents.length; start += READ_BUFFER_BYTES)
+      for (let sent = 0; sent < bytes; sent += READ_BUFFER_BYTES) {
+        const start = sent % contents.length
         await writer.write(contents.subarray(start, start + READ_BUFFER_BYTES))
+      }
       this.digest = await writer.close()
     })
   }
@@ -277,7 +282,7 @@ const SERVER_FLAGS = (process.env['BENCH_SERVER_FLAGS'] ?? '').split(' ').filter
 
 async function start(kind: string, ...args: string[]): Promise<Peer> {
   const script = join(import.meta.dirname, 'grpc-server.ts')
-  const flags = ['--max-semi-space-size=8', ...SERVER_FLAGS]
+  const flags = ['--min-semi-space-size=4', '--max-semi-space-size=8', ...SERVER_FLAGS]
   const child = spawn(process.execPath, [...flags, script, kind, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -36,6 +36,7 @@ import { writeBackPathInfoService } from '../../src/services/pathinfos/write-bac
 import { writeThroughPathInfoService } from '../../src/services/pathinfos/write-through.ts'
 import { type Source, SourceSet } from '../../src/services/source-set.ts'
 import { openWriteQueue, type WriteQueue } from '../../src/services/write-queue.ts'
+import { methodsOf } from '../support/blob-methods.ts'
 import { makePathInfo } from '../support/path-infos.ts'
 import { makeSigningKey } from '../support/signing-keys.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -64,15 +65,6 @@ const verified = (make: () => BlobService) => () => verifyingBlobService(make(),
 /** Reads of the one, writes of the other. */
 function writtenTo(reads: BlobService, writes: BlobService): BlobService {
   return { ...methodsOf(reads), openWrite: (call) => writes.openWrite(call) }
-}
-
-function methodsOf(blobs: BlobService): BlobService {
-  return {
-    has: (digest, call) => blobs.has(digest, call),
-    chunks: (digest, call) => blobs.chunks(digest, call),
-    openRead: (digest, call) => blobs.openRead(digest, call),
-    openWrite: (call) => blobs.openWrite(call),
-  }
 }
 
 const blobLayers: Readonly<Record<string, (sides: Two<BlobService>) => BlobService>> = {

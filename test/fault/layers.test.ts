@@ -22,6 +22,7 @@ import { memoryPathInfoService } from '../../src/services/pathinfos/memory.ts'
 import { SourceSet } from '../../src/services/source-set.ts'
 import { type ErrorCode, StoreError } from '../../src/support/errors.ts'
 import { brokenCases, type Case, nothingToClean, runCases } from '../conformance/suite.ts'
+import { methodsOf } from '../support/blob-methods.ts'
 import { collect } from '../support/collect.ts'
 import { chain } from '../support/directories.ts'
 import { type FaultyBlobs, faultyBlobs } from '../support/faulty-blobs.ts'
@@ -239,15 +240,6 @@ const breakages: Readonly<Record<string, Layer>> = {
     const base = priority(first, second)
     return { ...methodsOf(base), openWrite: (call) => first.openWrite(call) }
   },
-}
-
-function methodsOf(blobs: BlobService): BlobService {
-  return {
-    has: (digest, call) => blobs.has(digest, call),
-    chunks: (digest, call) => blobs.chunks(digest, call),
-    openRead: (digest, call) => blobs.openRead(digest, call),
-    openWrite: (call) => blobs.openWrite(call),
-  }
 }
 
 function readingBy(

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadCorpus } from './corpus.ts'
 import { Fuzzer } from './fuzzer.ts'
+import { parseInPieces } from './pieces.ts'
 import { fuzz } from './run.ts'
 import { TARGETS } from './targets.ts'
 
@@ -15,6 +16,17 @@ describe.each(Object.entries(TARGETS))('%s', (name, target) => {
     const crash = await new Fuzzer(target, 1, loadCorpus(name)).run(1000)
     if (crash) throw new Error(`input ${Buffer.from(crash.input).toString('base64')}`, { cause: crash.error })
   })
+})
+
+test('negative control: a parser that forgets something at a cut is found', () => {
+  const careless = () => ({
+    *push(piece: Uint8Array) {
+      yield { type: 'number', value: piece.reduce((sum, byte) => sum + byte, 0) % 256 }
+    },
+    finish() {},
+  })
+  expect(() => parseInPieces(Uint8Array.of(1, 2, 3), 2, careless)).toThrow('broken promise')
+  expect(() => parseInPieces(Uint8Array.of(1), 2, careless)).not.toThrow()
 })
 
 describe('negative control: what is planted is found', () => {

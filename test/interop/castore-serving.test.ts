@@ -1,8 +1,8 @@
-/** Directories by their digests, for those who come without store paths: `castore mount`, `virtiofs` and `daemon` (spec §4.5). */
+/** Directories by their digests, for those who come without store paths: `castore mount`, `virtiofs`, `daemon`, `http` (spec §4.5). */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { localStoreFlags, remoteStoreFlags, run, runOk, TVIX_STORE, until } from '../support/cli.ts'
@@ -90,6 +90,48 @@ describe('castore virtiofs', () => {
     const refused = await run(TVIX_STORE, ['castore', 'virtiofs', ...flags, wrong, socket])
     expect(refused).toMatchObject({ code, stderr: expect.stringMatching(message) })
     expect(existsSync(socket)).toBe(false)
+  })
+})
+
+describe('castore http', () => {
+  const http = (...more: string[]) => ['castore', 'http', '-l', '127.0.0.1:0', ...flags, ...more]
+
+  test('is a web site of a directory', async () => {
+    const args = http('-r', digest, '--index-names', 'no,file', '-a', '--ready-fd', '3')
+    const child = spawn(TVIX_STORE, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] })
+    let log = ''
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      log += text
+    })
+    await once(child.stdio[3]!, 'data')
+    await until(() => log.includes('starting castore http'))
+    const url = `http://${/127\.0\.0\.1:\d+/.exec(log)![0]}`
+    expect(await (await fetch(url)).text()).toBe('contents\n')
+    const large = await (await fetch(`${url}/large`)).arrayBuffer()
+    expect(Buffer.from(large).equals(readFileSync(join(tree, 'large')))).toBe(true)
+    expect(await (await fetch(`${url}/deep`)).text()).toContain('href="./deep/er/"')
+    expect((await fetch(`${url}/link/and/deeper/file`)).url).toBe(`${url}/deep/er/and/deeper/file`)
+    expect(log).not.toContain('may write')
+    child.kill('SIGTERM')
+    expect(await once(child, 'exit')).toEqual([0, null])
+  })
+
+  test.each(WRONG)('refuses %s', async (_, wrong, code, message) => {
+    expect(await run(TVIX_STORE, http('-r', wrong))).toMatchObject({
+      code,
+      stderr: expect.stringMatching(message),
+    })
+  })
+
+  test('refuses names of index files that no file has, and to begin without a directory', async () => {
+    for (const [message, ...args] of [
+      ['it is names of files', '-r', digest, '--index-names', 'a,b/c'],
+      ["required option '-r, --root-directory <digest>' not specified"],
+    ])
+      expect(await run(TVIX_STORE, http(...args))).toMatchObject({
+        code: 64,
+        stderr: expect.stringContaining(message!),
+      })
   })
 })
 

@@ -188,6 +188,17 @@ test('a port, or a socket, that is taken', async () => {
   expect(stderr).toContain(socket)
 })
 
+test('SIGUSR1 opens no debugger, as Node would', async () => {
+  await using dir = await tempDir()
+  await using daemon = await startDaemon(dir.path)
+  process.kill(daemon.pid, 'SIGUSR1')
+  // By the time it answers and ends it would have said so.
+  const { code } = await run(TVIX_STORE, ['path-info', '--all', ...remoteStoreFlags(daemon.address)])
+  expect(code).toBe(0)
+  expect(await daemon.stop('SIGTERM')).toBe(0)
+  expect(daemon.log()).not.toContain('Debugger')
+})
+
 test('a daemon ends with 0 on SIGTERM, and its socket may be used again after SIGKILL', async () => {
   await using dir = await tempDir()
   const first = await startDaemon(dir.path)

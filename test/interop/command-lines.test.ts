@@ -59,15 +59,19 @@ test('npm puts every program on the PATH', async () => {
   }
 })
 
-test.each(['nar-bridge', 'snix-store', 'snix-castore', 'snix-nar-bridge', 'snix castore'])(
-  'the help of %s names it, and a mistake is told by it',
-  async (name) => {
-    const called = name.replace(' ', '-')
-    expect((await script(`${name} --help`)).stdout).toContain(`Usage: ${called} [options]`)
-    const failed = await script(`${name} --no-such-flag`)
-    expect(failed).toMatchObject({ code: 64, stderr: expect.stringContaining('--no-such-flag') })
-  },
-)
+test.each([
+  'nar-bridge',
+  'snix-store',
+  'snix-castore',
+  'snix-castore-http',
+  'snix-nar-bridge',
+  'snix castore',
+])('the help of %s names it, and a mistake is told by it', async (name) => {
+  const called = name.replace(' ', '-')
+  expect((await script(`${name} --help`)).stdout).toContain(`Usage: ${called} [options]`)
+  const failed = await script(`${name} --no-such-flag`)
+  expect(failed).toMatchObject({ code: 64, stderr: expect.stringMatching(/--no-such-flag|--root-directory/) })
+})
 
 const STORE_PATH = /^\/nix\/store\/[0-9a-z]{32}-tree\n$/
 const JSON_NODE = /^\{"type":"directory","digest":"blake3-[\w+/]{43}=","size":\d+\}\n$/
@@ -179,6 +183,8 @@ describe('command lines that serve', () => {
     ['ROOT_NODES_CACHE_CAPACITY=10 snix nar-bridge -l $D/s'],
     ['tvix-store virtiofs -l --show-xattr $D/s', 'SIGINT'],
     ['snix-store virtiofs --list-root --uid-gid 0:0 $D/s'],
+    ['snix-castore-http -r $DIGEST -l 127.0.0.1:0 --index-names index.html,index.txt -a', 'SIGINT'],
+    ['snix castore-http --root-directory=$DIGEST --listen-address $D/s --auto-index'],
     ['snix-castore virtiofs --uid-gid 1:1 --show-xattr $DIGEST $D/s'],
   ])('%s', async (line, signal = 'SIGTERM', env = {}) => {
     const known = { D: folder.path, DIGEST: digest, XDG_STATE_HOME: folder.path }

@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ALL_LOCAL_BLOBS, type LocalBlobs, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { ALL_LOCAL_BLOBS, importedName, type LocalBlobs, localStoreFlags } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -49,7 +49,7 @@ describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
     }
     flags = localStoreFlags(folder, blobs)
     namespace = await MountNamespace.create()
-    path = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    path = await importedName(flags, source)
   })
 
   afterAll(async () => {

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Digest } from '../../src/model/castore/digest.ts'
-import { localStoreFlags, runOk, TVIX_STORE, until } from '../support/cli.ts'
+import { importedName, localStoreFlags, runOk, until } from '../support/cli.ts'
 import { DeviceProcess } from '../support/guest/device-process.ts'
 import { Guest, whyNoGuests } from '../support/guest/machine.ts'
 import { HASH, LIST, READ } from '../support/guest/programs.ts'
@@ -53,7 +53,7 @@ describe.skipIf(reason)(
     })
 
     async function imported(path: string, store = folder): Promise<string> {
-      return basename((await runOk(TVIX_STORE, ['import', ...localStoreFlags(store), path])).trim())
+      return await importedName(localStoreFlags(store), path)
     }
 
     const onHost = async (script: string, path: string) =>

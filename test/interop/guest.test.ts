@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, remoteStoreFlags, runOk, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
+import { type Daemon, importedName, remoteStoreFlags, runOk, startDaemon, until } from '../support/cli.ts'
 import { DeviceProcess } from '../support/guest/device-process.ts'
 import { Guest, VIRTIOFSD_C, whyNoGuests } from '../support/guest/machine.ts'
 import { ERRNOS, HASH, LIST, READ } from '../support/guest/programs.ts'
@@ -77,7 +77,7 @@ describe.each(['ours', 'virtiofsd'] as const)('a store in a guest, %s', (way) =>
     })
 
     async function imported(path: string): Promise<string> {
-      return join('/nix/store', basename((await runOk(TVIX_STORE, ['import', ...flags, path])).trim()))
+      return join('/nix/store', await importedName(flags, path))
     }
 
     const onHost = async (script: string, path: string) =>

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { StorePath } from '../../src/model/nix/store-path.ts'
 import { openLmdbTable } from '../../src/services/lmdb-table.ts'
 import { openLmdbPathInfoService } from '../../src/services/pathinfos/lmdb.ts'
-import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { importedPath, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -54,7 +54,7 @@ describe.skipIf(reason)(reason ? `changes (skipped: ${reason})` : 'a mount of a 
     const tree = join(folder, name)
     await runOk('mkdir', ['-p', tree])
     for (const file of ['file', 'other']) writeFileSync(join(tree, file), `${file} ${text}\n`)
-    return (await runOk(TVIX_STORE, ['import', ...localStoreFlags(store), tree])).trim()
+    return await importedPath(localStoreFlags(store), tree)
   }
 
   const digestOf = (path: string) => StorePath.fromAbsolutePath(path).digest

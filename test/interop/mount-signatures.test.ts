@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, run, runOk, TVIX_STORE } from '../support/cli.ts'
+import { importedPath, localStoreFlags, run, runOk, TVIX_STORE } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeNixClosure, type NixClosure } from '../support/nix-closure.ts'
 import { HAS_NIX } from '../support/requirements.ts'
@@ -42,7 +42,7 @@ describe.skipIf(reason)(
       await runOk(TVIX_STORE, [...copy, '--store-composition', signing('trusted'), store.tool])
       await runOk(TVIX_STORE, [...copy, '--store-composition', signing('stranger'), store.app])
       writeFileSync(join(folder, 'source'), 'contents that prove their name\n')
-      imported = (await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim()
+      imported = await importedPath(flags, join(folder, 'source'))
       namespace = await MountNamespace.create()
     }, 60_000)
 

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { importedName, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
 import { whyNoMounts } from '../support/mount.ts'
 
 const NOBODY = 65534
@@ -47,7 +47,7 @@ describe.skipIf(reason)(reason ? `mounting as a user (skipped: ${reason})` : 'mo
     mkdirSync(join(folder, 'source'))
     writeFileSync(join(folder, 'source/file'), 'contents\n')
     flags = localStoreFlags(store)
-    path = basename((await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim())
+    path = await importedName(flags, join(folder, 'source'))
     await runOk('chown', ['-R', `${NOBODY}`, store])
   })
 

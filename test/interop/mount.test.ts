@@ -10,11 +10,10 @@ import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   type Daemon,
+  importedName,
   localStoreFlags,
   remoteStoreFlags,
-  runOk,
   startDaemon,
-  TVIX_STORE,
   until,
 } from '../support/cli.ts'
 import { loseBlob, loseDirectory } from '../support/lost.ts'
@@ -55,7 +54,7 @@ describe.skipIf(reason).each(['in the process itself', 'behind a daemon'])(`${ti
   })
 
   async function importTree(path: string): Promise<string> {
-    return basename((await runOk(TVIX_STORE, ['import', ...flags, path])).trim())
+    return await importedName(flags, path)
   }
 
   test('equals its source, byte for byte, also the second time', async () => {
@@ -170,7 +169,7 @@ print(json.dumps([stat(n) for n in [name, name + 'x', name[:33] + 'wrong-name', 
     const path = join(folder, 'late')
     await writeFile(path, `late, ${where}`)
     const elsewhere = localStoreFlags(join(folder, 'elsewhere'))
-    const name = basename((await runOk(TVIX_STORE, ['import', ...elsewhere, path])).trim())
+    const name = await importedName(elsewhere, path)
     const target = join(mount.target, name)
     expect((await namespace.run('test', '-e', target)).status).toBe(1)
     await importTree(path)
@@ -209,7 +208,7 @@ describe.skipIf(reason)('a mount over a daemon', () => {
     await mkdir(state)
     await using daemon = await startDaemon(state)
     const flags = remoteStoreFlags(daemon.address)
-    const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    const name = await importedName(flags, source)
     await using mount = await StoreMount.start(namespace, await namespace.directory('lazy'), flags)
     const root = join(mount.target, name)
 
@@ -244,7 +243,7 @@ describe.skipIf(reason)('a mount over a daemon', () => {
     await writeFile(source, contents)
     await using daemon = await startDaemon(state)
     const flags = remoteStoreFlags(daemon.address)
-    const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    const name = await importedName(flags, source)
     await using mount = await StoreMount.start(namespace, await namespace.directory('large'), flags)
     const script = `
 import json, os, sys
@@ -274,8 +273,8 @@ print(json.dumps(os.pread(f, 4096, 33_333_248).hex()))`
     await writeFile(join(other, 'file'), 'other')
     let daemon = await startDaemon(state)
     const flags = remoteStoreFlags(daemon.address)
-    const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
-    const otherName = basename((await runOk(TVIX_STORE, ['import', ...flags, other])).trim())
+    const name = await importedName(flags, source)
+    const otherName = await importedName(flags, other)
     await using mount = await StoreMount.start(namespace, await namespace.directory('killed'), flags)
     const path = (entry: string) => join(mount.target, name, entry)
     expect((await namespace.run('cat', path('known'))).stdout).toBe('known')
@@ -336,7 +335,7 @@ describe.skipIf(reason)('a store that lost something', () => {
         `--directory-service-addr=lmdb://${folder}/directories.lmdb`,
         `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
       ]
-      const name = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+      const name = await importedName(flags, source)
       await loseBlob(join(folder, 'blobs'), 'contents')
       await loseDirectory(join(folder, 'directories.lmdb'), 'inner')
       await using mount = await StoreMount.start(namespace, await namespace.directory('store'), flags)

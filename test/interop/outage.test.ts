@@ -5,11 +5,11 @@
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MOUNT_CALL_MS_MAX } from '../../src/support/limits.ts'
-import { runOk, TVIX_STORE, until } from '../support/cli.ts'
+import { importedName, until } from '../support/cli.ts'
 import { type CloudServer, s3Server } from '../support/cloud-servers.ts'
 import { CLOUDS } from '../support/clouds.ts'
 import { farComposition } from '../support/far-composition.ts'
@@ -56,8 +56,7 @@ describe.skipIf(reason)(title, () => {
       `--directory-service-addr=${bucket}`,
       `--path-info-service-addr=lmdb://${folder}/pathinfo.lmdb`,
     ]
-    for (const kind of ['cached', 'cold'])
-      paths.push(basename((await runOk(TVIX_STORE, ['import', ...flags, join(folder, kind)])).trim()))
+    for (const kind of ['cached', 'cold']) paths.push(await importedName(flags, join(folder, kind)))
     namespace = await MountNamespace.create()
   })
 

@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { localStoreFlags, remoteStoreFlags, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import { importedName, localStoreFlags, remoteStoreFlags, startDaemon, TVIX_STORE } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -14,7 +14,7 @@ const reason = whyNoMounts()
 const title = reason ? `a mounted store in packs (skipped: ${reason})` : 'a mounted store in packs'
 
 async function importTree(flags: readonly string[], path: string, cache: string): Promise<string> {
-  return basename((await runOk(TVIX_STORE, ['import', ...flags, path], { XDG_CACHE_HOME: cache })).trim())
+  return await importedName(flags, path, { XDG_CACHE_HOME: cache })
 }
 
 describe.skipIf(reason)(title, () => {

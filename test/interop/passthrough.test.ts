@@ -5,7 +5,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Daemon, remoteStoreFlags, runOk, startDaemon, TVIX_STORE } from '../support/cli.ts'
+import {
+  type Daemon,
+  importedName,
+  remoteStoreFlags,
+  runOk,
+  startDaemon,
+  TVIX_STORE,
+} from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -56,7 +63,7 @@ describe.skipIf(reason)(reason ? `passthrough (skipped: ${reason})` : 'passthrou
     daemon = await startDaemon(folder)
     namespace = await MountNamespace.create()
     const flags = remoteStoreFlags(daemon.address)
-    path = basename((await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim())
+    path = await importedName(flags, join(folder, 'source'))
   })
 
   afterAll(async () => {

@@ -2,16 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  type Daemon,
-  localStoreFlags,
-  remoteStoreFlags,
-  runOk,
-  startDaemon,
-  TVIX_STORE,
-} from '../support/cli.ts'
+import { type Daemon, importedName, localStoreFlags, remoteStoreFlags, startDaemon } from '../support/cli.ts'
 import { whyNoLibfuse } from '../support/libfuse.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -35,7 +28,7 @@ describe.skipIf(reason)(reason ? `profiles (skipped: ${reason})` : 'profiles', (
     daemon = await startDaemon(folder)
     namespace = await MountNamespace.create()
     const flags = remoteStoreFlags(daemon.address)
-    path = basename((await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim())
+    path = await importedName(flags, join(folder, 'source'))
   })
 
   afterAll(async () => {

@@ -6,9 +6,9 @@ import { randomInt } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ALL_LOCAL_BLOBS, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { ALL_LOCAL_BLOBS, importedName, localStoreFlags } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { FULL } from '../support/requirements.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
@@ -100,7 +100,7 @@ describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
     makeSourceTree(source)
     flags = localStoreFlags(folder, blobs)
     namespace = await MountNamespace.create()
-    path = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    path = await importedName(flags, source)
   })
 
   afterAll(async () => {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { runOk, TVIX_STORE } from '../support/cli.ts'
+import { importedName, runOk } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 
@@ -80,9 +80,7 @@ describe.skipIf(reason)(reason ? `raw files (skipped: ${reason})` : 'raw files',
     ]
     namespace = await MountNamespace.create()
     const environment = { XDG_CACHE_HOME: folder }
-    path = basename(
-      (await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')], environment)).trim(),
-    )
+    path = await importedName(flags, join(folder, 'source'), environment)
   })
 
   afterAll(async () => {

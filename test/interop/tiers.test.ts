@@ -4,10 +4,20 @@
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openWriteQueue } from '../../src/services/write-queue.ts'
-import { type Daemon, remoteStoreFlags, run, runOk, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
+import {
+  type Daemon,
+  importedName,
+  importedPath,
+  remoteStoreFlags,
+  run,
+  runOk,
+  startDaemon,
+  TVIX_STORE,
+  until,
+} from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { makeSourceTree } from '../support/source-tree.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -52,7 +62,7 @@ describe.skipIf(reason)(title, () => {
     makeSourceTree(source)
     daemon = await startDaemon(folder)
     await writeFile(file, composition(folder, daemon.address))
-    name = basename((await runOk(TVIX_STORE, ['import', ...remoteStoreFlags(daemon.address), source])).trim())
+    name = await importedName(remoteStoreFlags(daemon.address), source)
     namespace = await MountNamespace.create()
   })
 
@@ -175,7 +185,7 @@ describe.skipIf(reason)(title, () => {
         layer('pathinfoservices', `lmdb://${state}/near.lmdb`, 'memory:'),
     )
     const flags = ['--store-composition', file]
-    const path = (await runOk(TVIX_STORE, ['import', ...flags, source])).trim()
+    const path = await importedPath(flags, source)
     // Has the queue, as a daemon over this file would.
     await using _ = await openWriteQueue(join(state, 'queue.lmdb'))
     await runOk(TVIX_STORE, ['ls', ...flags, path])

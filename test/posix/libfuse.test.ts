@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { importedPath, localStoreFlags } from '../support/cli.ts'
 import { whyNoLibfuse } from '../support/libfuse.ts'
 import { type ChildMount, MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
@@ -71,7 +71,7 @@ describe.skipIf(reason)(`POSIX, through libfuse${reason ? ` (skipped: ${reason})
       ] as const)
         writeFileSync(join(folder, 'source', name), randomBytes(size))
       const flags = localStoreFlags(folder)
-      const path = (await runOk(TVIX_STORE, ['import', ...flags, join(folder, 'source')])).trim()
+      const path = await importedPath(flags, join(folder, 'source'))
       const target = await namespace.directory('store')
       await using store = await StoreMount.start(namespace, target, ['--driver', 'libfuse', ...flags])
       const { status, stdout } = await namespace.run(

@@ -2,9 +2,9 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it } from 'vitest'
-import { ALL_LOCAL_BLOBS, localStoreFlags, runOk, TVIX_STORE } from '../support/cli.ts'
+import { ALL_LOCAL_BLOBS, importedName, localStoreFlags } from '../support/cli.ts'
 import { MountNamespace, whyNoMounts } from '../support/mount.ts'
 import { StoreMount } from '../support/store-mount.ts'
 import { posixCases } from './all.ts'
@@ -25,7 +25,7 @@ describe.skipIf(reason).each(ALL_LOCAL_BLOBS)(`${title}%s`, (blobs) => {
     const source = join(folder, 'sample')
     write(Buffer.from(source), sampleTree(readFileSync('/bin/true')))
     const flags = localStoreFlags(folder, blobs)
-    const path = basename((await runOk(TVIX_STORE, ['import', ...flags, source])).trim())
+    const path = await importedName(flags, source)
     namespace = await MountNamespace.create()
     mount = await StoreMount.start(namespace, await namespace.directory('store'), flags)
     sample = {

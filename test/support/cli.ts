@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
 export const TVIX_STORE = join(import.meta.dirname, '../../scripts/tvix-store')
@@ -39,6 +39,20 @@ export async function runOk(
   const { code, stdout, stderr } = await run(command, args, env)
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${stderr}`)
   return stdout
+}
+
+/** Imports what is at `path`: its store path. */
+export async function importedPath(
+  flags: readonly string[],
+  path: string,
+  env: Record<string, string> = {},
+): Promise<string> {
+  return (await runOk(TVIX_STORE, ['import', ...flags, path], env)).trim()
+}
+
+/** Likewise: what it is called at the root of a mount. */
+export async function importedName(...args: Parameters<typeof importedPath>): Promise<string> {
+  return basename(await importedPath(...args))
 }
 
 /** Where a store of this machine keeps its blobs, below a folder: chunks in files of their own, in packs, or raw blobs. */

@@ -5,6 +5,7 @@ const COMMANDS: CommandLoaders = {
   ingest: async () => (await import('./ingest.ts')).addIngestCommand,
   mount: async () => (await import('./mount.ts')).addCastoreMountCommand,
   virtiofs: async () => (await import('./virtiofs.ts')).addCastoreVirtiofsCommand,
+  http: async () => (await import('./http.ts')).addCastoreHttpCommand,
   daemon: async () => (await import('./daemon.ts')).addCastoreDaemonCommand,
 }
 

@@ -1,5 +1,9 @@
 import { type Command, Option } from 'commander'
+import type { Digest } from '../../model/castore/digest.ts'
+import type { Directory } from '../../model/castore/directory.ts'
 import { CLIENT_ADDRESSES } from '../../services/composition/default-addresses.ts'
+import type { Stores } from '../../services/composition/open-stores.ts'
+import type { DirectoryService } from '../../services/directories/interface.ts'
 import { directoryRootNodes } from '../../services/pathinfos/closure-root-nodes.ts'
 import { StoreError } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
@@ -22,12 +26,20 @@ export function openDirectory(
 ): (command: Command, options: ViewOptions & CastoreOptions, logger: Logger) => Promise<TreeStores> {
   const digest = parseDigest(argument)
   return (command, options, logger) =>
-    openView(command, castoreAddresses(options), options, logger, async ({ directories, labels }) => {
-      const root = await directories.get(digest)
-      if (root) return directoryRootNodes(root.entries)
-      throw new StoreError(
-        'not-found',
-        `Root directory not found: ${printDigest(digest)} is not in ${labels.directories}`,
-      )
-    })
+    openView(command, castoreAddresses(options), options, logger, async (stores) =>
+      directoryRootNodes((await requireDirectory(stores, digest)).entries),
+    )
+}
+
+/** Throws `not-found`, in the words of the Rust implementation. */
+export async function requireDirectory(
+  { directories, labels }: Pick<Stores, 'labels'> & { readonly directories: Pick<DirectoryService, 'get'> },
+  digest: Digest,
+): Promise<Directory> {
+  const root = await directories.get(digest)
+  if (root) return root
+  throw new StoreError(
+    'not-found',
+    `Root directory not found: ${printDigest(digest)} is not in ${labels.directories}`,
+  )
 }

@@ -53,7 +53,19 @@ export class ChunkReader {
     if (this.#source.kind === 'packs') this.#plan.locate(this.#source.places)
     const plan = this.#plan.finish(uniqueLow, uniqueHigh, nodeid, offset, size)
     const outcome = this.#addon.readChunks(this.#reader, plan)
+    if (outcome >= 0) this.#readAhead(this.#reader, nodeid, offset, size)
     return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'
+  }
+
+  /**
+   * The kernel asks for 1 MiB ahead of whoever reads in order, and one thread verifies that in the time in which two others could verify
+   * what comes after it.
+   */
+  #readAhead(reader: Reader, inode: InodeNumber, offset: number, size: number): void {
+    const plan = this.#plan
+    if (!this.#tree.planAhead?.(inode, offset, size, plan) || !plan.hasChunks) return
+    if (this.#source.kind === 'packs') plan.locate(this.#source.places)
+    this.#addon.keepAhead(reader, plan.finish(0, 0, 0, 0, 0))
   }
 
   /** What the kernel was given. */

@@ -4,6 +4,16 @@ import type { PreparedListings } from './prepared-listings.ts'
 export const ANSWERED = -1
 
 /**
+ * What comes when no request is waiting: something else that is to be done, or sleep until there is one. `look`: nothing is being worked
+ * on, so the device may look for some microseconds for one that is about to come. `expect`: and it is known that one will come soon.
+ */
+export type WhenNone = 'work' | 'sleep' | 'look' | 'expect'
+
+export function mayLook(whenNone: WhenNone): boolean {
+  return whenNone === 'look' || whenNone === 'expect'
+}
+
+/**
  * The kernel end of a mount: requests come out of it, replies and notifications go into it, in the framing of
  * linux/fuse.h. The session above knows the protocol; the device only moves bytes.
  */
@@ -17,10 +27,8 @@ export interface FuseDevice {
   start(onReadable: () => void, onClosed: () => void): void
   /**
    * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed).
-   * `mayLook`: nothing is being worked on, so it may look for some microseconds for one that is about to come; `isWalk`: whoever asks
-   * lists directories, and what will be asked for next is ready.
    */
-  receive(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): number
+  receive(buffer: Uint8Array, whenNone: WhenNone): number
   /** From now on the device answers by itself what `listings` has. */
   answerFrom?(listings: PreparedListings): void
   /**

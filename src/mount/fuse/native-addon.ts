@@ -41,7 +41,14 @@ export interface NativeAddon {
   ): number
   /** See prepared-listings.ts. Its memory is written to while `receive` runs. */
   createListings(reply: Uint8Array, records: Uint8Array, answer: Float64Array): NativeListings | number
-  prepareListing(listings: NativeListings, inode: number, encoded: Uint8Array, index: Uint32Array): number
+  /** With `tables` the listing from its beginning is put together. More than 0: so many bytes of a page that nobody wanted are in `reply`. */
+  prepareListing(
+    listings: NativeListings,
+    inode: number,
+    encoded: Uint8Array,
+    index: Uint32Array,
+    tables: InodeTables | undefined,
+  ): number
   send(fd: number, head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): number
   mount(source: string, target: string, flags: number, options: string): number
   unmount(target: string, flags: number): number

@@ -1,7 +1,7 @@
 import fs, { closeSync } from 'node:fs'
 import { getSystemErrorName, promisify } from 'node:util'
 import { StoreError, systemCode } from '../../support/errors.ts'
-import { ANSWERED, type FuseDevice } from './device.ts'
+import { ANSWERED, type FuseDevice, mayLook, type WhenNone } from './device.ts'
 import { type NativeAddon, nativeAddon, type Watch } from './native-addon.ts'
 import { Patience } from './patience.ts'
 import type { PreparedListings } from './prepared-listings.ts'
@@ -39,10 +39,10 @@ export class NativeDevice implements FuseDevice {
     this.#listings = listings
   }
 
-  receive(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): number {
+  receive(buffer: Uint8Array, whenNone: WhenNone): number {
     while (this.#open) {
       const listings = this.#listings
-      const patience = mayLook ? this.#patience.microseconds(isWalk) : 0
+      const patience = this.#patienceOf(whenNone)
       const length = listings
         ? this.#addon.receive(this.#fd, buffer, patience, listings.native, listings.tables)
         : this.#addon.receive(this.#fd, buffer, patience)
@@ -52,7 +52,7 @@ export class NativeDevice implements FuseDevice {
       }
       switch (-length) {
         case Errno.EAGAIN:
-          this.#patience.gaveUp()
+          if (whenNone !== 'work') this.#patience.gaveUp()
           return 0
         // ENOENT: the request was taken back between the poll and the read.
         case Errno.EINTR:
@@ -67,6 +67,10 @@ export class NativeDevice implements FuseDevice {
       }
     }
     return 0
+  }
+
+  #patienceOf(whenNone: WhenNone): number {
+    return mayLook(whenNone) ? this.#patience.microseconds(whenNone === 'expect') : 0
   }
 
   send(head: Uint8Array, headLength: number, pieces: readonly Uint8Array[]): boolean {

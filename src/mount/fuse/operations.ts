@@ -99,7 +99,12 @@ const read: Operation<readonly Uint8Array[]> = {
     reply.pieces = pieces
     return 0
   },
-  end: (_pieces, _delivered, { tree }) => tree.answered?.(),
+  end: (_pieces, _delivered, { tree }) => afterAnswer(tree),
+}
+
+/** All that the tree does after an answer of its own. */
+export function afterAnswer(tree: Tree): void {
+  while (tree.answered?.());
 }
 
 /** READDIR (`plus` false) and READDIRPLUS. */
@@ -126,7 +131,7 @@ function listOperation(plus: boolean): Operation<Listing> {
       else if (listing.inode === ROOT_NODE) context.rootListed()
       else {
         if (plus) context.listingsAhead?.delivered(listing)
-        context.tree.answered?.()
+        afterAnswer(context.tree)
       }
       context.listings.give(listing)
     },

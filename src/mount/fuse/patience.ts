@@ -27,14 +27,14 @@ const FUSE_LIMITS: PatienceLimits = {
  * microseconds, and waking an idle processor takes longer than to answer it. So whoever came soon after we fell asleep is waited
  * for the next time; and once that was in vain, only another one who comes so soon brings it back. A mount that nobody uses, or that
  * is asked now and then, never looks twice. Who walks through directories is waited for longer, while what they will ask for is ready: the
- * kernel works on a listing for some hundred microseconds.
+ * kernel works on a listing for some hundred microseconds. So is a script whose runtime asks of each file whether it is a terminal.
  */
 export class Patience {
   readonly #limits: PatienceLimits
   readonly #now: () => number
   #sleptAt: number | undefined
   #isQuick = false
-  #isQuickWalk = false
+  #isQuickEnough = false
 
   /** Milliseconds on a clock that never goes back. */
   constructor(now = monotonicMs, limits = FUSE_LIMITS) {
@@ -42,8 +42,9 @@ export class Patience {
     this.#now = now
   }
 
-  microseconds(isWalk: boolean): number {
-    if (isWalk && this.#isQuickWalk) return this.#limits.walkUs
+  /** `isExpected`: it is known that somebody will ask again soon. */
+  microseconds(isExpected: boolean): number {
+    if (isExpected && this.#isQuickEnough) return this.#limits.walkUs
     return this.#isQuick ? this.#limits.us : 0
   }
 
@@ -51,13 +52,13 @@ export class Patience {
     if (this.#sleptAt === undefined) return
     const slept = this.#now() - this.#sleptAt
     this.#isQuick = slept < this.#limits.quickMs
-    this.#isQuickWalk = slept < this.#limits.walkQuickMs
+    this.#isQuickEnough = slept < this.#limits.walkQuickMs
     this.#sleptAt = undefined
   }
 
   /** Nothing came in that time: the thread sleeps until something does. */
   gaveUp(): void {
-    this.#isQuick = this.#isQuickWalk = false
+    this.#isQuick = this.#isQuickEnough = false
     this.#sleptAt = this.#now()
   }
 }

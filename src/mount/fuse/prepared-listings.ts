@@ -57,18 +57,18 @@ export class PreparedListings implements ListingPreparer {
     return this.#listed.isWalk
   }
 
-  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void {
-    const outcome = this.#addon.prepareListing(this.native, inode, encoded, index)
-    if (outcome !== 0) throw new StoreError('internal', `preparing a listing: ${getSystemErrorName(outcome)}`)
+  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array, isBegun: boolean): void {
+    const tables = isBegun ? undefined : this.tables
+    const outcome = this.#addon.prepareListing(this.native, inode, encoded, index, tables)
+    if (outcome < 0) throw new StoreError('internal', `preparing a listing: ${getSystemErrorName(outcome)}`)
+    this.#forget(outcome)
   }
 
-  /** The addon has answered. */
+  /** The addon has answered; `Tree.answered` is still to be called. */
   answered(): void {
     const answer = this.#answer
     if (answer[ANSWER.isTaken] === 0) {
-      // The kernel never got to see those references.
-      for (const inode of listedInodes(dataView(this.#bytes), 0, answer[PAGE.used]!))
-        this.#tree.forget(inode, 1)
+      this.#forget(answer[PAGE.used]!)
       return
     }
     this.#listed.answered({
@@ -78,6 +78,11 @@ export class PreparedListings implements ListingPreparer {
       records: this.#records.subarray(0, answer[PAGE.recordsUsed]),
       contents: answer[PAGE.recordsContents]!,
     })
-    this.#tree.answered?.()
+  }
+
+  /** So many bytes of entries, whose references the kernel never got to see. */
+  #forget(bytes: number): void {
+    if (bytes === 0) return
+    for (const inode of listedInodes(dataView(this.#bytes), 0, bytes)) this.#tree.forget(inode, 1)
   }
 }

@@ -6,7 +6,7 @@ import type { Soon, Tree } from '../tree/interface.ts'
 import type { Owner } from './attributes.ts'
 import { HIGH, LOW } from './bytes.ts'
 import type { ChunkReader, ReadRequest } from './chunk-reader.ts'
-import { ANSWERED, type FuseDevice } from './device.ts'
+import { ANSWERED, type FuseDevice, type WhenNone } from './device.ts'
 import { errnoOf } from './errno.ts'
 import { Forgets } from './forgets.ts'
 import { InFlight } from './in-flight.ts'
@@ -15,7 +15,14 @@ import { ListingPool } from './listing.ts'
 import { ListingsAhead } from './listings-ahead.ts'
 import { type Agreement, negotiate } from './negotiate.ts'
 import { OpenFiles } from './open-files.ts'
-import { OPERATIONS, type Operation, type OperationContext, READ, refusalOf } from './operations.ts'
+import {
+  afterAnswer,
+  OPERATIONS,
+  type Operation,
+  type OperationContext,
+  READ,
+  refusalOf,
+} from './operations.ts'
 import { PendingRequest } from './pending.ts'
 import type { PreparedListings } from './prepared-listings.ts'
 import {
@@ -81,6 +88,10 @@ export class FuseSession {
   #filler: { readonly isBusy: boolean } | undefined
   /** Threads have the last request: they need the processor, and who waits for it will not ask again so soon. */
   #handedOver = false
+  /** Listings were answered, and what the tree prepares then is not done yet: a step at a time, between requests. */
+  #isBehind = false
+  /** Runtimes of scripts ask of each file that they open whether it is a terminal, one after the other, and of nothing else once it is known. */
+  #lastOpcode: number = Opcode.INIT
   #open = true
 
   constructor(device: FuseDevice, tree: Tree, options: SessionOptions) {
@@ -170,29 +181,37 @@ export class FuseSession {
   #drain(): void {
     try {
       for (let served = 0; served < FUSE_REQUESTS_PER_TURN && this.#open; served++) {
-        const length = this.#device.receive(this.#request.buffer, this.#mayLook(), this.#isWalk())
-        if (length === 0) return
+        const length = this.#device.receive(this.#request.buffer, this.#whenNone())
         if (length === ANSWERED) this.#answered()
-        else this.#serve(length)
+        else if (length > 0) this.#serve(length)
+        else if (this.#isBehind) this.#isBehind = this.#tree.answered?.() ?? false
+        else return
       }
+      if (this.#isBehind) afterAnswer(this.#tree)
+      this.#isBehind = false
     } catch (error) {
       this.#logger.error({ error }, 'the FUSE device failed; the mount ends')
       this.close()
     }
   }
 
-  /** Whether nobody else needs the processor for what is asked for, or would be. */
-  #mayLook(): boolean {
-    return !this.#handedOver && this.#inFlight.count === 0 && !this.#filler?.isBusy
+  /** It may look if nobody else needs the processor for what is asked for, or would be. */
+  #whenNone(): WhenNone {
+    if (this.#isBehind) return 'work'
+    if (this.#handedOver || this.#inFlight.count > 0 || this.#filler?.isBusy) return 'sleep'
+    return this.#isExpected() ? 'expect' : 'look'
   }
 
-  #isWalk(): boolean {
+  #isExpected(): boolean {
+    if (this.#lastOpcode === Opcode.IOCTL) return true
     return this.#listings?.isWalk ?? this.#context.listingsAhead?.isWalk ?? false
   }
 
   #answered(): void {
     this.stats.countRequest(Opcode.READDIRPLUS)
     this.#listings?.answered()
+    this.#lastOpcode = Opcode.READDIRPLUS
+    this.#isBehind = true
   }
 
   #serve(length: number): void {
@@ -202,6 +221,7 @@ export class FuseSession {
       return
     }
     const { opcode } = request
+    this.#lastOpcode = opcode
     this.stats.countRequest(opcode)
     const operation = OPERATIONS.get(opcode)
     if (operation) this.#perform(operation, request)
@@ -237,7 +257,7 @@ export class FuseSession {
   #handOver(read: ReadRequest): boolean {
     const outcome = this.#chunkReader?.read(read)
     this.#handedOver = outcome === 'taken'
-    if (outcome) this.#tree.answered?.()
+    if (outcome) afterAnswer(this.#tree)
     return outcome !== undefined
   }
 

@@ -241,9 +241,10 @@ class LazyTree implements CastoreTree {
     return this.#entries.listAhead(preparer)
   }
 
-  answered(): void {
-    this.#entries.answered()
+  answered(): boolean {
+    if (this.#entries.answered()) return true
     this.#fillAhead.push()
+    return false
   }
 
   close(): void {
@@ -281,6 +282,10 @@ class LazyTree implements CastoreTree {
 
   planRead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
     return this.#reads.plan(inode, offset, size, plan)
+  }
+
+  planAhead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    return this.#reads.planAhead(inode, offset, size, plan)
   }
 
   listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {

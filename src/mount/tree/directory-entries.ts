@@ -94,8 +94,8 @@ export class DirectoryEntries {
   }
 
   /** As Tree.answered. */
-  answered(): void {
-    this.#walk?.prepare()
+  answered(): boolean {
+    return this.#walk?.prepare() ?? false
   }
 
   #find(parent: InodeNumber, kept: KeptDirectory, name: Uint8Array): TreeEntry | Missing {

@@ -115,7 +115,7 @@ export class FileReader {
     if (plan.addKnown(file, range.start, range.end)) return true
     if (file.size <= UNDIVIDED_BYTES_MAX)
       return plan.add(file.digest.bytes, file.size, 0, range.start, range.end)
-    const list = this.#lists.take(contentKey(file))
+    const list = this.#lists.take(contentKey(file)) ?? this.#packedList(file, plan)
     if (!list) return false
     const last = list.indexAt(range.end - 1)
     for (let index = list.indexAt(range.start); index <= last; index++) {
@@ -126,6 +126,14 @@ export class FileReader {
       if (!plan.add(list.digestBytes(index), size, start, from, to)) return false
     }
     return true
+  }
+
+  /** Of a blob that is one chunk: found on the spot, where asking for a list takes a dozen promises. */
+  #packedList(file: FileContents, plan: ReadPlan): ChunkList | undefined {
+    if (!plan.isPacked(file)) return undefined
+    const list = new ChunkList([file])
+    this.#lists.keep(contentKey(file), list)
+    return list
   }
 
   /** Has the list of chunks asked for; `undefined` when it is known. A failure is met again by whoever reads. */

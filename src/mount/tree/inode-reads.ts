@@ -110,6 +110,15 @@ export class InodeReads {
     return isPlanned
   }
 
+  /** As `planAhead` of a tree. */
+  planAhead(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean {
+    const file = this.#plannable(inode)
+    if (!file || file.size <= LOCAL_CHUNK_NOW_BYTES_MAX) return false
+    const range = { start: offset, end: Math.min(offset + size, file.size) }
+    const ahead = this.#plannedAhead.next(inode, range, file.size)
+    return ahead !== undefined && this.#files.plan(file, ahead, plan)
+  }
+
   /** As `listChunks` of a tree. */
   listChunks(inode: InodeNumber, call: Call): Promise<void> | undefined {
     const file = this.#plannable(inode)

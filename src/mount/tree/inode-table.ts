@@ -69,9 +69,9 @@ export class InodeTable {
     return this.#tables
   }
 
-  /** So that another inode of any kind can be added to `tables`. */
-  makeRoom(): void {
-    if (this.#dead === 0 && this.#end === this.#columns.capacity) this.#grow()
+  /** So that another inode of any kind can be added to `tables`; so many if they are no symlinks. */
+  makeRoom(count = 1): void {
+    while (this.#dead === 0 && this.#end + count > this.#columns.capacity) this.#grow()
     this.#targets.makeRoom(SYMLINK_TARGET_BYTES_MAX)
   }
 

@@ -86,6 +86,11 @@ export interface Tree {
    */
   planRead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
   /**
+   * Takes note of a read that was planned, and writes down likewise what is probably read next; false when that is not known, or
+   * was written down before.
+   */
+  planAhead?(inode: InodeNumber, offset: number, size: number, plan: ReadPlan): boolean
+  /**
    * Finds out what `planRead` lacks for this file: `undefined` when that is nothing, or it is no file. Never rejects: whoever reads
    * the file meets what is wrong.
    */
@@ -98,9 +103,9 @@ export interface Tree {
   listAhead?(preparer: ListingPreparer): ListedAhead
   /**
    * A listing or a read was answered, or a thread is at it: while they work on that, what they probably want next may be read or pushed,
-   * in less than a millisecond.
+   * in less than a millisecond. True: something is left, for when it is called again.
    */
-  answered?(): void
+  answered?(): boolean
 }
 
 /**
@@ -119,8 +124,11 @@ export interface PageFiller {
 
 /** Answers listings where they are asked for, without asking the tree. */
 export interface ListingPreparer {
-  /** The directory is likely to be listed, or goes on to be; its memory is copied. */
-  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array): void
+  /**
+   * The directory is likely to be listed, or goes on to be (`isBegun`); its memory is copied. Inodes may be made for its entries, and
+   * others forgotten that were made in vain.
+   */
+  prepare(inode: InodeNumber, encoded: Uint8Array, index: Uint32Array, isBegun: boolean): void
 }
 
 /** What a tree does for a `ListingPreparer`. */

@@ -1,4 +1,9 @@
-import { type LocalChunkSource, type PackPlaces, writePlaces } from '../../services/blobs/chunk-places.ts'
+import {
+  type LocalChunkSource,
+  type MutablePlace,
+  type PackPlaces,
+  writePlaces,
+} from '../../services/blobs/chunk-places.ts'
 import type { SizedBlob } from '../../services/blobs/interface.ts'
 import { FUSE_READ_BYTES_MAX, READ_PLAN_CHUNK_BYTES_MAX, READ_PLAN_SPANS_MAX } from '../../support/limits.ts'
 
@@ -17,6 +22,7 @@ export class ReadPlan {
   readonly #bytes = new Uint8Array(REQUEST.bytes + READ_PLAN_SPANS_MAX * SPAN.bytes)
   readonly #view = new DataView(this.#bytes.buffer)
   readonly #source: LocalChunkSource | undefined
+  readonly #found: MutablePlace = { pack: 0, offset: 0, stored: 0 }
   #count = 0
 
   /** `source`: where it will be carried out; without one, every plan is of chunks. */
@@ -41,6 +47,16 @@ export class ReadPlan {
     return true
   }
 
+  /** Whether this blob lies in a pack as one chunk: whatever has its digest is all of it, and no list of chunks need be asked for. */
+  isPacked({ digest, size }: SizedBlob): boolean {
+    const source = this.#source
+    return (
+      source?.kind === 'packs' &&
+      size <= READ_PLAN_CHUNK_BYTES_MAX &&
+      source.places.find(digest.bytes, this.#found)
+    )
+  }
+
   /**
    * The bytes `from` to `to` of a chunk of `size` bytes, which begins at `start` of the blob. False: it is not taken, and there
    * is no plan.
@@ -55,6 +71,11 @@ export class ReadPlan {
     this.#view.setUint32(at + SPAN.place, start >>> 0, true)
     this.#view.setUint32(at + SPAN.place + 4, Math.floor(start / 2 ** 32), true)
     return true
+  }
+
+  /** And not a part of a known file. */
+  get hasChunks(): boolean {
+    return this.#count > 0
   }
 
   /** Writes down where the chunks lie in packs, in the place of where they lie in their blob. */

@@ -16,7 +16,7 @@ export const MISSING_FOREVER: Missing = { missing: true, forever: true }
 export const MISSING_FOR_NOW: Missing = { missing: true, forever: false }
 
 export interface RootDirectoryOptions {
-  readonly rootNodes: Pick<RootNodes, 'canExist' | 'get'>
+  readonly rootNodes: Pick<RootNodes, 'canExist' | 'get' | 'getNow'>
   readonly source: string
   readonly inodes: InodeTable
   readonly names: RootNames
@@ -45,9 +45,14 @@ export class RootDirectory {
     const known = names.get(name)
     if (known === undefined && !rootNodes.canExist(name)) return MISSING_FOREVER
     stats.asked++
-    if (known === undefined) return this.#ask(name, call)
-    stats.cached++
-    return inodes.handOut(known)
+    if (known !== undefined) {
+      stats.cached++
+      return inodes.handOut(known)
+    }
+    const node = rootNodes.getNow?.(name)
+    if (!node) return this.#ask(name, call)
+    stats.fetched++
+    return this.#found(name, node)
   }
 
   readdir(cookie: number, sink: EntrySink, remember: boolean, call: Call | undefined): Soon<void> {
@@ -94,7 +99,13 @@ export class RootDirectory {
     if (!started) stats.joined++
     const node = await asking
     if (!node) return MISSING_FOR_NOW
-    if (started) this.#options.onFound?.(name, node)
+    if (started) return this.#found(name, node)
+    return inodes.handOut(names.intern(name, node))
+  }
+
+  #found(name: Uint8Array, node: Node): TreeEntry {
+    const { inodes, names, onFound } = this.#options
+    onFound?.(name, node)
     return inodes.handOut(names.intern(name, node))
   }
 

@@ -5,6 +5,11 @@ import type { InodeNumber, ListingPreparer } from './interface.ts'
 import type { KeptDirectory } from './kept-directory.ts'
 import { nativeTree } from './native-tree.ts'
 
+interface Expected {
+  readonly inode: InodeNumber
+  readonly directory: KeptDirectory | undefined
+}
+
 /**
  * Programs that walk through a tree list directory after directory in the order of their names, each before what comes after
  * it (find, tar, cp, du), and every one until it is said to have ended. So whatever is listed is made ready for being asked
@@ -18,7 +23,9 @@ export class WalkAhead {
   /** Listed last, with what comes after it not looked for yet. */
   #listed: InodeNumber | undefined
   /** With its contents, if they are prepared. */
-  #expected: { readonly inode: InodeNumber; readonly directory: KeptDirectory | undefined } | undefined
+  #expected: Expected | undefined
+  /** The same, to be read, or to be prepared if it was. */
+  #next: Expected | undefined
   #isAsExpected = false
 
   constructor(inodes: InodeTable, directories: DirectoryLoader, preparer: ListingPreparer) {
@@ -38,27 +45,44 @@ export class WalkAhead {
     this.#listed = inode
   }
 
-  /** Nothing else is to be done. */
-  prepare(): void {
-    const from = this.#listed
-    if (from === undefined) return
+  /** Nothing else is to be done. One step, so that whoever asks for something waits for no more; true: there is another one. */
+  prepare(): boolean {
+    const listed = this.#listed
     this.#listed = undefined
-    const prepared = this.#isAsExpected ? this.#expected?.directory : undefined
-    this.#expected = undefined
-    if (!this.#inodes.isAlive(from)) return
-    const directory = prepared ?? this.#directories.peek(this.#inodes.digest(from))
-    if (!prepared) this.#prepare(from, directory)
-    const inode = this.#after(from, directory)
-    if (inode === undefined) return
-    const next = this.#isAsExpected ? this.#directories.readAhead(this.#inodes.digest(inode)) : undefined
-    this.#prepare(inode, next)
-    this.#expected = { inode, directory: next }
+    if (listed !== undefined) this.#expectAfter(listed)
+    else if (this.#next) this.#goOn(this.#next)
+    return this.#next !== undefined
   }
 
-  #prepare(inode: InodeNumber, directory: KeptDirectory | undefined): void {
+  #expectAfter(from: InodeNumber): void {
+    const prepared = this.#isAsExpected ? this.#expected?.directory : undefined
+    this.#expected = this.#next = undefined
+    if (!this.#inodes.isAlive(from)) return
+    const directory = prepared ?? this.#directories.peek(this.#inodes.digest(from))
+    if (!prepared) this.#prepare(from, directory, true)
+    const inode = this.#after(from, directory)
+    if (inode === undefined) return
+    this.#expected = { inode, directory: undefined }
+    if (this.#isAsExpected) this.#next = this.#expected
+  }
+
+  #goOn({ inode, directory }: Expected): void {
+    this.#next = undefined
+    if (!this.#inodes.isAlive(inode)) return
+    if (directory) {
+      this.#prepare(inode, directory, false)
+      this.#expected = { inode, directory }
+      return
+    }
+    const read = this.#directories.readAhead(this.#inodes.digest(inode))
+    if (read) this.#next = { inode, directory: read }
+  }
+
+  #prepare(inode: InodeNumber, directory: KeptDirectory | undefined, isBegun: boolean): void {
     const index = directory?.index
     if (!index || directory.size > LISTING_PREPARED_BYTES_MAX) return
-    this.#preparer.prepare(inode, directory.encoded, index)
+    if (!isBegun) this.#inodes.makeRoom(index.length)
+    this.#preparer.prepare(inode, directory.encoded, index, isBegun)
   }
 
   /** The first directory in this one, or else the next one beside it or beside one that holds it. */

@@ -1,4 +1,4 @@
-import type { FuseDevice } from '../fuse/device.ts'
+import type { FuseDevice, WhenNone } from '../fuse/device.ts'
 import { Opcode } from '../fuse/protocol.ts'
 import type { GuestQueues } from './guest-queues.ts'
 
@@ -37,7 +37,7 @@ export class GuestChannel implements FuseDevice {
     this.#onReadable?.()
   }
 
-  receive(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): number {
+  receive(buffer: Uint8Array, whenNone: WhenNone): number {
     if (!this.#open) return 0
     const first = this.#first
     if (first) {
@@ -46,7 +46,7 @@ export class GuestChannel implements FuseDevice {
       this.#used = true
       return first.length
     }
-    const taken = this.#queues.take(buffer, mayLook, isWalk)
+    const taken = this.#queues.take(buffer, whenNone)
     if (!taken) return 0
     if (taken.opcode === Opcode.INIT && this.#used) {
       this.#open = false

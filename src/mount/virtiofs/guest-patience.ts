@@ -60,8 +60,8 @@ export class GuestPatience {
   }
 
   /** 0: sleep at once. */
-  microseconds(isWalk: boolean): number {
-    return this.#hasProcessors && this.#company.isAlone(this) ? this.#patience.microseconds(isWalk) : 0
+  microseconds(isExpected: boolean): number {
+    return this.#hasProcessors && this.#company.isAlone(this) ? this.#patience.microseconds(isExpected) : 0
   }
 
   /** Nothing came in that time. */

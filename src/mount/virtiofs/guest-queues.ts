@@ -3,6 +3,7 @@ import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
 import { GUEST_QUEUES_MAX, GUEST_REQUESTS_MAX, GUEST_STOP_MS_MAX } from '../../support/limits.ts'
 import { dataView, HIGH, LITTLE_ENDIAN, LOW } from '../fuse/bytes.ts'
+import { mayLook, type WhenNone } from '../fuse/device.ts'
 import { nativeAddon } from '../fuse/native-addon.ts'
 import { Errno, IN_HEADER, Opcode, OUT_HEADER } from '../fuse/protocol.ts'
 import { GuestFault } from './guest-fault.ts'
@@ -155,15 +156,15 @@ export class GuestQueues {
   }
 
   /**
-   * Copies the next request into `buffer`. `undefined`: there is none, and `onReadable` will tell. `mayLook` and `isWalk` are those of
+   * Copies the next request into `buffer`. `undefined`: there is none, and `onReadable` will tell. `whenNone` is that of
    * `FuseDevice.receive`.
    */
-  take(buffer: Uint8Array, mayLook: boolean, isWalk: boolean): Taken | undefined {
+  take(buffer: Uint8Array, whenNone: WhenNone): Taken | undefined {
     if (this.#bufferView?.buffer !== buffer.buffer) this.#bufferView = dataView(buffer)
     while (!this.#dead) {
       const queue = this.#takeFromAny(buffer)
       if (!queue) {
-        if (this.#dead || (mayLook && this.#lookSoon(isWalk)) || !this.#listen()) break
+        if (this.#dead || this.#lookSoon(whenNone) || !this.#listen()) break
         continue
       }
       try {
@@ -255,9 +256,10 @@ export class GuestQueues {
   }
 
   /** True: the next request will be looked for, after what is to be prepared for it. */
-  #lookSoon(isWalk: boolean): boolean {
+  #lookSoon(whenNone: WhenNone): boolean {
+    if (!mayLook(whenNone)) return false
     // It lies in a queue that is not enabled: looking would find it again and again.
-    const microseconds = this.#found ? 0 : this.#patience.microseconds(isWalk)
+    const microseconds = this.#found ? 0 : this.#patience.microseconds(whenNone === 'expect')
     this.#found = false
     if (microseconds === 0) return false
     this.#idle = true

@@ -3,45 +3,77 @@ import { Metadata, type ServerReadableStream, type ServerWritableStream } from '
 import { writeFrame } from '../../services/grpc-frames.ts'
 import { throwIfAborted } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
+import { GRPC_STREAMS_AHEAD_MAX } from '../../support/limits.ts'
 import { holdOneMessage, http2Stream, isCut, receivePieces } from './grpc-js-internals.ts'
+
+/** The answers of one server that consist of many messages, as long as they last. */
+export class AnswerStreams {
+  #running = 0
+
+  /** So many that each is to have no more in memory than what is leaving. */
+  get isCrowded(): boolean {
+    return this.#running > GRPC_STREAMS_AHEAD_MAX
+  }
+
+  /** Returns what ends it. */
+  begin(): () => void {
+    this.#running++
+    return () => {
+      this.#running--
+    }
+  }
+}
 
 /**
  * Writes responses one ahead of the transport: while one message is on its way the next may be made, and no
- * more. (The stream's own buffer would take 16, which is 16 MiB for each client that reads slowly.)
+ * more; in a crowd not even that. (The stream's own buffer would take 16, which is 16 MiB for each client that reads slowly.)
  *
  * They go to the HTTP/2 stream and not through grpc-js; see writeFrame.
  */
 export class ResponseSink {
   readonly #call: ServerWritableStream<Buffer, Buffer>
   readonly #stream: ServerHttp2Stream
-  readonly #signal: AbortSignal
+  readonly #running: { readonly signal: AbortSignal; messagesLeft: number }
+  readonly #answers: AnswerStreams
   #underway: PromiseWithResolvers<void> | undefined
 
-  constructor(call: ServerWritableStream<Buffer, Buffer>, signal: AbortSignal) {
+  /** `running` is told of each message that has left. */
+  constructor(
+    call: ServerWritableStream<Buffer, Buffer>,
+    running: { readonly signal: AbortSignal; messagesLeft: number },
+    answers: AnswerStreams,
+  ) {
     this.#call = call
     this.#stream = http2Stream(call)
-    this.#signal = signal
+    this.#running = running
+    this.#answers = answers
+    const { signal } = running
     // The transport forgets the callback of a write that is underway when the client leaves.
     signal.addEventListener('abort', () => this.#underway?.reject(StoreError.from(signal.reason)), {
       once: true,
     })
   }
 
-  /** Resolves when the message before this one has left. Throws `cancelled` when the client is gone. */
+  /** Resolves when the next message may be made. Throws `cancelled` when the client is gone. */
   async write(parts: readonly Uint8Array[]): Promise<void> {
     await this.#underway?.promise
-    throwIfAborted(this.#signal)
+    throwIfAborted(this.#running.signal)
     // By a deadline of the client grpc-js ends the stream before it tells us; a write after that would be an error.
     if (this.#stream.writableEnded || this.#stream.closed || this.#stream.destroyed)
       throw new StoreError('cancelled', 'the client went away, or its deadline passed')
     this.#underway = this.#send(parts)
+    if (this.#answers.isCrowded) await this.#underway.promise
   }
 
   #send(parts: readonly Uint8Array[]): PromiseWithResolvers<void> {
     const sent = Promise.withResolvers<void>()
     sent.promise.catch(() => {}) // thrown by the next write; after the last one nobody is left to tell
     this.#call.sendMetadata(new Metadata()) // once; later ones are ignored
-    writeFrame(this.#stream, parts, (error) => (error ? sent.reject(cut(error)) : sent.resolve()))
+    writeFrame(this.#stream, parts, (error) => {
+      if (error) return sent.reject(cut(error))
+      this.#running.messagesLeft++
+      sent.resolve()
+    })
     return sent
   }
 }

@@ -1,7 +1,7 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import type { blobRpc } from '../../model/wire/services.ts'
 import type { BlobService, BlobWriter } from '../../services/blobs/interface.ts'
-import { withContext } from '../../support/errors.ts'
+import { withContext, withoutTrace } from '../../support/errors.ts'
 import { AbsenceError } from './absence.ts'
 import { blobMessages } from './blob-messages.ts'
 import type { Handlers } from './method-adapter.ts'
@@ -22,7 +22,7 @@ export function blobHandlers(blobs: BlobService): Handlers<typeof blobRpc> {
       const digest = requireDigest(request)
       const pieces = await blobs.openRead(digest, call)
       if (!pieces) throw absent(digest)
-      yield* blobMessages(pieces)
+      yield* blobMessages(pieces, call)
     },
 
     async Put(messages, call) {
@@ -57,5 +57,5 @@ async function finish(writer: BlobWriter): Promise<Digest> {
 }
 
 function absent(digest: Digest): AbsenceError {
-  return new AbsenceError(`blob ${digest} not found`)
+  return withoutTrace(() => new AbsenceError(`blob ${digest} not found`))
 }

@@ -108,7 +108,8 @@ function adaptServerStream(
 ): UntypedHandleCall {
   return async (call: ServerWritableStream<Buffer, Buffer>) => {
     const running = new RunningCall(call, context)
-    const sink = new ResponseSink(call, running.signal)
+    const sink = new ResponseSink(call, running, context.answers)
+    const end = context.answers.begin()
     try {
       running.admit(false)
       for await (const response of handler(decodeRequest(method, call.request, running), running))
@@ -117,6 +118,8 @@ function adaptServerStream(
       running.end()
     } catch (error) {
       call.emit('error', running.end(error)) // how grpc-js takes the status of a stream
+    } finally {
+      end()
     }
   }
 }

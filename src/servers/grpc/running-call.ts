@@ -6,6 +6,7 @@ import { type ErrorCode, StoreError } from '../../support/errors.ts'
 import type { Logger } from '../../support/log.ts'
 import { continueTrace } from '../../support/trace-context.ts'
 import { withoutFalseAbsence } from './absence.ts'
+import type { AnswerStreams } from './backpressure.ts'
 import type { CallLimits } from './call-limits.ts'
 import type { CallMetrics } from './call-metrics.ts'
 import { http2Stream } from './grpc-js-internals.ts'
@@ -15,6 +16,8 @@ import { receiveLimitOf } from './message-size.ts'
 export interface ServerCall extends Call {
   /** Aborted when the client cancels or its connection is lost. */
   readonly signal: AbortSignal
+  /** Messages of the answer that the transport has taken, so that nobody reads their memory any more. */
+  readonly messagesLeft: number
   /** Sends the headers at once, so that a later error travels in the trailers (spec §1.13). */
   sendHeaders(): void
 }
@@ -23,6 +26,7 @@ export interface ServerCall extends Call {
 export interface CallContext {
   readonly logger: Logger
   readonly limits: CallLimits
+  readonly answers: AnswerStreams
   readonly metrics: CallMetrics
 }
 
@@ -46,6 +50,7 @@ export class RunningCall implements ServerCall {
   readonly traceparent: string | undefined
   /** Bytes that one message to this client may have. */
   readonly receiveLimit: number
+  messagesLeft = 0
   receivedBytes = 0
   sentBytes = 0
   readonly #call: AnyServerCall

@@ -19,6 +19,7 @@ import { type Listener, type ListenSettings, startListeners } from '../listen/li
 import { createTlsAcceptor } from '../listen/tls.ts'
 import type { Tokens } from '../listen/tokens.ts'
 import { accessInterceptor } from './access.ts'
+import { AnswerStreams } from './backpressure.ts'
 import { blobHandlers } from './blob-handlers.ts'
 import { CallLimits, type CallLimitValues } from './call-limits.ts'
 import { CallMetrics } from './call-metrics.ts'
@@ -81,7 +82,8 @@ class StoreServer implements GrpcServer {
   readonly #sessions = new Set<ServerHttp2Session>()
   readonly #listeners: Listener[] = []
   readonly #health = new HealthImplementation({ '': 'SERVING' })
-  readonly #healthNames = ['']
+  /** Full names. */
+  readonly #services: string[] = []
   readonly #faults: FaultLog
   readonly #tls: TlsOptions | undefined
   readonly #tokens: Tokens | undefined
@@ -89,7 +91,12 @@ class StoreServer implements GrpcServer {
   constructor(parts: GrpcServerParts) {
     const { blobs, directories, pathInfos, narCalculation, logger, limits, tls, tokens } = parts
     this.#logger = logger
-    this.#calls = { logger, limits: new CallLimits(limits), metrics: this.#callMetrics }
+    this.#calls = {
+      logger,
+      limits: new CallLimits(limits),
+      answers: new AnswerStreams(),
+      metrics: this.#callMetrics,
+    }
     this.#faults = new FaultLog(logger)
     this.#tls = tls
     this.#tokens = tokens
@@ -97,7 +104,7 @@ class StoreServer implements GrpcServer {
     this.#serve(directoryRpc, directoryHandlers(directories))
     if (pathInfos && narCalculation) this.#serve(pathInfoRpc, pathInfoHandlers(pathInfos, narCalculation))
     this.#health.addToServer(this.#server)
-    addReflection(this.#server)
+    addReflection(this.#server, this.#services)
     widenWindows(this.#server, (session) => this.#trackSession(session))
   }
 
@@ -122,7 +129,7 @@ class StoreServer implements GrpcServer {
 
   async shutdown(deadlineMs: number): Promise<void> {
     // First of all, so that load balancers stop sending calls here.
-    for (const name of this.#healthNames) this.#health.setStatus(name, 'NOT_SERVING')
+    for (const name of ['', ...this.#services]) this.#health.setStatus(name, 'NOT_SERVING')
     for (const listener of this.#listeners) listener.close()
     const ended = [...this.#sessions].map(closeSession)
     const timer = setTimeout(() => this.#cut(), deadlineMs)
@@ -136,7 +143,7 @@ class StoreServer implements GrpcServer {
     for (const family of FAMILIES) {
       this.#server.addService(defineService(family, service), implementation)
       const name = serviceName(family, service)
-      this.#healthNames.push(name)
+      this.#services.push(name)
       this.#health.setStatus(name, 'SERVING')
     }
   }

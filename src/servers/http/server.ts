@@ -35,6 +35,8 @@ export interface HttpServerParts {
   readonly tokens?: Tokens | undefined
   /** With tokens: reading needs none. */
   readonly anonymousRead?: boolean
+  /** The handler answers questions only. */
+  readonly isReadOnly?: boolean
 }
 
 export interface HttpServer {

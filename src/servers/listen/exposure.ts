@@ -8,18 +8,21 @@ import type { Tokens } from './tokens.ts'
 export interface Guards {
   readonly tls?: TlsOptions | undefined
   readonly tokens?: Tokens | undefined
+  /** Nobody can write here. */
+  readonly isReadOnly?: boolean
 }
 
 /** Says once what an administrator should know of a listener that other machines reach. */
 export function warnIfOpen(
   { address, isExposed }: Listener,
   { roles }: ListenEndpoint,
-  { tls, tokens }: Guards,
+  { tls, tokens, isReadOnly = false }: Guards,
   logger: Logger,
 ): void {
   if (!isExposed) return
   if (tokens && !tls)
     logger.warn({ listen_address: address }, 'tokens cross the network in the clear: give --tls-cert')
-  if (!tokens && tls?.requestCert !== true && !roles.includes('read-only'))
+  const mayWrite = !isReadOnly && !roles.includes('read-only')
+  if (!tokens && tls?.requestCert !== true && mayWrite)
     logger.warn({ listen_address: address }, 'whoever reaches this address may write to the store')
 }

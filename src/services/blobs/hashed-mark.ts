@@ -38,8 +38,9 @@ export class HashedMark {
   }
 
   async fits(fd: number, state: FileState, digest: Digest): Promise<boolean> {
-    const found = await nativeFileNotes()?.getAttribute(fd, HASHED_ATTRIBUTE)
-    return found instanceof Uint8Array && this.isOf(found, state, digest)
+    const found = new Uint8Array(HASHED_MARK_BYTES)
+    const length = await nativeFileNotes()?.getAttribute(fd, HASHED_ATTRIBUTE, found)
+    return length === found.length && this.isOf(found, state, digest)
   }
 
   /** Whether this is the value of a mark on that file. */

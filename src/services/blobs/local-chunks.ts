@@ -72,7 +72,10 @@ export class LocalChunks {
    * whatever is not to be had: absent, of another size, damaged. What it is, reading it in the usual way tells. All of them lie
    * one behind the other in a room, to be given back.
    */
-  async read(wanted: readonly SizedBlob[], rooms: BufferRooms): Promise<(Uint8Array | undefined)[]> {
+  async read(
+    wanted: readonly SizedBlob[],
+    rooms: Pick<BufferRooms, 'take'>,
+  ): Promise<(Uint8Array | undefined)[]> {
     const sizes = wanted.map(({ size }) => (size <= CHUNK_BYTES_MAX ? size : 0))
     const contents = rooms.take(sizes.reduce((sum, size) => sum + size, 0))
     const steps = new ChunkSteps(wanted.length)

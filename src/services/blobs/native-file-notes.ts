@@ -2,7 +2,8 @@ import { loadAddon } from '../../support/addon.ts'
 
 /** native/file_notes.c: what is to be noted on files and Node has no calls for. Failures are negative errnos. */
 export interface NativeFileNotes {
-  getAttribute(fd: number, name: string): Promise<Uint8Array | number>
+  /** Its length; ERANGE where it is longer than `into`. */
+  getAttribute(fd: number, name: string, into: Uint8Array): Promise<number>
   setAttribute(fd: number, name: string, value: Uint8Array): Promise<number>
   /**
    * Opens a file for reading if its path is in the kernel's memory, so without waiting, and fills `into` with its state (file-state.ts)

@@ -1,6 +1,6 @@
 import { type Digest, EMPTY_DIGEST } from '../../model/castore/digest.ts'
 import { Chunker } from '../../model/castore/fastcdc.ts'
-import { BufferRooms } from '../../support/buffer-rooms.ts'
+import { GradedRooms } from '../../support/buffer-rooms.ts'
 import { concatBytes } from '../../support/bytes.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { mapConcurrent } from '../../support/concurrency.ts'
@@ -8,14 +8,18 @@ import { StoreError } from '../../support/errors.ts'
 import {
   CHUNK_BYTES_AVG,
   CHUNK_BYTES_MAX,
+  CHUNK_END_BYTES,
   CHUNK_READS_MAX,
+  CHUNK_READS_TAKEN,
+  CHUNK_ROOM_BYTES,
+  CHUNK_ROOMS_MAX,
   LOCAL_CHUNKS_BYTES,
   SMALL_BLOB_WRITES_MAX,
 } from '../../support/limits.ts'
 import { decompress } from '../../support/zstd.ts'
 import type { HasBelow, ObjectStore } from '../objects/interface.ts'
 import { BlobBatches } from './blob-batches.ts'
-import { checkChunkList, decodeChunkList } from './chunk-list.ts'
+import { checkChunkList, decodeChunkList, eachOfChunkList } from './chunk-list.ts'
 import type { LocalChunkSource } from './chunk-places.ts'
 import type {
   BlobService,
@@ -26,6 +30,7 @@ import type {
   ReadInto,
   SmallWrites,
 } from './interface.ts'
+import { ListsInUse } from './lists-in-use.ts'
 import { ChunkSteps, type LocalChunks } from './local-chunks.ts'
 import { BLOBS_PREFIX, blobKey, CHUNKS_PREFIX, chunkKey } from './object-keys.ts'
 import { type ChunkStore, ObjectStoreBlobWriter } from './object-store-writer.ts'
@@ -50,20 +55,16 @@ export function objectStoreBlobService(
   return new ObjectStoreBlobService(objects, averageChunkBytes, local)
 }
 
-/** Of one stream. More are never lent at the same time than are read ahead, hashed and sent. */
-const PORTION_ROOMS = {
-  bytes: LOCAL_CHUNKS_BYTES,
-  busyMax: 2 * CHUNK_READS_MAX,
-  idleMax: 2 * CHUNK_READS_MAX,
-}
-/** A chunk takes what it has, and no room for a portion. */
-const NO_ROOMS = new BufferRooms({ bytes: 0, busyMax: 0, idleMax: 0 })
+/** What one store's streams read into: portions while they are few, single chunks when they are many. */
+const ROOM_LIMITS = { busyMax: CHUNK_ROOMS_MAX, idleMax: 0 }
 
 class ObjectStoreBlobService implements BlobService {
   readonly #objects: ObjectStore
   readonly #chunkStore: ChunkStore
   readonly #local: LocalChunks | undefined
   readonly #readAhead = new ReadAheadShare()
+  readonly #lists = new ListsInUse()
+  readonly #rooms = new GradedRooms([CHUNK_END_BYTES, ...CHUNK_ROOM_BYTES, LOCAL_CHUNKS_BYTES], ROOM_LIMITS)
   readonly hasMany: BlobService['hasMany']
   readonly readInto: ReadInto | undefined
   readonly localChunks: LocalChunkSource | undefined
@@ -113,21 +114,25 @@ class ObjectStoreBlobService implements BlobService {
     if (digest.equals(EMPTY_DIGEST)) return pieces([])
     const whole = await this.#chunk(digest, CHUNK_BYTES_MAX, call)
     if (whole) return pieces([whole], call)
-    const list = await this.#chunkList(digest, call)
+    const list = await this.#encodedChunkList(digest, call)
     if (!list) return undefined
-    if (list.length === 0) throw this.#missingChunk(digest, digest)
-    return this.#listed(digest, list, call)
+    const checked = this.#lists.shared(digest, list, () => {
+      if (this.#decode(digest, list).length === 0) throw this.#missingChunk(digest, digest)
+    })
+    return this.#listed(digest, checked, call)
   }
 
-  #listed(blob: Digest, list: readonly ChunkMeta[], call?: Call): BlobStream {
+  /** `list`: encoded, with something in it, and checked. */
+  #listed(blob: Digest, list: Uint8Array, call?: Call): BlobStream {
     const share = this.#readAhead
-    const rooms = new BufferRooms(PORTION_ROOMS)
-    const read = (metas: readonly ChunkMeta[], inner: Call) =>
-      this.#listedChunks(blob, metas, share.isCrowded ? NO_ROOMS : rooms, inner)
+    const read = async (metas: readonly ChunkMeta[], inner: Call) => {
+      const chunks = await this.#listedChunks(blob, metas, inner)
+      return share.isCrowded ? chunks.flatMap((chunk) => this.#endApart(chunk)) : chunks
+    }
     const portions = mapConcurrent(this.#portions(list), () => share.width, read, call)
     return {
       [Symbol.asyncIterator]: () => share.stream(portions),
-      giveBack: (piece) => rooms.giveBack(piece),
+      giveBack: (piece) => this.#rooms.giveBack(piece),
     }
   }
 
@@ -172,13 +177,15 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   /** What is read in one go: a trip to the thread pool that does much costs as much as one that does little. */
-  *#portions(list: readonly ChunkMeta[]): Generator<ChunkMeta[]> {
+  *#portions(list: Uint8Array): Generator<ChunkMeta[]> {
     let portion: ChunkMeta[] = []
     let bytes = 0
-    for (const meta of list) {
-      const isFull = !this.#local || this.#readAhead.isCrowded || bytes + meta.size > LOCAL_CHUNKS_BYTES
+    let begun = 0
+    for (const meta of eachOfChunkList(list)) {
+      const isFull = this.#isByChunk(begun) || bytes + meta.size > LOCAL_CHUNKS_BYTES
       if (portion.length > 0 && isFull) {
         yield portion
+        begun++
         portion = []
         bytes = 0
       }
@@ -186,6 +193,24 @@ class ObjectStoreBlobService implements BlobService {
       bytes += meta.size
     }
     if (portion.length > 0) yield portion
+  }
+
+  /**
+   * A chunk with its end in memory of its own: who verifies passes on everything but the last piece, and in a crowd this piece is
+   * to be no whole chunk, and keep none in memory.
+   */
+  #endApart(chunk: Uint8Array): Uint8Array[] {
+    const length = chunk.length - CHUNK_END_BYTES
+    if (length < CHUNK_END_BYTES) return [chunk]
+    const end = this.#rooms.take(CHUNK_END_BYTES)
+    end.set(chunk.subarray(length))
+    return [chunk.subarray(0, length), end]
+  }
+
+  /** Among others a stream begins so, since those that come with it make a crowd, and its reader may never take more. */
+  #isByChunk(begun: number): boolean {
+    const { isCrowded, isBusy, width } = this.#readAhead
+    return !this.#local || isCrowded || (isBusy && begun < width + CHUNK_READS_TAKEN)
   }
 
   openWrite(call?: Call): BlobWriter {
@@ -197,14 +222,22 @@ class ObjectStoreBlobService implements BlobService {
 
   /** What the `blobs/` object says; `undefined` without one. */
   async #chunkList(digest: Digest, call?: Call): Promise<ChunkMeta[] | undefined> {
-    const value = await this.#objects.get(blobKey(digest), call)
-    if (!value) return undefined
-    const list = this.#decode(digest, value)
+    const value = await this.#encodedChunkList(digest, call)
+    return value && this.#decode(digest, value)
+  }
+
+  async #encodedChunkList(digest: Digest, call?: Call): Promise<Uint8Array | undefined> {
+    return await this.#objects.get(blobKey(digest), call)
+  }
+
+  /** And checks it. */
+  #decode(digest: Digest, value: Uint8Array): ChunkMeta[] {
+    const list = this.#decodeUnchecked(digest, value)
     checkChunkList(digest, list, this.#objects.name)
     return list
   }
 
-  #decode(digest: Digest, value: Uint8Array): ChunkMeta[] {
+  #decodeUnchecked(digest: Digest, value: Uint8Array): ChunkMeta[] {
     try {
       return decodeChunkList(value)
     } catch (error) {
@@ -220,13 +253,8 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   /** In one piece where that can be, in a room. */
-  async #listedChunks(
-    blob: Digest,
-    metas: readonly ChunkMeta[],
-    rooms: BufferRooms,
-    call: Call,
-  ): Promise<Uint8Array[]> {
-    const found = (await this.#local?.read(metas, rooms)) ?? []
+  async #listedChunks(blob: Digest, metas: readonly ChunkMeta[], call: Call): Promise<Uint8Array[]> {
+    const found = (await this.#local?.read(metas, this.#rooms)) ?? []
     const [first] = found
     if (first && !found.includes(undefined))
       return [new Uint8Array(first.buffer, first.byteOffset, sizeOf(metas))]

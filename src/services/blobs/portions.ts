@@ -1,3 +1,4 @@
+import { BufferRooms } from '../../support/buffer-rooms.ts'
 import {
   BLOB_PORTION_CHUNKS,
   BLOB_PORTION_SMALL_UNITS,
@@ -69,11 +70,16 @@ export class Portion {
  */
 export class PortionPool {
   readonly #chunkBytesMax: number
-  readonly #free: Buffer[] = []
+  readonly #rooms: BufferRooms
   #inUse = 0
 
   constructor(chunkBytesMax: number) {
     this.#chunkBytesMax = chunkBytesMax
+    this.#rooms = new BufferRooms({
+      bytes: (1 + BLOB_PORTION_CHUNKS) * chunkBytesMax,
+      busyMax: BLOB_PORTIONS_OF_ALL_MAX,
+      idleMax: 0,
+    })
   }
 
   /** Never waits, since everybody might then wait for everybody: who comes too late gets a smaller one. */
@@ -82,10 +88,10 @@ export class PortionPool {
     if (this.#inUse >= BLOB_PORTIONS_OF_ALL_MAX)
       return new Portion(Buffer.allocUnsafeSlow(2 * room), room, BLOB_PORTION_SMALL_UNITS, () => {})
     this.#inUse++
-    const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow((1 + BLOB_PORTION_CHUNKS) * room)
+    const buffer = this.#rooms.take((1 + BLOB_PORTION_CHUNKS) * room)
     return new Portion(buffer, room, 1, (reusable) => {
       this.#inUse--
-      if (reusable) this.#free.push(reusable)
+      if (reusable) this.#rooms.giveBack(reusable)
     })
   }
 }

@@ -17,6 +17,11 @@ export class ReadAheadShare {
     return this.#streams > CHUNK_READS_OF_ALL_MAX
   }
 
+  /** There are so many that a new stream should not have much in memory before its reader has taken something. */
+  get isBusy(): boolean {
+    return this.width < CHUNK_READS_MAX
+  }
+
   /** The pieces of one stream more, for as long as somebody reads them. */
   async *stream(portions: AsyncIterable<readonly Uint8Array[]>): AsyncGenerator<Uint8Array> {
     this.#streams++

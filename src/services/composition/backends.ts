@@ -16,7 +16,7 @@ import type { GrpcChannel } from '../grpc-channel.ts'
 import { openFileObjectStore } from '../objects/file.ts'
 import type { ObjectStore } from '../objects/interface.ts'
 import { memoryObjectStore } from '../objects/memory.ts'
-import type { NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
+import type { LocalPathInfoService, NarCalculation, PathInfoService } from '../pathinfos/interface.ts'
 import { memoryPathInfoService } from '../pathinfos/memory.ts'
 import type { LeftOut } from '../pathinfos/stored.ts'
 import type { StoreAddress, SubstitutingAddress } from './address.ts'
@@ -29,7 +29,7 @@ export interface Surroundings extends StoreSettings {
 }
 
 export interface OpenPathInfos {
-  readonly pathInfos: PathInfoService
+  readonly pathInfos: PathInfoService | LocalPathInfoService
   readonly narCalculation?: NarCalculation
 }
 

@@ -18,6 +18,7 @@ import { readGraph } from './read-graph.ts'
 import type {
   OpenLocalFile,
   ReadLocalDirectory,
+  ReadLocalPathInfo,
   StoreAddresses,
   StoreSettings,
   Stores,
@@ -48,6 +49,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
   const openLocalFile = opening.localFiles.get(graph.blobs)
   const localChunks = opening.localChunks.get(graph.blobs)
   const localDirectory = opening.localDirectories.get(graph.directories)
+  const localPathInfo = opening.localPathInfos.get(graph.pathInfos)
   const opened = backends.keep()
   const { metrics } = settings
   return {
@@ -59,6 +61,7 @@ export async function openGraph(graph: Graph, settings: StoreSettings = {}): Pro
     ...(openLocalFile && { openLocalFile }),
     ...(localChunks && { localChunks }),
     ...(localDirectory && { localDirectory }),
+    ...(localPathInfo && { localPathInfo }),
     ...(queues.length > 0 && { uploads: uploadsOf(queues) }),
     sources: () => opening.sourceStats(),
     describe: graph.describe,
@@ -120,6 +123,7 @@ class GraphOpening {
   readonly localChunks = new Map<GraphNode, LocalChunkSource>()
   /** Of the databases of this machine. */
   readonly localDirectories = new Map<GraphNode, ReadLocalDirectory>()
+  readonly localPathInfos = new Map<GraphNode, ReadLocalPathInfo>()
   readonly #backends: Backends
   readonly #settings: StoreSettings
   readonly #queues = new Map<string, LazyWriteQueue>()
@@ -190,6 +194,8 @@ class GraphOpening {
       pathInfos: async () => {
         const around = { ...this.#settings, ...(await this.#surroundings(node)) }
         const { pathInfos, narCalculation } = await this.#backends.pathInfos(address, around)
+        if ('readNow' in pathInfos)
+          this.localPathInfos.set(node, (outputHash) => pathInfos.readNow(outputHash))
         if (narCalculation) this.narCalculations.set(node, narCalculation)
         return pathInfos
       },

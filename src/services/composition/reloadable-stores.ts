@@ -4,7 +4,7 @@ import type { LocalChunkSource, PackPlaces } from '../blobs/chunk-places.ts'
 import type { BlobService } from '../blobs/interface.ts'
 import type { DirectoryService } from '../directories/interface.ts'
 import type { PathInfoService } from '../pathinfos/interface.ts'
-import type { OpenLocalFile, ReadLocalDirectory, Stores } from './stores.ts'
+import type { OpenLocalFile, ReadLocalDirectory, ReadLocalPathInfo, Stores } from './stores.ts'
 
 /** Stores that can be opened anew while they are read, as far as a mount reads them. */
 export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources' | 'describe' | 'labels'> {
@@ -15,6 +15,7 @@ export interface ReloadableStores extends AsyncDisposable, Pick<Stores, 'sources
   /** Of those that were opened first; for addresses that stand for the same at every opening, other than composition files. */
   readonly localChunks: LocalChunkSource | undefined
   readonly localDirectory: ReadLocalDirectory
+  readonly localPathInfo: ReadLocalPathInfo
   /**
    * Opens them anew, and then turns to the new ones; who reads from the old ones reads on, and they are closed after that. When
    * it rejects everything is as it was.
@@ -60,6 +61,8 @@ class SwappedStores implements ReloadableStores {
 
   readonly localChunks: LocalChunkSource | undefined
   readonly localDirectory: ReadLocalDirectory = (digest) => this.#current.stores.localDirectory?.(digest)
+
+  readonly localPathInfo: ReadLocalPathInfo = (outputHash) => this.#current.stores.localPathInfo?.(outputHash)
 
   readonly sources = () => this.#current.stores.sources()
 

@@ -13,6 +13,7 @@ import type {
   CopyCastoreOptions,
   IngestedNar,
   IngestNarOptions,
+  LocalPathInfoService,
   NarCalculation,
   PathInfoService,
 } from '../pathinfos/interface.ts'
@@ -72,6 +73,9 @@ export interface Castore {
 /** The encoding of a directory, not verified, without waiting; `undefined`: the service has an answer, or an error. */
 export type ReadLocalDirectory = (digest: Digest) => Uint8Array | undefined
 
+/** As `get` of path infos, without waiting; `undefined`: the service has an answer, or an error. */
+export type ReadLocalPathInfo = LocalPathInfoService['readNow']
+
 /** The three services. Disposing of them closes files and connections; let calls end first. */
 export interface Stores extends AsyncDisposable {
   readonly blobs: BlobService
@@ -87,6 +91,8 @@ export interface Stores extends AsyncDisposable {
   readonly localChunks?: LocalChunkSource
   /** Of the database of directories, when that is on this machine and nothing stands above it. */
   readonly localDirectory?: ReadLocalDirectory
+  /** Likewise of the path infos. */
+  readonly localPathInfo?: ReadLocalPathInfo
   /** What is written behind, where something is. */
   readonly uploads?: Uploads
   /** What the layers over several sources survived so far. */

@@ -1,5 +1,6 @@
 import fs from 'node:fs'
-import { getSystemErrorName, promisify } from 'node:util'
+import { promisify } from 'node:util'
+import { systemError } from '../../support/system-error.ts'
 import { type FileBatches, nativeFileBatches } from './native-files.ts'
 import { nativeSync, SYNCED_FILE_SYSTEMS, syncReportsFailures } from './native-sync.ts'
 
@@ -63,9 +64,7 @@ async function maySyncTogether(folder: string): Promise<boolean> {
 
 async function syncFileSystem(fd: number): Promise<void> {
   const result = await nativeSync()!.syncFileSystem(fd)
-  if (result === 0) return
-  const code = getSystemErrorName(result)
-  throw Object.assign(new Error(`${code}: syncfs`), { code, errno: result, syscall: 'syncfs' })
+  if (result !== 0) throw systemError(result, 'syncfs')
 }
 
 /** The kernel's own count; without one (no /proc) there is no telling. */

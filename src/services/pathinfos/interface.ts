@@ -16,6 +16,12 @@ export interface PathInfoService {
   list(call?: Call): AsyncIterable<PathInfo>
 }
 
+/** In a database of this machine. */
+export interface LocalPathInfoService extends PathInfoService {
+  /** As `get`, without waiting. `undefined`: `get` has an answer, or an error. */
+  readNow(outputHash: Uint8Array): PathInfo | undefined
+}
+
 /** Tells the size and hash of the NAR that a node renders to. */
 export interface NarCalculation {
   calculateNar(node: Node, call?: Call): Promise<NarDigest>

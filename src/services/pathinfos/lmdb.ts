@@ -3,7 +3,7 @@ import { encodePathInfo } from '../../model/wire/path-info.ts'
 import { type Call, throwIfAborted } from '../../support/call.ts'
 import { PATH_INFO_LIST_PAGE } from '../../support/limits.ts'
 import { type LmdbEntry, type LmdbTable, openLmdbTable } from '../lmdb-table.ts'
-import type { PathInfoService } from './interface.ts'
+import type { LocalPathInfoService } from './interface.ts'
 import { decodeStoredPathInfo, type LeftOut, listStored } from './stored.ts'
 
 /**
@@ -13,11 +13,11 @@ import { decodeStoredPathInfo, type LeftOut, listStored } from './stored.ts'
 export async function openLmdbPathInfoService(
   path: string,
   leftOut: LeftOut = () => {},
-): Promise<PathInfoService & AsyncDisposable> {
+): Promise<LocalPathInfoService & AsyncDisposable> {
   return new LmdbPathInfoService(await openLmdbTable(path, 'pathinfo'), leftOut)
 }
 
-class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
+class LmdbPathInfoService implements LocalPathInfoService, AsyncDisposable {
   readonly #table: LmdbTable
   readonly #leftOut: LeftOut
 
@@ -30,6 +30,15 @@ class LmdbPathInfoService implements PathInfoService, AsyncDisposable {
     throwIfAborted(call?.signal)
     const bytes = this.#table.get(outputHash)
     return bytes && decodeStoredPathInfo(bytes, outputHash, this.#table.name)
+  }
+
+  readNow(outputHash: Uint8Array): PathInfo | undefined {
+    try {
+      const bytes = this.#table.get(outputHash)
+      return bytes && decodeStoredPathInfo(bytes, outputHash, this.#table.name)
+    } catch {
+      return undefined
+    }
   }
 
   async put(pathInfo: PathInfo, call?: Call): Promise<PathInfo> {

@@ -6,6 +6,7 @@ import { JAVASCRIPT, ours } from './sides.ts'
 import { find } from './work.ts'
 
 const ROUNDS = 5
+/** Of looking up names; walking has none. */
 const TARGET = 0.6
 
 export async function benchLookups(fixture: Fixture): Promise<void> {
@@ -27,14 +28,14 @@ export async function benchLookups(fixture: Fixture): Promise<void> {
     }
   console.log(`\nThe reference in JavaScript, ${count} names, medians of ${ROUNDS}\n`)
   console.log('| work | ours | JavaScript alone | rate, of ours | target |\n|---|---|---|---|---|')
-  for (const [work, [native = [], reference = []]] of [
-    ['look up every name', looked],
-    ['`find -size`', listed],
+  for (const [work, [native = [], reference = []], target] of [
+    ['look up every name', looked, `≥ ${TARGET}`],
+    ['`find -size`', listed, ''],
   ] as const) {
     const rates = [native, reference].map((times) => count / median(times))
     const [own = 0, javaScript = 0] = rates
     const shown = rates.map((rate) => `${(rate / 1000).toFixed(0)},000/s`).join(' | ')
-    console.log(`| ${work} | ${shown} | ${(javaScript / own).toFixed(2)} | ≥ ${TARGET} |`)
+    console.log(`| ${work} | ${shown} | ${(javaScript / own).toFixed(2)} | ${target} |`)
   }
 }
 

@@ -4,7 +4,10 @@ import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '../../..')
 /** As the first line of src/cli/main.ts has it. */
-const NODE = [process.execPath, '--max-semi-space-size=8', '--disable-warning=DEP0123']
+const NODE = [
+  process.execPath,
+  ...['--min-semi-space-size=4', '--max-semi-space-size=8', '--disable-warning=DEP0123'],
+]
 
 let built: readonly string[] | undefined
 

@@ -4,62 +4,25 @@ import { NarParser } from '../../../src/model/nar/parser.ts'
 import { NarWriter } from '../../../src/model/nar/writer.ts'
 import { compareBytes, concatBytes, equalBytes, utf8, view } from '../../../src/support/bytes.ts'
 import { vectors } from '../../support/vectors.ts'
-import { check, refusal, type Target } from '../target.ts'
+import { parseInPieces, shapeOf } from '../pieces.ts'
+import { check, type Target } from '../target.ts'
 
-interface ParsedNar {
-  readonly events: NarEvent[]
-  readonly fault: string | undefined
-  readonly consumed: number
-}
-
-function parseInPieces(nar: Uint8Array, pieceBytes: number): ParsedNar {
-  const parser = new NarParser()
-  const events: NarEvent[] = []
-  const outcome = refusal(() => {
-    for (let at = 0; at < nar.length; at += pieceBytes)
-      for (const event of parser.push(nar.subarray(at, at + pieceBytes))) {
-        const last = events.at(-1)
-        if (event.type === 'contents' && last?.type === 'contents')
-          events[events.length - 1] = { type: 'contents', bytes: concatBytes([last.bytes, event.bytes]) }
-        else events.push(event)
-      }
-    parser.finish()
-  })
-  return { events, fault: 'words' in outcome ? outcome.words : undefined, consumed: parser.consumed }
-}
-
-function sameEvent(a: NarEvent, b: NarEvent | undefined): boolean {
-  if (a.type !== b?.type) return false
-  if (a.type === 'entry' && b.type === 'entry') return equalBytes(a.name, b.name)
-  if (a.type === 'symlink' && b.type === 'symlink') return equalBytes(a.target, b.target)
-  if (a.type === 'contents' && b.type === 'contents') return equalBytes(a.bytes, b.bytes)
-  if (a.type === 'file' && b.type === 'file') return a.size === b.size && a.executable === b.executable
-  return true
-}
+const PIECE_BYTES_MAX = 40
 
 function fuzzNar(input: Uint8Array): string {
-  const whole = parseInPieces(input, Math.max(1, input.length))
-  const pieceBytes = 1 + (((input[0] ?? 0) + input.length) % 40)
-  const split = parseInPieces(input, pieceBytes)
-  check(whole.fault === split.fault, `a NAR is refused for the same reason in pieces of ${pieceBytes}`)
-  check(whole.events.length === split.events.length, 'a NAR has the same events in pieces')
-  check(
-    whole.events.every((event, i) => sameEvent(event, split.events[i])),
-    'events are equal in pieces',
-  )
-  checkOrder(whole.events)
-  if (whole.fault === undefined) {
+  const parsed = parseInPieces<NarEvent, NarParser>(input, PIECE_BYTES_MAX, () => new NarParser())
+  checkOrder(parsed.events)
+  if (parsed.fault === undefined) {
     const writer = new NarWriter()
-    for (const event of whole.events) writer.write(event)
+    for (const event of parsed.events) writer.write(event)
     writer.finish()
     const written = concatBytes(writer.take())
     check(
-      equalBytes(written, input.subarray(0, whole.consumed)),
+      equalBytes(written, input.subarray(0, parsed.parser.consumed)),
       'an accepted NAR is the one that is written',
     )
   }
-  const shape = whole.events.map(({ type }) => type[0]).join('')
-  return `${whole.fault ?? 'accepted'} ${shape.slice(-4)} ${Math.ceil(Math.log2(shape.length + 1))}`
+  return shapeOf(parsed)
 }
 
 function checkOrder(events: readonly NarEvent[]): void {

@@ -1,54 +1,24 @@
 /** Tars: the same events however they are cut into pieces, with paths that stay below the top and as many bytes as were told. */
 import type { TarEvent, TarPath } from '../../../src/model/tar/event.ts'
 import { TarParser } from '../../../src/model/tar/parser.ts'
-import { concatBytes, equalBytes, utf8, view } from '../../../src/support/bytes.ts'
-import { StoreError } from '../../../src/support/errors.ts'
+import { equalBytes, utf8 } from '../../../src/support/bytes.ts'
 import { tarEntry, tarOf, withChecksum } from '../../support/tar.ts'
-import { check, refusal, type Target } from '../target.ts'
+import { parseInPieces, shapeOf } from '../pieces.ts'
+import { check, type Target } from '../target.ts'
 
 const BLOCK = 512
 
-/** What a hole stands for is not written out. */
-function parseInPieces(
-  tar: Uint8Array,
-  pieceBytes: number,
-): { events: TarEvent[]; fault: string | undefined } {
-  const parser = new TarParser()
-  const events: TarEvent[] = []
-  const parse = () => {
-    for (let at = 0; at < tar.length; at += pieceBytes)
-      for (const event of parser.push(tar.subarray(at, at + pieceBytes))) {
-        const last = events.at(-1)
-        if (event.type !== 'contents') events.push(event)
-        else if (last?.type !== 'contents')
-          events.push({ type: 'contents', bytes: new Uint8Array(event.bytes) })
-        else events[events.length - 1] = { type: 'contents', bytes: concatBytes([last.bytes, event.bytes]) }
-      }
-    parser.finish()
-  }
-  try {
-    const outcome = refusal(parse)
-    return { events, fault: 'words' in outcome ? outcome.words : undefined }
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.code !== 'exhausted') throw error
-    return { events, fault: 'exhausted' }
-  }
-}
+const PIECE_BYTES_MAX = 700
 
+/** What a hole stands for is not written out. */
 function fuzzTar(input: Uint8Array): string {
-  const tar = checksummed(input)
-  const whole = parseInPieces(tar, Math.max(1, tar.length))
-  const pieceBytes = 1 + (((input[0] ?? 0) + input.length) % 700)
-  const split = parseInPieces(tar, pieceBytes)
-  check(whole.fault === split.fault, `a tar is refused for the same reason in pieces of ${pieceBytes}`)
-  check(whole.events.length === split.events.length, 'a tar has the same events in pieces')
-  check(
-    whole.events.every((event, i) => isSameEvent(event, split.events[i])),
-    'events are equal in pieces',
+  const parsed = parseInPieces<TarEvent, TarParser>(
+    checksummed(input),
+    PIECE_BYTES_MAX,
+    () => new TarParser(),
   )
-  checkEvents(whole.events, whole.fault !== undefined)
-  const shape = whole.events.map(({ type }) => type[0]).join('')
-  return `${whole.fault ?? 'accepted'} ${shape.slice(-4)} ${Math.ceil(Math.log2(shape.length + 1))}`
+  checkEvents(parsed.events, parsed.fault !== undefined)
+  return shapeOf(parsed)
 }
 
 /** With the right checksum in each block that looks as if it had one, which mutations would never hit upon. */
@@ -57,14 +27,6 @@ function checksummed(input: Uint8Array): Uint8Array {
   for (let at = 0; at + BLOCK <= tar.length; at += BLOCK)
     if (tar[at + 154] === 0 && tar[at + 155] === 0x20) withChecksum(tar.subarray(at, at + BLOCK))
   return tar
-}
-
-function isSameEvent(a: TarEvent, b: TarEvent | undefined): boolean {
-  return b !== undefined && JSON.stringify(a, written) === JSON.stringify(b, written)
-}
-
-function written(_: string, value: unknown): unknown {
-  return value instanceof Uint8Array ? view(value).toString('latin1') : value
 }
 
 function checkEvents(events: readonly TarEvent[], isRefused: boolean): void {

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { localStoreFlags, runOk, TVIX_STORE } from '../cli.ts'
+import { importedPath, localStoreFlags } from '../cli.ts'
 import { DeviceProcess } from './device-process.ts'
 import { Guest, runShellInGuest, whyNoGuests } from './machine.ts'
 
@@ -33,7 +33,7 @@ const folder = await mkdtemp(join(tmpdir(), 'tvix-store-demo-'))
 try {
   for (const path of values.path ??
     ['/usr/share/perl', '/usr/share/doc/bash'].filter((each) => existsSync(each)))
-    console.error(`imported: ${(await runOk(TVIX_STORE, ['import', ...flags, path])).trim()}`)
+    console.error(`imported: ${await importedPath(flags, path)}`)
   const socket = join(folder, 'store.socket')
   await using _device = await DeviceProcess.ours([socket], ['--list-root', ...flags])
   console.error('booting; without hardware virtualisation that takes some seconds')

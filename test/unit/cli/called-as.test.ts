@@ -8,6 +8,7 @@ describe('what a process was called as', () => {
     ['/opt/bin/nar-bridge', 'nar-bridge', 'tvix'],
     ['snix-nar-bridge', 'nar-bridge', 'snix'],
     ['/opt/bin/snix-castore', 'castore', 'snix'],
+    ['snix-castore-http', 'castore http', 'snix'],
     ['snix-store', undefined, 'snix'],
     ['tvix-store', undefined, 'tvix'],
   ])('%s', (path, command, family) => {
@@ -33,7 +34,7 @@ describe('what a process was called as', () => {
     [['eval', 'x'], /snix-eval is no part of tvix-store, which has snix-store, snix-castore/],
     [['build'], /snix-build is no part/],
     [['nix-daemon'], /snix-nix-daemon is no part/],
-    [[], /usage: snix store\|castore\|nar-bridge/],
+    [[], /usage: snix store\|castore\|castore-http\|nar-bridge/],
   ])('the dispatcher says of %j what there is', (args, message) => {
     expect(() => called('snix', ...args)).toThrow(message)
   })

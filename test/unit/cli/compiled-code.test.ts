@@ -108,6 +108,14 @@ test('a file that was cut, or lost a block, is not given to V8', () => {
   }
 })
 
+test('a folder that is full stays as it is', () => {
+  run('import')
+  for (let i = 0; i < 500; i++) writeFileSync(join(folder, `other-${i}.js`), '')
+  const full = readdirSync(folder)
+  expect(run().said).toBe('hello you')
+  expect(readdirSync(folder)).toEqual(full)
+})
+
 test('where nothing can be kept it runs all the same', () => {
   folder = join(dir.path, 'file')
   writeFileSync(folder, '')

@@ -220,7 +220,7 @@ test('a call that is aborted ends, and nothing is written any more', async () =>
   expect(error).toMatchObject({ code: 'cancelled', message: 'not wanted any more' })
 })
 
-test('pieces that are given back are written over, and others never', async () => {
+test('pieces that are given back are empty for who kept them, and others stay what they were', async () => {
   const copied = async (giveBack: (piece: Uint8Array) => void) => {
     const [kept, copies]: Uint8Array[][] = [[], []]
     for await (const piece of renderNar(services, node)) {
@@ -228,15 +228,15 @@ test('pieces that are given back are written over, and others never', async () =
       copies!.push(Buffer.from(piece))
       giveBack(piece)
     }
-    return { kept: Buffer.concat(kept!), copies: Buffer.concat(copies!) }
+    return { kept: kept!, copies: Buffer.concat(copies!) }
   }
   const used = await copied((piece) => narRooms.giveBack(piece))
   expect(used.copies.equals(nar)).toBe(true)
-  // Or else their memory was not used again.
-  expect(used.kept.equals(nar)).toBe(false)
+  // Or else nobody could use their memory again.
+  expect(used.kept.filter(({ length }) => length === 0)).not.toHaveLength(0)
   const unused = await copied(() => {})
   await copied((piece) => narRooms.giveBack(piece))
-  expect(unused.kept.equals(nar)).toBe(true)
+  expect(Buffer.concat(unused.kept).equals(nar)).toBe(true)
 })
 
 test('a few large files are begun before their turn, and end with their reader', async () => {

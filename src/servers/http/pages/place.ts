@@ -48,7 +48,7 @@ export async function locate(
  */
 export function resolveSymlink({ storePath, inner }: Place, target: Uint8Array): Place | undefined {
   const isAbsolute = target[0] === SLASH
-  const segments = split(target)
+  const segments = splitPath(target)
   const below = isAbsolute
     ? dropStoreDir(segments)
     : climb([utf8(storePath.toString()), ...inner].slice(0, -1), segments)
@@ -61,10 +61,10 @@ export function resolveSymlink({ storePath, inner }: Place, target: Uint8Array):
 
 const SLASH = 0x2f
 const PARENT = utf8('..')
-const STORE_SEGMENTS = split(utf8(STORE_DIR))
+const STORE_SEGMENTS = splitPath(utf8(STORE_DIR))
 
 /** Without what means nothing: empty segments and `.`. */
-function split(path: Uint8Array): Uint8Array[] {
+export function splitPath(path: Uint8Array): Uint8Array[] {
   return view(path)
     .toString('latin1')
     .split('/')

@@ -1,6 +1,7 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { Listing } from '../../../../src/mount/fuse/listing.ts'
+import { dataView } from '../../../../src/mount/fuse/bytes.ts'
+import { Listing, listedInodes } from '../../../../src/mount/fuse/listing.ts'
 import { nativeAddon } from '../../../../src/mount/fuse/native-addon.ts'
 import { PreparedListings } from '../../../../src/mount/fuse/prepared-listings.ts'
 import { Opcode } from '../../../../src/mount/fuse/protocol.ts'
@@ -29,6 +30,26 @@ async function makeTree(): Promise<{ tree: CastoreTree; inode: InodeNumber }> {
   return { tree, inode: (await walk(tree, '1-a')).inode }
 }
 
+const WALKED = 8
+const FILES = 30
+
+/** Directories beside each other, whose files are all different, and a tree that knows them. */
+async function makeWalk(): Promise<{ tree: CastoreTree; inode: InodeNumber; next: InodeNumber[] }> {
+  const store = new FakeStore()
+  const files = (d: number) => Array.from({ length: FILES }, (_, f) => [`f${f}`, store.file(`${d} ${f}`)])
+  const directories = Array.from({ length: WALKED }, (_, d) => [
+    `d${d}`,
+    store.directory(Object.fromEntries(files(d))),
+  ])
+  store.rootNodes.add('1-a', store.directory(Object.fromEntries(directories)))
+  const tree = store.tree({
+    localDirectory: (digest) => store.directories.contents.get(digest.key)?.encoded,
+  })
+  const next: InodeNumber[] = []
+  for (const [name] of directories) next.push((await walk(tree, `1-a/${name}`)).inode)
+  return { tree, inode: (await walk(tree, '1-a')).inode, next }
+}
+
 /** As JavaScript answers. */
 async function listInTree(tree: CastoreTree, inode: InodeNumber, cookie: number, size: number) {
   const listing = new Listing(OWNER)
@@ -38,8 +59,11 @@ async function listInTree(tree: CastoreTree, inode: InodeNumber, cookie: number,
 }
 
 /** The addon with a kernel that does what it is told, on a socket. */
-async function start() {
-  const { tree, inode } = await makeTree()
+async function start<T extends { readonly tree: CastoreTree; readonly inode: InodeNumber }>(
+  make: () => Promise<T>,
+) {
+  const made = await make()
+  const { tree } = made
   const listings = PreparedListings.of(tree, OWNER)!
   const ends = new Int32Array(2)
   expect(addon!.socketPair(ends)).toBe(0)
@@ -66,22 +90,23 @@ async function start() {
     open.delete(kernel)
     closeSync(kernel)
   }
-  return { tree, inode, listings, ask, reply, kernel, device, buffer, hangUp }
+  return { ...made, listings, ask, reply, kernel, device, buffer, hangUp }
 }
 
 describe.skipIf(!addon)('a listing that is prepared', () => {
   test.each([400, 4096, 32_768, 2 ** 20])(
     'is answered as the tree does, %i bytes at a time',
     async (size) => {
-      const { tree, inode, ask, reply, listings } = await start()
+      const { tree, inode, ask, reply, listings } = await start(makeTree)
       const other = await makeTree()
       const first = await listInTree(tree, inode, 0, size)
       expect(first).toEqual(await listInTree(other.tree, other.inode, 0, size))
-      tree.answered?.()
+      while (tree.answered?.());
       for (let cookie = 0; ; ) {
         expect(ask(Opcode.READDIRPLUS, inode, cookie, size)).toBe(0)
         const page = reply()
         listings.answered()
+        while (tree.answered?.());
         expect(page).toEqual(await listInTree(other.tree, other.inode, cookie, size))
         if (page.length === 0) break
         for (let at = 0; at < page.length; at += (152 + page.readUInt32LE(at + 144) + 7) & ~7)
@@ -92,10 +117,10 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
   )
 
   test('is for the tree when it is asked for in another way, or not at all', async () => {
-    const { tree, inode, ask, listings, kernel, device, buffer } = await start()
+    const { tree, inode, ask, listings, kernel, device, buffer } = await start(makeTree)
     expect(ask(Opcode.READDIRPLUS, inode, 0, 4096)).toBe(80)
     await listInTree(tree, inode, 0, 4096)
-    tree.answered?.()
+    while (tree.answered?.());
     expect(ask(Opcode.READDIR, inode, 0, 4096)).toBe(80)
     expect(ask(Opcode.READDIRPLUS, inode + 1, 0, 4096)).toBe(80)
     // No entry has room; nor is that a position.
@@ -107,23 +132,77 @@ describe.skipIf(!addon)('a listing that is prepared', () => {
   })
 
   test('ends with the inode', async () => {
-    const { tree, inode, ask } = await start()
+    const { tree, inode, ask } = await start(makeTree)
     await listInTree(tree, inode, 0, 4096)
-    tree.answered?.()
+    while (tree.answered?.());
     tree.forget(inode, 1)
     expect(ask(Opcode.READDIRPLUS, inode, 0, 4096)).toBe(80)
   })
 
   test('leaves no reference behind when nobody takes it', async () => {
-    const { tree, inode, listings, device, buffer, kernel, hangUp } = await start()
+    const { tree, inode, listings, device, buffer, kernel, hangUp } = await start(makeTree)
     await listInTree(tree, inode, 250, 4096)
     await listInTree(tree, inode, 0, 408)
-    tree.answered?.()
+    while (tree.answered?.());
     const { inodes } = tree.usage
     writeSync(kernel, frame(Opcode.READDIRPLUS, inode, 7n, readBody(0, 32_768)))
     hangUp()
     expect(addon!.receive(device, buffer, 0, listings.native, listings.tables)).toBe(0)
     expect(tree.usage.inodes).toBeGreaterThan(inodes)
+    listings.answered()
+    expect(tree.usage.inodes).toBe(inodes)
+  })
+
+  test.each([400, 32_768])(
+    'is put together before it is asked for, %i bytes at a time, and says the same',
+    async (size) => {
+      const { tree, inode, next, ask, reply, listings } = await start(makeWalk)
+      for (const listed of [inode, next[0]!]) {
+        await listInTree(tree, listed, 0, 32_768)
+        while (tree.answered?.());
+      }
+      for (const [before, listed] of next.slice(1).entries()) {
+        // The root, its directory, those in that, the files of those that were listed: and some of this one.
+        expect(tree.usage.inodes).toBeGreaterThan(2 + WALKED + (before + 1) * FILES)
+        for (let cookie = 0; cookie <= FILES; ) {
+          expect(ask(Opcode.READDIRPLUS, listed, cookie, size)).toBe(0)
+          const page = reply()
+          listings.answered()
+          expect(page).toEqual(await listInTree(tree, listed, cookie, size))
+          while (tree.answered?.());
+          cookie += page.length > 0 ? [...listedInodes(dataView(page), 0, page.length)].length : 1
+        }
+      }
+      expect(tree.usage.inodes).toBe(2 + WALKED + WALKED * FILES)
+    },
+  )
+
+  test('gives back the references of what was put together in vain', async () => {
+    const { tree, inode, next } = await start(makeWalk)
+    for (const listed of [inode, next[0]!]) {
+      await listInTree(tree, listed, 0, 32_768)
+      while (tree.answered?.());
+    }
+    const { inodes } = tree.usage
+    // Against the order, so that nothing else is put together; four have room.
+    for (const listed of [7, 6, 5, 4]) {
+      await listInTree(tree, next[listed]!, 0, 32_768)
+      while (tree.answered?.());
+    }
+    expect(tree.usage.inodes).toBe(inodes + 3 * FILES)
+  })
+
+  test('leaves no reference behind when it was put together before, and nobody takes it', async () => {
+    const { tree, inode, next, listings, device, buffer, kernel, hangUp } = await start(makeWalk)
+    await listInTree(tree, inode, 0, 32_768)
+    while (tree.answered?.());
+    await listInTree(tree, next[0]!, 0, 32_768)
+    const { inodes } = tree.usage
+    while (tree.answered?.());
+    expect(tree.usage.inodes).toBe(inodes + FILES)
+    writeSync(kernel, frame(Opcode.READDIRPLUS, next[1]!, 7n, readBody(0, 32_768)))
+    hangUp()
+    expect(addon!.receive(device, buffer, 0, listings.native, listings.tables)).toBe(0)
     listings.answered()
     expect(tree.usage.inodes).toBe(inodes)
   })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { CastoreTree } from '../../../../src/mount/tree/castore-tree.ts'
 import { formatMountStats, mountStatsJson } from '../../../../src/mount/tree/stats.ts'
+import type { RootNodes } from '../../../../src/services/pathinfos/root-nodes.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
 import { FakeStore, list, PageSink, readAll, walk } from '../../../support/trees.ts'
 
@@ -222,6 +223,25 @@ describe('joining', () => {
 })
 
 describe('the counts', () => {
+  test('a store path of this machine is found on the spot, and asked for where it is not', async () => {
+    const fake = store()
+    const node = await fake.rootNodes.get(utf8('1-a'))
+    fake.rootNodes.requests = 0
+    const getNow = (name: Uint8Array) => (utf8('1-a').every((byte, i) => byte === name[i]) ? node : undefined)
+    const rootNodes: RootNodes = {
+      canExist: (name) => fake.rootNodes.canExist(name),
+      get: (name, call) => fake.rootNodes.get(name, call),
+      list: (call) => fake.rootNodes.list(call),
+      getNow,
+    }
+    const tree = fake.tree({ rootNodes })
+    expect(tree.lookup(1, utf8('1-a'))).toMatchObject({ attributes: { kind: 'directory' } })
+    expect(fake.rootNodes.requests).toBe(0)
+    expect(await tree.lookup(1, utf8('9-none'))).toMatchObject({ missing: true })
+    expect(fake.rootNodes.requests).toBe(1)
+    expect(tree.stats.rootLookups).toMatchObject({ asked: 2, fetched: 2 })
+  })
+
   test('tell exactly what happened', async () => {
     const fake = store()
     const tree = fake.tree()

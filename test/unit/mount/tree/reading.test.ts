@@ -6,7 +6,9 @@ import type { FileContents, LocalChunkReads } from '../../../../src/mount/tree/f
 import type { Tree } from '../../../../src/mount/tree/interface.ts'
 import type { PlannedReads } from '../../../../src/mount/tree/planned-reads.ts'
 import { ReadAhead } from '../../../../src/mount/tree/read-ahead.ts'
+import { ReadPlan } from '../../../../src/mount/tree/read-plan.ts'
 import type { TreeLimits } from '../../../../src/mount/tree/tree-limits.ts'
+import type { PackPlaces } from '../../../../src/services/blobs/chunk-places.ts'
 import { utf8 } from '../../../../src/support/bytes.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import {
@@ -169,6 +171,37 @@ describe('chunks of this machine', () => {
     expect(spans).toEqual([1, 4, 1, 1])
     // The third one came where the second had ended: the seven chunks behind it.
     expect(ahead).toEqual([7])
+  })
+
+  test('a blob that lies in a pack as one chunk is planned without its list', async () => {
+    const fake = new FakeStore()
+    const files = ['packed', 'divided'].map(
+      (name) => [name, fake.file(name.padEnd(200 * KiB, name))] as const,
+    )
+    for (const [name, node] of files) fake.rootNodes.add(`1-${name}`, node)
+    const packed = files[0]![1].digest
+    const find: PackPlaces['find'] = (digest) => packed.bytes.every((byte, i) => byte === digest[i])
+    const plan = new ReadPlan({ kind: 'packs', folder: '', places: { find } })
+    const tree = fake.tree()
+    const planned = async (name: string) =>
+      tree.planRead!((await walk(tree, `1-${name}`)).inode, 0, 4 * KiB, plan)
+    expect(await planned('divided')).toBe(false)
+    expect(await planned('packed')).toBe(true)
+    expect(fake.blobs.chunkRequests).toBe(0)
+  })
+
+  test('what is read in order by plan is planned ahead, each part once', async () => {
+    const { tree, inode, size } = await synthetic(16)
+    await tree.read(inode, 0, 1)
+    const plan = new ReadPlan()
+    const chunksAhead = (offset: number) =>
+      tree.planAhead!(inode, offset, MiB, plan)
+        ? new DataView(plan.finish(0, 0, 0, 0, 0).buffer).getUint32(28, true)
+        : 0
+    expect([0, 1, 2, 3].map((at) => chunksAhead(at * MiB))).toEqual([0, 2, 4, 0])
+    // Not beyond the end, and not after a read elsewhere.
+    expect(chunksAhead(MiB)).toBe(0)
+    expect(chunksAhead(size)).toBe(0)
   })
 
   test.each([

@@ -5,18 +5,24 @@ import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { describe, expect, test, vi } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
 import { blobRpc } from '../../../../src/model/wire/services.ts'
+import { AnswerStreams } from '../../../../src/servers/grpc/backpressure.ts'
 import { blobHandlers } from '../../../../src/servers/grpc/blob-handlers.ts'
 import { CallLimits } from '../../../../src/servers/grpc/call-limits.ts'
 import { CallMetrics } from '../../../../src/servers/grpc/call-metrics.ts'
 import { defineService, implementService } from '../../../../src/servers/grpc/method-adapter.ts'
 import { grpcBlobService } from '../../../../src/services/blobs/grpc.ts'
-import type { BlobService, BlobWriter } from '../../../../src/services/blobs/interface.ts'
+import type { BlobService, BlobStream, BlobWriter } from '../../../../src/services/blobs/interface.ts'
 import { memoryBlobService } from '../../../../src/services/blobs/memory.ts'
 import { grpcDirectoryService } from '../../../../src/services/directories/grpc.ts'
 import { openGrpcChannel } from '../../../../src/services/grpc-channel.ts'
 import { grpcPathInfoService } from '../../../../src/services/pathinfos/grpc.ts'
+import type { Call } from '../../../../src/support/call.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
-import { GRPC_BLOB_MESSAGE_BYTES, GRPC_WINDOW_BYTES } from '../../../../src/support/limits.ts'
+import {
+  GRPC_BLOB_MESSAGE_BYTES,
+  GRPC_STREAMS_AHEAD_MAX,
+  GRPC_WINDOW_BYTES,
+} from '../../../../src/support/limits.ts'
 import { silentLogger } from '../../../../src/support/log.ts'
 import { startTestServer } from '../../../support/grpc-server.ts'
 
@@ -79,6 +85,7 @@ async function serveBlobsAs(family: 'snix' | undefined, blobs: BlobService) {
       implementService(blobRpc, blobHandlers(blobs), {
         logger: silentLogger,
         limits: new CallLimits(),
+        answers: new AnswerStreams(),
         metrics: new CallMetrics(),
       }),
     )
@@ -278,6 +285,46 @@ describe('backpressure and leaving', () => {
     expect(await settled(() => state.taken)).toBeLessThan(PIECES_UNDERWAY_MAX)
     await stream.return!()
     expect(await settled(() => state.released)).toBe(1)
+  })
+
+  test.each([
+    ['while they are few, the next message is made while one leaves', 4, 1],
+    ['in a crowd it is made when that one has left', GRPC_STREAMS_AHEAD_MAX + 1, 0],
+  ])('%s', async (_, others, ahead) => {
+    const waiting: string[] = []
+    let made = 0
+    let most = 0
+    /** Says how many of its pieces were not given back when the next was asked for. */
+    async function* pieces() {
+      for (; made < 2 * PIECES_UNDERWAY_MAX; made++) {
+        most = Math.max(most, out)
+        out++
+        yield new Uint8Array(GRPC_BLOB_MESSAGE_BYTES)
+      }
+    }
+    let out = 0
+    const openRead = async (digest: Digest, call?: Call): Promise<BlobStream> => {
+      if (digest.equals(DIGEST)) {
+        const own = pieces()
+        return { [Symbol.asyncIterator]: () => own, giveBack: () => out-- }
+      }
+      waiting.push(digest.hex)
+      await once(call!.signal!, 'abort')
+      throw new StoreError('cancelled', 'nobody waits for it any more')
+    }
+    await using server = await startTestServer('127.0.0.1:0', { blobs: { ...memoryBlobs(), openRead } })
+    const client = grpcBlobService(server.channel)
+    const left = Array.from({ length: others }, (_, i) =>
+      failure(client.openRead(Digest.of(Buffer.from(`other ${i}`))).then(() => {})),
+    )
+    await vi.waitFor(() => expect(waiting).toHaveLength(others), { timeout: 5_000 })
+    let received = 0
+    for await (const piece of (await client.openRead(DIGEST))!) received += piece.length
+    expect(received).toBe(made * GRPC_BLOB_MESSAGE_BYTES)
+    expect(most).toBe(ahead)
+    server.channel.close()
+    await server.server.shutdown(0)
+    await Promise.all(left)
   })
 
   test('a slow writer holds its uploader back', async () => {

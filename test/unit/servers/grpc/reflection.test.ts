@@ -4,7 +4,8 @@ import { loadSync } from '@grpc/proto-loader'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { descriptorFiles } from '../../../../src/model/wire/descriptors.ts'
 import { FAMILIES } from '../../../../src/model/wire/rpc.ts'
-import { startTestServer, type TestServer } from '../../../support/grpc-server.ts'
+import { createGrpcServer } from '../../../../src/servers/grpc/server.ts'
+import { memoryParts, startTestServer, type TestServer } from '../../../support/grpc-server.ts'
 
 const protos = createRequire(import.meta.url)
   .resolve('@grpc/reflection')
@@ -29,7 +30,7 @@ const GRPC_SERVICES = [
 ]
 
 describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
-  async function ask(request: Record<string, string>): Promise<Response> {
+  async function ask(request: Record<string, string>, address = server.bound): Promise<Response> {
     const loaded = loadSync(`${protos}/grpc/reflection/${version}/reflection.proto`, { oneofs: true })
     const service = loaded[`grpc.reflection.${version}.ServerReflection`] as unknown as {
       ServerReflectionInfo: {
@@ -39,7 +40,7 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
       }
     }
     const { path, requestSerialize, responseDeserialize } = service.ServerReflectionInfo
-    const client = new Client(server.bound, credentials.createInsecure())
+    const client = new Client(address, credentials.createInsecure())
     try {
       const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
       stream.write(request)
@@ -64,6 +65,19 @@ describe.each(['v1', 'v1alpha'])('reflection %s', (version) => {
       `${family}.store.v1.PathInfoService`,
     ])
     expect(names.sort()).toEqual([...expected, ...GRPC_SERVICES].sort())
+  })
+
+  test('lists no path infos where none are served', async () => {
+    const { blobs, directories, logger } = memoryParts()
+    const castore = createGrpcServer({ blobs, directories, logger })
+    const { listServicesResponse } = await ask({ listServices: '*' }, await castore.listen('127.0.0.1:0'))
+    const names = listServicesResponse!.service.map(({ name }) => name)
+    const expected = FAMILIES.flatMap((family) => [
+      `${family}.castore.v1.BlobService`,
+      `${family}.castore.v1.DirectoryService`,
+    ])
+    expect(names.sort()).toEqual([...expected, ...GRPC_SERVICES].sort())
+    await castore.shutdown(0)
   })
 
   describe.each(FAMILIES)('%s', (family) => {

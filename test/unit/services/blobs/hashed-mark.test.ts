@@ -16,7 +16,11 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Digest } from '../../../../src/model/castore/digest.ts'
 import { encodeFileState } from '../../../../src/services/blobs/file-state.ts'
-import { HASHED_ATTRIBUTE, HashedMark } from '../../../../src/services/blobs/hashed-mark.ts'
+import {
+  HASHED_ATTRIBUTE,
+  HASHED_MARK_BYTES,
+  HashedMark,
+} from '../../../../src/services/blobs/hashed-mark.ts'
 import { nativeFileNotes } from '../../../../src/services/blobs/native-file-notes.ts'
 import { type FileVerdict, FileVerification } from '../../../../src/services/blobs/verified-file.ts'
 import { brokenCases, type Case, type Make, runCases } from '../../../conformance/suite.ts'
@@ -187,8 +191,9 @@ function marking(mark: (boot: string) => HashedMark, isOpenedAtOnce = false): Ma
 /** Notes which blob it is and nothing of the file. */
 class NaiveMark extends HashedMark {
   override async fits(fd: number, _state: unknown, digest: Digest): Promise<boolean> {
-    const found = await nativeFileNotes()!.getAttribute(fd, HASHED_ATTRIBUTE)
-    return found instanceof Uint8Array && Buffer.from(found).equals(digest.bytes)
+    const found = Buffer.alloc(HASHED_MARK_BYTES)
+    await nativeFileNotes()!.getAttribute(fd, HASHED_ATTRIBUTE, found)
+    return found.equals(digest.bytes)
   }
 
   override async set(fd: number, _state: unknown, digest: Digest): Promise<void> {

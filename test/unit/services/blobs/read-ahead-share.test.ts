@@ -16,9 +16,10 @@ test('the more streams, the less each reads ahead, until they are left', async (
     expect(share.width).toBeGreaterThanOrEqual(1)
     expect(share.width * (i + 1)).toBeLessThanOrEqual(Math.max(CHUNK_READS_OF_ALL_MAX, i + 1))
     expect(share.isCrowded).toBe(i + 1 > CHUNK_READS_OF_ALL_MAX)
+    expect(share.isBusy).toBe(i + 1 > CHUNK_READS_OF_ALL_MAX / CHUNK_READS_MAX)
   }
   for (const stream of streams) await stream.return(undefined)
-  expect(share).toMatchObject({ width: CHUNK_READS_MAX, isCrowded: false })
+  expect(share).toMatchObject({ width: CHUNK_READS_MAX, isBusy: false, isCrowded: false })
 })
 
 test('what was begun when there were few is handed out before anything more is begun', async () => {

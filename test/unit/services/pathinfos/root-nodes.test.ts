@@ -93,6 +93,20 @@ describe('store paths as root nodes', () => {
     })
   })
 
+  test('on the spot: the same node, and nothing but what fits the question', () => {
+    const { service, asked } = serviceOf()
+    const nodes = pathInfoRootNodes(service, (outputHash) =>
+      hex(outputHash) === hex(hello.storePath.digest) ? hello : undefined,
+    )
+    expect(nodes.getNow!(utf8(`${HASH}-hello`))).toBe(hello.node)
+    for (const name of [`${HASH}-goodbye`, `${HASH.replace('00', '11')}-hello`, 'hello'])
+      expect(nodes.getNow!(utf8(name))).toBeUndefined()
+    const another = pathInfo(`${HASH.replace('00', '11')}-hello`)
+    expect(pathInfoRootNodes(service, () => another).getNow!(utf8(`${HASH}-hello`))).toBeUndefined()
+    expect(asked).toEqual([])
+    expect(pathInfoRootNodes(service).getNow).toBeUndefined()
+  })
+
   test('lists basenames with their nodes', async () => {
     const other = pathInfo(`${HASH.replace('00', '11')}-other`)
     const listed = []
