@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { Command, CommanderError, Help, type Option } from 'commander'
+import { endProcess } from '../support/end-process.ts'
 import { ERROR_TABLE, StoreError } from '../support/errors.ts'
 import { VERSION } from '../support/version.ts'
 import { type Calling, callingOf, inCalledName } from './called-as.ts'
@@ -79,7 +80,7 @@ async function main(): Promise<void> {
   const unwritten = await outputFailure()
   if (unwritten && exitCode === 0) exitCode = exitCodeOf(unwritten, name)
   // Whatever a library still holds open (a socket in keepalive, a timer) is no reason to stay.
-  process.exit(exitCode)
+  endProcess(exitCode)
 }
 
 void main()

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, fstatSync, writeSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nativeAddon } from '../mount/fuse/native-addon.ts'
+import { endProcess } from '../support/end-process.ts'
 import { StoreError } from '../support/errors.ts'
 import type { Logger } from '../support/log.ts'
 
@@ -73,7 +74,7 @@ export async function runInBackground(): Promise<never> {
     child.once('exit', (code) => resolve(code ?? 1))
     child.once('error', () => resolve(1))
   })
-  process.exit(exitCode)
+  endProcess(exitCode)
 }
 
 function foreground(argument: string): string {

@@ -33,27 +33,29 @@ export interface HttpGot {
   readonly bytes: Uint8Array
 }
 
+/** The package, which whoever needs it loads first: that takes a twentieth of a second, in which nothing else happens. */
+export type Undici = typeof import('undici')
+
 /**
  * GETs of one server over connections that are kept, each body in one block of memory. Silence is not bounded here (see
  * Requests), but a server that drips is as good as dead. Throws as HttpClient does, but no status is an error.
  */
 export class HttpGets implements Disposable {
   readonly #origin: URL
-  #pool: Promise<Pool> | undefined
+  readonly #pool: Pool
 
   /** `origin`: http or https; its path is not looked at. */
-  constructor(origin: URL) {
+  constructor(origin: URL, undici: Undici) {
     this.#origin = origin
+    this.#pool = new undici.Pool(origin.origin, POOL_OPTIONS)
   }
 
   async get(wanted: HttpGet, request: Request): Promise<HttpGot> {
-    this.#pool ??= openPool(this.#origin)
-    const pool = await this.#pool
     for (let isAgain = false; ; isAgain = true) {
       throwIfAborted(request.signal)
       const exchange = new Exchange(wanted, request)
       try {
-        return await exchange.run(pool)
+        return await exchange.run(this.#pool)
       } catch (error) {
         throwIfAborted(request.signal)
         // A kept connection may have ended just when it was to be used again; undici does not tell which was kept.
@@ -65,24 +67,20 @@ export class HttpGets implements Disposable {
 
   [Symbol.dispose](): void {
     const reason = new StoreError('cancelled', 'the connection was closed')
-    this.#pool?.then((pool) => pool.destroy(reason)).catch(() => {}) // told to who asked for it
+    this.#pool.destroy(reason).catch(() => {}) // told to who asked for it
   }
 }
 
-/** Loaded with the first read: it takes a twentieth of a second, and most commands never need it. */
-async function openPool({ origin }: URL): Promise<Pool> {
-  const undici = await import('undici')
-  return new undici.Pool(origin, {
-    connections: BUCKET_REQUESTS_MAX,
-    connect: { timeout: HTTP_CONNECT_MS_MAX },
-    allowH2: false,
-    maxHeaderSize: HTTP_HEADER_BYTES_MAX,
-    keepAliveTimeout: HTTP_IDLE_MS_MAX,
-    keepAliveMaxTimeout: HTTP_IDLE_MS_MAX,
-    // The signal of each request has a deadline for both.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  })
+const POOL_OPTIONS: Pool.Options = {
+  connections: BUCKET_REQUESTS_MAX,
+  connect: { timeout: HTTP_CONNECT_MS_MAX },
+  allowH2: false,
+  maxHeaderSize: HTTP_HEADER_BYTES_MAX,
+  keepAliveTimeout: HTTP_IDLE_MS_MAX,
+  keepAliveMaxTimeout: HTTP_IDLE_MS_MAX,
+  // The signal of each request has a deadline for both.
+  headersTimeout: 0,
+  bodyTimeout: 0,
 }
 
 /** One GET, as undici tells of it. */

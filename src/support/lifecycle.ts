@@ -1,3 +1,4 @@
+import { endProcess } from './end-process.ts'
 import { isNoTerminal } from './terminal.ts'
 
 /**
@@ -17,7 +18,7 @@ export function onStopSignal(signals: readonly NodeJS.Signals[] = STOP_SIGNALS):
   const controller = new AbortController()
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   const stop = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(130)
+    if (controller.signal.aborted) endProcess(130)
     controller.abort()
     resolve(name)
   }

@@ -53,7 +53,8 @@ export class ChunkReader {
     if (this.#source.kind === 'packs') this.#plan.locate(this.#source.places)
     const plan = this.#plan.finish(uniqueLow, uniqueHigh, nodeid, offset, size)
     const outcome = this.#addon.readChunks(this.#reader, plan)
-    if (outcome >= 0) this.#readAhead(this.#reader, nodeid, offset, size)
+    // What was answered on the spot is small, and thousands of such files come one after the other.
+    if (outcome > 0) this.#readAhead(this.#reader, nodeid, offset, size)
     return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'
   }
 

@@ -41,7 +41,7 @@ export class GuestCompany {
 /**
  * How long a guest that walks through directories is looked for before the thread sleeps. Telling us costs it an exit, and waking up
  * costs a processor that has gone to sleep, twice: ours, and that of whoever hands the answer to the guest. Sleeping through most of
- * the time and looking for the rest saves half of the price, and loses half of the gain.
+ * the time and looking for the rest was tried: docs/decisions.md, "Virtual machines".
  */
 export class GuestPatience {
   readonly #company: GuestCompany

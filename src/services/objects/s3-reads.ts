@@ -3,7 +3,7 @@ import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { view } from '../../support/bytes.ts'
 import type { StoreError } from '../../support/errors.ts'
 import { BUCKET_OBJECT_BYTES_MAX } from '../../support/limits.ts'
-import { HttpGets, type HttpGot } from '../http-gets.ts'
+import { HttpGets, type HttpGot, type Undici } from '../http-gets.ts'
 import type { Request } from '../requests.ts'
 import { refusalError } from './failure.ts'
 import type { ByteRange } from './interface.ts'
@@ -40,12 +40,14 @@ export interface S3Found {
  */
 export class S3Reads {
   readonly #client: S3Client
+  readonly #undici: Undici
   readonly #userAgent: string
   #target: Target | 'unknown' | 'not like others' = 'unknown'
   #gets: HttpGets | undefined
 
-  constructor(client: S3Client, userAgent: string) {
+  constructor(client: S3Client, undici: Undici, userAgent: string) {
     this.#client = client
+    this.#undici = undici
     this.#userAgent = userAgent
     client.middlewareStack.add(
       (next, { commandName }) =>
@@ -94,7 +96,7 @@ export class S3Reads {
     const target = targetOf(request, key)
     this.#target = target ?? 'not like others'
     // No proxies, as the SDK uses none.
-    if (target) this.#gets = new HttpGets(target.server)
+    if (target) this.#gets = new HttpGets(target.server, this.#undici)
   }
 
   async #headers(

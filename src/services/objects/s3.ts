@@ -32,11 +32,12 @@ export async function openS3ObjectStore(
   policy: Partial<RequestPolicy> = {},
 ): Promise<ObjectStore & Disposable> {
   const sdk = await importSdk('@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'))
+  const undici = await import('undici')
   const client = new sdk.S3Client(clientConfig(address.options))
   const userAgent = address.options.userAgent ?? `tvix-store/${VERSION}`
   announce(client, userAgent)
   if (address.options.accessKeyId === undefined) renewCredentials(client)
-  const reads = new S3Reads(client, userAgent)
+  const reads = new S3Reads(client, undici, userAgent)
   return bucketObjectStore(new S3Bucket(sdk, client, reads, address), address.prefix, policy)
 }
 

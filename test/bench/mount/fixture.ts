@@ -94,15 +94,20 @@ export function otherStoreFlags(
   return flags
 }
 
-/** The large file of the raw blobs is one that was written to, as far as anybody can tell: the note that it was hashed no longer holds. */
-export function forgetHashed({ folder, sizes }: Fixture): void {
+/** The file that the large one became among the raw blobs. */
+export function largeBlob({ folder, sizes }: Fixture): string {
   const blobs = join(folder, 'raw/blobs')
   const names = readdirSync(blobs, { recursive: true, encoding: 'utf8' })
   const large = names
     .map((name) => join(blobs, name))
     .find((path) => statSync(path).size === sizes.largeBytes)
   if (large === undefined) throw new Error(`${blobs} has no large blob`)
-  utimesSync(large, new Date(), new Date())
+  return large
+}
+
+/** It is one that was written to, as far as anybody can tell: the note that it was hashed no longer holds. */
+export function forgetHashed(fixture: Fixture): void {
+  utimesSync(largeBlob(fixture), new Date(), new Date())
 }
 
 function makeTree(path: string, { smallDirectories, moreDirectories, largeBytes }: Sizes): void {

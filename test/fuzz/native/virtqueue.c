@@ -233,7 +233,7 @@ static void step(void)
 	case 3: take(); break;
 	case 4: give(); break;
 	case 5: {
-		int result = await_requests(&queue, &memory);
+		int result = byte() % 2 ? await_requests(&queue, &memory) : has_request(&queue, &memory);
 		CHECK(result == 0 || result == 1 || result == -FAULT_MEMORY_GONE);
 		break;
 	}
@@ -249,6 +249,7 @@ static void step(void)
 			CHECK(ftruncate(file, 0) == 0);
 			take();
 			await_requests(&queue, &memory);
+			has_request(&queue, &memory);
 			CHECK(ftruncate(file, FILE_BYTES) == 0);
 			memset(view, 0x5a, BEGIN);
 			memset(view + END, 0x5a, FILE_BYTES - END);

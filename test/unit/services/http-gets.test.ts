@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import * as undici from 'undici'
 import { describe, expect, it, vi } from 'vitest'
 import { HttpGets } from '../../../src/services/http-gets.ts'
 import { BufferRooms } from '../../../src/support/buffer-rooms.ts'
@@ -40,7 +41,7 @@ async function serving(answer: Answer) {
     sockets.add(request.socket)
     return answer(response, request)
   })
-  const gets = new HttpGets(server.url)
+  const gets = new HttpGets(server.url, undici)
   return {
     requests: server.requests,
     sockets,
@@ -61,7 +62,7 @@ async function saying(text: string, andThen: (socket: Socket) => void = () => {}
     socket.on('data', () => socket.write(text, 'latin1', () => andThen(socket)))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const gets = new HttpGets(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+  const gets = new HttpGets(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), undici)
   return {
     get: getter(gets),
     get connections() {
@@ -253,9 +254,6 @@ it('waits no longer for a connection when the reader leaves', async () => {
   await using server = await serving((response) => response.end('x'))
   const controller = new AbortController()
   const waiting = server.get('/x', { signal: controller.signal })
-  // A turn later undici is asked, and has no connection yet.
-  await import('undici')
-  await new Promise<void>((resolve) => queueMicrotask(resolve))
   controller.abort()
   await expect(waiting).rejects.toMatchObject({ code: 'cancelled' })
   expect(server.requests).toEqual([])
@@ -278,7 +276,7 @@ it.each([
   let came = 0
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + later)
   try {
-    using gets = new HttpGets(server.url)
+    using gets = new HttpGets(server.url, undici)
     const progress = () => {
       // The head is the first.
       if (++came !== 2) return
@@ -340,7 +338,7 @@ it.skipIf(!HAS_OPENSSL)('speaks TLS with whom somebody vouches for, also over ke
   const trusted = getCACertificates('default')
   setDefaultCACertificates([ca!])
   try {
-    using gets = new HttpGets(server.url)
+    using gets = new HttpGets(server.url, undici)
     const get = getter(gets)
     for (let i = 0; i < 3; i++) {
       const both = await Promise.all([get(), get()])
@@ -350,6 +348,6 @@ it.skipIf(!HAS_OPENSSL)('speaks TLS with whom somebody vouches for, also over ke
   } finally {
     setDefaultCACertificates(trusted)
   }
-  using gets = new HttpGets(server.url)
+  using gets = new HttpGets(server.url, undici)
   await expect(getter(gets)()).rejects.toMatchObject({ code: 'unavailable' })
 })

@@ -1,0 +1,61 @@
+/** A process ends when it is told to, whatever its threads are at, and loses nothing of what it said. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { run, runOk } from '../../support/cli.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+const MODULE = join(import.meta.dirname, '../../../src/support/end-process.ts')
+
+/** A thread that waits for what never comes, in a call that nothing ends. */
+const BLOCKED = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  parentPort.postMessage('')
+  require('node:fs').readFileSync(workerData)
+`
+const program = (end: string) => `
+  import { Worker } from 'node:worker_threads'
+  import { endProcess } from ${JSON.stringify(MODULE)}
+  new Worker(${JSON.stringify(BLOCKED)}, { eval: true, workerData: process.argv[2] }).on('message', () => {
+    process.on('exit', () => process.stdout.write('and listened'))
+    process.stdout.write('ended ')
+    ${end}
+  })
+`
+
+async function start(folder: string, end: string) {
+  const [fifo, script] = [join(folder, 'fifo'), join(folder, 'program.mjs')]
+  await runOk('mkfifo', [fifo])
+  await writeFile(script, program(end))
+  const child = spawn(process.execPath, [script, fifo], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const said: string[] = []
+  child.stdout.on('data', (part) => said.push(String(part)))
+  return { child, fifo, exited: once(child, 'close'), said: () => said.join('') }
+}
+
+test('it ends with its code beside a thread that is blocked, after its listeners', async () => {
+  await using dir = await tempDir()
+  const { exited, said } = await start(dir.path, 'endProcess(7)')
+  expect(await exited).toEqual([7, null])
+  expect(said()).toBe('ended and listened')
+})
+
+test('which Node does not: it waits for all of them', async () => {
+  await using dir = await tempDir()
+  const { child, fifo, exited, said } = await start(dir.path, 'process.exit(7)')
+  await expect.poll(said).toBe('ended and listened')
+  expect(child.exitCode).toBe(null)
+  // Who opens it for writing ends the wait of the thread.
+  await runOk('sh', ['-c', ': > "$0"', fifo])
+  expect(await exited).toEqual([7, null])
+})
+
+test('a profile that was asked for is written', async () => {
+  await using dir = await tempDir()
+  const end = `import(${JSON.stringify(MODULE)}).then(({ endProcess }) => endProcess(3))`
+  const { code } = await run(process.execPath, ['--cpu-prof', `--cpu-prof-dir=${dir.path}`, '--eval', end])
+  expect(code).toBe(3)
+  expect(await runOk('ls', [dir.path])).toContain('.cpuprofile')
+})
