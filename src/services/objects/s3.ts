@@ -32,7 +32,7 @@ export async function openS3ObjectStore(
   policy: Partial<RequestPolicy> = {},
 ): Promise<ObjectStore & Disposable> {
   const sdk = await importSdk('@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'))
-  const undici = await import('undici')
+  const undici = await importSdk('undici', () => import('undici'))
   const client = new sdk.S3Client(clientConfig(address.options))
   const userAgent = address.options.userAgent ?? `tvix-store/${VERSION}`
   announce(client, userAgent)
