@@ -37,20 +37,20 @@ interface Work extends Pick<ComparedRow, 'work' | 'target' | 'note'> {
 }
 
 export async function benchFirst(fixture: Fixture): Promise<void> {
+  await benchWork(fixture, 'For the first time', treeWork(fixture))
+}
+
+/** The same of one large file. */
+export async function benchLarge(fixture: Fixture): Promise<void> {
+  await benchWork(fixture, 'A large file for the first time', largeWork(fixture))
+}
+
+async function benchWork(fixture: Fixture, title: string, all: readonly Work[]): Promise<void> {
   const [own, others] = [ours('ours'), rivals()]
   const disk = onDisk(fixture)
   const heads = ['ext4', own.name, ...others.map(({ name }) => name)]
-  const print = comparedTable(`For the first time: a new mount for each, medians of ${ROUNDS}`, heads)
-  for (const {
-    run,
-    baseline,
-    onDisk: elsewhere,
-    prepare,
-    before,
-    fromNothing,
-    side = own,
-    ...rest
-  } of workOn(fixture)) {
+  const print = comparedTable(`${title}: a new mount for each, medians of ${ROUNDS}`, heads)
+  for (const { run, baseline, onDisk: elsewhere, prepare, before, fromNothing, side = own, ...rest } of all) {
     await before?.()
     const compared = side === own ? others : []
     const measureDisk = async () => {
@@ -89,19 +89,11 @@ async function measureFirst(
   return (performance.now() - (fromNothing ? start : opened)) / 1000
 }
 
-function workOn(fixture: Fixture): Work[] {
+function treeWork(fixture: Fixture): Work[] {
   const { sizes, folder } = fixture
   const [files, small] = [(sizes.smallDirectories + sizes.moreDirectories) * 100, sizes.smallDirectories]
   const smallOf = (place: Place) => join(place.at('tree'), 'small')
-  const readLarge = (place: Place) => readThrough(join(place.at('tree'), 'large'))
-  const large = `read ${sizes.largeBytes / 2 ** 20} MiB in order`
-  const rate = (s: number) => `${(sizes.largeBytes / s / 1e9).toFixed(1)} GB/s`
   const make = Object.keys(fixture.storePaths).find((name) => name.startsWith('make-'))!
-  const raw = otherStoreFlags(fixture, 'raw')
-  const passthrough = ours('passthrough', ...raw, '--passthrough')
-  // Two files of the same contents may lie in pages of other sizes, which makes one of them twice as fast.
-  const blob = largeBlob(fixture)
-  const readBlob = () => readThrough(blob)
   const loose = ours('loose', ...otherStoreFlags(fixture, 'loose'))
   const listAndRead = (place: Place) => {
     find(smallOf(place))
@@ -138,6 +130,20 @@ function workOn(fixture: Fixture): Work[] {
       baseline: () => startPython(join(unpack(fixture.closureArchive, folder), 'python')),
       fromNothing: true,
     },
+  ]
+}
+
+function largeWork(fixture: Fixture): Work[] {
+  const { largeBytes } = fixture.sizes
+  const readLarge = (place: Place) => readThrough(join(place.at('tree'), 'large'))
+  const large = `read ${largeBytes / 2 ** 20} MiB in order`
+  const rate = (s: number) => `${(largeBytes / s / 1e9).toFixed(1)} GB/s`
+  const raw = otherStoreFlags(fixture, 'raw')
+  const passthrough = ours('passthrough', ...raw, '--passthrough')
+  // Two files of the same contents may lie in pages of other sizes, which makes one of them twice as fast.
+  const blob = largeBlob(fixture)
+  const readBlob = () => readThrough(blob)
+  return [
     { work: `${large}, from compressed chunks`, note: rate, run: readLarge },
     {
       work: `${large}, from a raw file that nobody hashed since the machine was started`,

@@ -26,9 +26,11 @@ export interface Sizes {
   readonly largeBytes: number
 }
 
-export const SIZES: Readonly<Record<'default' | 'full', Sizes>> = {
+export const SIZES: Readonly<Record<'default' | 'full' | 'large', Sizes>> = {
   default: { smallDirectories: 250, moreDirectories: 250, largeBytes: 256 * 2 ** 20 },
   full: { smallDirectories: 500, moreDirectories: 500, largeBytes: 2 ** 30 },
+  /** For what is about the large file alone. */
+  large: { smallDirectories: 1, moreDirectories: 0, largeBytes: 2 ** 30 },
 }
 
 export const FILES_PER_DIRECTORY = 100
@@ -50,6 +52,7 @@ export interface Fixture {
 
 /** Makes what is missing in `folder`, which is used again when it is given again. */
 export function makeFixture(folder: string, sizes: Sizes): Fixture {
+  mkdirSync(folder, { recursive: true })
   const content = join(folder, 'content')
   const [smallArchive, closureArchive] = [join(folder, 'small.tar'), join(folder, 'closure.tar')]
   const storeFlags = [

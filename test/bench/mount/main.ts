@@ -7,7 +7,7 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { benchFirst } from './first.ts'
+import { benchFirst, benchLarge } from './first.ts'
 import { makeFixture, SIZES, type Sizes } from './fixture.ts'
 import { benchLookups } from './lookups.ts'
 import { benchReady } from './ready.ts'
@@ -19,6 +19,7 @@ type Part = (folder: string, sizes: Sizes) => Promise<void>
 const PARTS: Readonly<Record<string, Part>> = {
   warm: async (folder, sizes) => benchWarm(prepared(folder, sizes)),
   first: async (folder, sizes) => benchFirst(prepared(folder, sizes)),
+  large: async (folder) => benchLarge(prepared(join(folder, 'large'), SIZES.large)),
   lookups: async (folder, sizes) => benchLookups(prepared(folder, sizes)),
   ready: benchReady,
 }
