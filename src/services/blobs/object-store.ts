@@ -259,14 +259,8 @@ class ObjectStoreBlobService implements BlobService {
   }
 
   async #chunk(digest: Digest, maxBytes: number, call?: Call): Promise<Uint8Array | undefined> {
-    const rooms = this.#frames
-    const frame = await this.#objects.get(chunkKey(digest), { ...call, rooms })
-    if (!frame) return undefined
-    try {
-      return await decompress(frame, maxBytes, `chunk ${digest} in ${this.#objects.name}`)
-    } finally {
-      rooms.giveBack(frame)
-    }
+    const what = `chunk ${digest} in ${this.#objects.name}`
+    return await this.#useFrame(digest, (frame) => decompress(frame, maxBytes, what), call)
   }
 
   /** Fetching it takes this thread less than decompressing and hashing it would; what is small is done on the spot. */
@@ -276,12 +270,24 @@ class ObjectStoreBlobService implements BlobService {
     call?: Call,
   ): Promise<Uint8Array | undefined> {
     if (size <= ZSTD_DECOMPRESS_INLINE_BYTES_MAX || size > CHUNK_BYTES_MAX) return undefined
+    const unpack = async (frame: Uint8Array) => {
+      const chunk = countedBuffer(size)
+      return (await codec.unpackChunk(frame, digest.bytes, chunk)) === 1 ? chunk : undefined
+    }
+    return await this.#useFrame(digest, unpack, call)
+  }
+
+  /** What `use` makes of a chunk as it is stored, whose memory is for the next one after that; `undefined`: there is none. */
+  async #useFrame<T>(
+    digest: Digest,
+    use: (frame: Uint8Array) => T | Promise<T>,
+    call?: Call,
+  ): Promise<T | undefined> {
     const rooms = this.#frames
     const frame = await this.#objects.get(chunkKey(digest), { ...call, rooms })
     if (!frame) return undefined
     try {
-      const chunk = countedBuffer(size)
-      return (await codec.unpackChunk(frame, digest.bytes, chunk)) === 1 ? chunk : undefined
+      return await use(frame)
     } finally {
       rooms.giveBack(frame)
     }
