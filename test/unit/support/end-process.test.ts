@@ -1,6 +1,7 @@
 /** A process ends when it is told to, whatever its threads are at, and loses nothing of what it said. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -10,28 +11,36 @@ import { tempDir } from '../../support/temp-dir.ts'
 const MODULE = join(import.meta.dirname, '../../../src/support/end-process.ts')
 
 /** A thread that waits for what never comes, in a call that nothing ends. */
-const BLOCKED = `
-  const { parentPort, workerData } = require('node:worker_threads')
-  parentPort.postMessage('')
-  require('node:fs').readFileSync(workerData)
-`
+const BLOCKED = `require('node:fs').readFileSync(require('node:worker_threads').workerData)`
+/** Ends when its standard input does. */
 const program = (end: string) => `
   import { Worker } from 'node:worker_threads'
   import { endProcess } from ${JSON.stringify(MODULE)}
-  new Worker(${JSON.stringify(BLOCKED)}, { eval: true, workerData: process.argv[2] }).on('message', () => {
+  new Worker(${JSON.stringify(BLOCKED)}, { eval: true, workerData: process.argv[2] })
+  process.stdin.resume().on('end', () => {
     process.on('exit', () => process.stdout.write('and listened'))
     process.stdout.write('ended ')
     ${end}
   })
 `
 
+/** Whether a thread of the process waits in open(2) for somebody who writes. */
+function isOpeningFifo(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const isThere = (id: string) =>
+    /fifo_open|wait_for_partner/.test(readFileSync(`/proc/${pid}/task/${id}/wchan`, 'utf8'))
+  return threads.some(isThere)
+}
+
 async function start(folder: string, end: string) {
   const [fifo, script] = [join(folder, 'fifo'), join(folder, 'program.mjs')]
   await runOk('mkfifo', [fifo])
   await writeFile(script, program(end))
-  const child = spawn(process.execPath, [script, fifo], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, fifo], { stdio: ['pipe', 'pipe', 'inherit'] })
   const said: string[] = []
   child.stdout.on('data', (part) => said.push(String(part)))
+  await expect.poll(() => isOpeningFifo(child.pid!)).toBe(true)
+  child.stdin.end()
   return { child, fifo, exited: once(child, 'close'), said: () => said.join('') }
 }
 
