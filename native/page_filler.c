@@ -478,13 +478,11 @@ napi_value filler_counts(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
 	size_t argc = 2, length;
-	napi_typedarray_type type;
 	uint64_t *counts;
 	struct filler *filler;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok ||
-	    napi_get_typedarray_info(env, args[1], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
-	    type != napi_biguint64_array || length != 3)
+	    !array_of(env, args[1], napi_biguint64_array, (void **)&counts, &length) || length != 3)
 		return integer(env, -EINVAL);
 	counts[0] = atomic_load(&filler->files);
 	counts[1] = atomic_load(&filler->bytes);
