@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-export const TVIX_STORE = join(import.meta.dirname, '../../scripts/tvix-store')
+/** In tests what was built for them, elsewhere the sources of this checkout. */
+export const TVIX_STORE =
+  process.env['TVIX_STORE_TEST_PROGRAM'] ?? join(import.meta.dirname, '../../scripts/tvix-store')
 
 /** Flags of Node for the program: its first line has them. */
 export function nodeFlags(): string[] {
