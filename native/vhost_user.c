@@ -6,29 +6,22 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
 #include <uv.h>
 
+#include "clock.h"
 #include "confine.h"
 #include "give_way.h"
 #include "guest_memory.h"
+#include "reply_parts.h"
 #include "values.h"
+#include "vhost_socket.h"
 #include "virtqueue.h"
 
 /* The high-priority queue and as many for requests as a large guest has processors. */
 #define QUEUES_MAX 65
-/* Parts of one reply; the caller joins what is more. */
-#define PARTS_MAX 1024
 /* Whoever looks for requests and finds that so much time passed since the last look had to give the processor to somebody else. */
 #define AWAY_NS 200000
 
@@ -36,17 +29,6 @@ struct device {
 	struct guest_memory memory;
 	struct virtqueue *queues[QUEUES_MAX];
 };
-
-static bool int_of(napi_env env, napi_value value, int *out)
-{
-	return napi_get_value_int32(env, value, out) == napi_ok;
-}
-
-static bool array_of(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length)
-{
-	napi_typedarray_type type;
-	return napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
-}
 
 static struct device *device_of(napi_env env, napi_value value)
 {
@@ -62,121 +44,6 @@ static struct virtqueue *queue_of(napi_env env, napi_value device_value, napi_va
 	if (!*device || napi_get_value_uint32(env, index_value, &index) != napi_ok || index >= QUEUES_MAX)
 		return NULL;
 	return (*device)->queues[index];
-}
-
-/* listen(path): a stream socket, with the permissions that the umask leaves. */
-static napi_value listen_on(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	char path[STRING_MAX];
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!string_of(env, args[0], path))
-		return integer(env, -EINVAL);
-	if (strlen(path) >= sizeof address.sun_path)
-		return integer(env, -ENAMETOOLONG);
-	strcpy(address.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return integer(env, -errno);
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) {
-		int error = errno;
-		close(fd);
-		return integer(env, -error);
-	}
-	return integer(env, fd);
-}
-
-/* accept(listener) */
-static napi_value accept_on(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	int fd;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)));
-}
-
-/* Adds the descriptors of a message to files[1…], which files[0] counts; -EMSGSIZE, with all closed, for too many. */
-static int64_t take_files(struct msghdr *message, int *files, size_t room)
-{
-	int64_t result = message->msg_flags & MSG_CTRUNC ? -EMSGSIZE : 0;
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-			if (result == 0 && (size_t)files[0] + 1 < room) {
-				files[++files[0]] = fd;
-			} else {
-				close(fd);
-				result = -EMSGSIZE;
-			}
-		}
-	}
-	return result;
-}
-
-/*
- * receive(socket, buffer, from, to, files): fills buffer[from…to) as far as there is something; 0 is the end. Descriptors
- * that came along are added to `files`, whose first element counts them.
- */
-static napi_value receive_part(napi_env env, napi_callback_info info)
-{
-	napi_value args[5];
-	size_t argc = 5, length, room;
-	int fd;
-	uint32_t from, to;
-	uint8_t *data;
-	void *files;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length) ||
-	    napi_get_value_uint32(env, args[2], &from) != napi_ok || napi_get_value_uint32(env, args[3], &to) != napi_ok ||
-	    from > to || to > length || !array_of(env, args[4], napi_int32_array, &files, &room) || room < 1 ||
-	    *(int *)files < 0 || (size_t)*(int *)files >= room)
-		return integer(env, -EINVAL);
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(REGIONS_MAX * sizeof(int))];
-	} control;
-	struct iovec part = {data + from, to - from};
-	struct msghdr message = {
-	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (received < 0)
-		return integer(env, -errno);
-	int64_t failed = take_files(&message, files, room);
-	return integer(env, failed ? failed : received);
-}
-
-/* send(socket, bytes): replies are short, so a peer who takes none has stopped reading: -EAGAIN. */
-static napi_value send_bytes(napi_env env, napi_callback_info info)
-{
-	napi_value args[2];
-	size_t argc = 2, length;
-	int fd;
-	uint8_t *data;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)));
-}
-
-/* notify(eventfd): tells the front-end; a counter that is full tells it already. */
-static napi_value notify(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	int fd;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(eventfd_write(fd, 1)));
 }
 
 static void free_device(napi_env env, void *data, void *hint)
@@ -309,26 +176,17 @@ static napi_value take(napi_env env, napi_callback_info info)
 /* give(device, index, number, head, headLength, pieces) */
 static napi_value give(napi_env env, napi_callback_info info)
 {
-	napi_value args[6], piece;
-	size_t argc = 6, length;
+	napi_value args[6];
+	size_t argc = 6;
 	int number;
-	uint32_t head_length, count;
-	uint8_t *data;
 	struct device *device;
 	struct iovec parts[PARTS_MAX];
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
-	if (!queue || !int_of(env, args[2], &number) || !bytes_of(env, args[3], &data, &length) ||
-	    napi_get_value_uint32(env, args[4], &head_length) != napi_ok || head_length > length ||
-	    napi_get_array_length(env, args[5], &count) != napi_ok || count >= PARTS_MAX)
+	int count = reply_parts_of(env, args + 3, parts);
+	if (!queue || napi_get_value_int32(env, args[2], &number) != napi_ok || count < 0)
 		return integer(env, NO_SUCH_REQUEST);
-	parts[0] = (struct iovec){data, head_length};
-	for (uint32_t i = 0; i < count; i++) {
-		if (napi_get_element(env, args[5], i, &piece) != napi_ok || !bytes_of(env, piece, &data, &length))
-			return integer(env, NO_SUCH_REQUEST);
-		parts[i + 1] = (struct iovec){data, length};
-	}
-	return integer(env, give_reply(queue, &device->memory, number, parts, count + 1));
+	return integer(env, give_reply(queue, &device->memory, number, parts, count));
 }
 
 /* awaitRequests(device, index): 1 when there is one already. */
@@ -342,13 +200,6 @@ static napi_value await(napi_env env, napi_callback_info info)
 	return integer(env, queue ? await_requests(queue, &device->memory) : 0);
 }
 
-static int64_t now_ns(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000LL + time.tv_nsec;
-}
-
 static bool has_requests(struct device *device)
 {
 	for (size_t i = 0; i < QUEUES_MAX; i++)
@@ -360,7 +211,7 @@ static bool has_requests(struct device *device)
 static bool look_until(struct device *device, int64_t from, int64_t end, int backend)
 {
 	struct pollfd events = {.fd = backend, .events = POLLIN};
-	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = now_ns()) {
+	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = monotonic_ns()) {
 		if (has_requests(device))
 			return true;
 		if (poll(&events, 1, 0) != 0)
@@ -384,9 +235,9 @@ static napi_value look(napi_env env, napi_callback_info info)
 	if (device && napi_get_value_uint32(env, args[1], &microseconds) == napi_ok &&
 	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 1 &&
 	    napi_get_uv_event_loop(env, &loop) == napi_ok) {
-		int64_t start = now_ns();
+		int64_t start = monotonic_ns();
 		has = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop));
-		*(uint32_t *)out = (uint32_t)((now_ns() - start) / 1000);
+		*(uint32_t *)out = (uint32_t)((monotonic_ns() - start) / 1000);
 	}
 	napi_get_boolean(env, has, &found);
 	return found;

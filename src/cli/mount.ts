@@ -10,7 +10,7 @@ import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loadAhead, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
-import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { reportStats } from './mount-stats.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
@@ -110,9 +110,7 @@ export async function runMount<O extends MountOptions>(
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  const report = (format: StatsFormat) =>
-    process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
-  process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  const reportAtEnd = reportStats(options.stats, mount, tree, stores)
   loadAhead(logger)
   announceReady(options, logger)
   touchStores(stores, localChunks)
@@ -121,7 +119,7 @@ export async function runMount<O extends MountOptions>(
   await untilUnmounted(mount, stop.requested)
   tree.close()
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
-  if (options.stats) report(options.stats)
+  reportAtEnd()
   logger.info({ target }, 'unmounted')
 }
 

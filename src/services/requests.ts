@@ -23,7 +23,7 @@ export interface RequestPolicy {
   readonly retryAfterMsMax: number
 }
 
-export const DEFAULT_REQUEST_POLICY: RequestPolicy = {
+const DEFAULT_REQUEST_POLICY: RequestPolicy = {
   requestsMax: BUCKET_REQUESTS_MAX,
   silenceMsMax: BUCKET_SILENCE_MS_MAX,
   retryMs: BUCKET_RETRY_MS,

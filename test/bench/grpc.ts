@@ -15,6 +15,7 @@ import { grpcBlobService } from '../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { openGrpcChannel } from '../../src/services/grpc-channel.ts'
 import { READ_BUFFER_BYTES } from '../../src/support/limits.ts'
+import { nodeFlags } from '../support/cli.ts'
 import {
   expectAll,
   openHttp2,
@@ -282,8 +283,7 @@ const SERVER_FLAGS = (process.env['BENCH_SERVER_FLAGS'] ?? '').split(' ').filter
 
 async function start(kind: string, ...args: string[]): Promise<Peer> {
   const script = join(import.meta.dirname, 'grpc-server.ts')
-  const flags = ['--min-semi-space-size=4', '--max-semi-space-size=8', ...SERVER_FLAGS]
-  const child = spawn(process.execPath, [...flags, script, kind, ...args], {
+  const child = spawn(process.execPath, [...nodeFlags(), ...SERVER_FLAGS, script, kind, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   return {

@@ -14,15 +14,18 @@ import { IS_ROOT } from '../support/requirements.ts'
 /** Node, with the addon loaded and confined; prints the code with which starting a program fails, or that it did not. */
 const CONFINED = `
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { vhostAddon } from '${join(import.meta.dirname, '../../src/mount/virtiofs/vhost-addon.ts')}'
 const before = spawnSync('true').status
 const failed = vhostAddon().confine()
 const after = spawnSync('true').error?.code
-await new Promise((resolve) => setTimeout(resolve, 1)) // threads can still be made
 const { Worker } = await import('node:worker_threads')
 const worker = await new Promise((resolve) => new Worker('(await import("node:worker_threads")).parentPort.postMessage("lives")', { eval: true }).once('message', resolve))
-const threads = (await import('node:fs')).readdirSync('/proc/self/task').map((id) => readFileSync('/proc/self/task/' + id + '/status', 'utf8'))
+function statusOf(id) {
+  try { return [readFileSync('/proc/self/task/' + id + '/status', 'utf8')] }
+  catch (error) { if (['ENOENT', 'ESRCH'].includes(error.code)) return []; throw error } // the thread has just ended
+}
+const threads = readdirSync('/proc/self/task').flatMap(statusOf)
 const filtered = threads.every((status) => /Seccomp:\\t2/.test(status) && /NoNewPrivs:\\t1/.test(status))
 console.log(JSON.stringify({ before, failed, after, worker, filtered }))
 process.exit()`

@@ -1,47 +1,53 @@
 /** A process ends when it is told to, whatever its threads are at, and loses nothing of what it said. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { run, runOk } from '../../support/cli.ts'
+import { run, runOk, until } from '../../support/cli.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const MODULE = join(import.meta.dirname, '../../../src/support/end-process.ts')
 
-/** A thread that waits for what never comes, in a call that nothing ends. */
-const BLOCKED = `require('node:fs').readFileSync(require('node:worker_threads').workerData)`
-/** Ends when its standard input does. */
+const WRITTEN_BYTES = 2 ** 20
+
+/** A thread that waits in one call of the system, which nothing ends but who reads all of it. */
+const BLOCKED = `
+  const { workerData } = require('node:worker_threads')
+  require('node:fs').writeFileSync(workerData, Buffer.alloc(${WRITTEN_BYTES}))
+`
+/** Ends when the first byte was there: the thread is in that call then, since a pipe takes a sixteenth of what it writes. */
 const program = (end: string) => `
+  import { constants, openSync, readSync } from 'node:fs'
   import { Worker } from 'node:worker_threads'
   import { endProcess } from ${JSON.stringify(MODULE)}
-  new Worker(${JSON.stringify(BLOCKED)}, { eval: true, workerData: process.argv[2] })
-  process.stdin.resume().on('end', () => {
+  const fifo = process.argv[2]
+  const fd = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK)
+  new Worker(${JSON.stringify(BLOCKED)}, { eval: true, workerData: fifo })
+  const isWriting = () => {
+    try {
+      return readSync(fd, Buffer.alloc(1)) === 1
+    } catch (error) {
+      if (error.code === 'EAGAIN') return false
+      throw error
+    }
+  }
+  setInterval(() => {
+    if (!isWriting()) return
     process.on('exit', () => process.stdout.write('and listened'))
     process.stdout.write('ended ')
     ${end}
-  })
+  }, 1)
 `
-
-/** Whether a thread of the process waits in open(2) for somebody who writes. */
-function isOpeningFifo(pid: number): boolean {
-  const threads = readdirSync(`/proc/${pid}/task`)
-  const isThere = (id: string) =>
-    /fifo_open|wait_for_partner/.test(readFileSync(`/proc/${pid}/task/${id}/wchan`, 'utf8'))
-  return threads.some(isThere)
-}
 
 async function start(folder: string, end: string) {
   const [fifo, script] = [join(folder, 'fifo'), join(folder, 'program.mjs')]
   await runOk('mkfifo', [fifo])
   await writeFile(script, program(end))
-  const child = spawn(process.execPath, [script, fifo], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [script, fifo], { stdio: ['ignore', 'pipe', 'inherit'] })
   const said: string[] = []
   child.stdout.on('data', (part) => said.push(String(part)))
-  await expect.poll(() => isOpeningFifo(child.pid!)).toBe(true)
-  child.stdin.end()
-  return { child, fifo, exited: once(child, 'close'), said: () => said.join('') }
+  return { fifo, exited: once(child, 'close'), said: () => said.join('') }
 }
 
 test('it ends with its code beside a thread that is blocked, after its listeners', async () => {
@@ -53,11 +59,10 @@ test('it ends with its code beside a thread that is blocked, after its listeners
 
 test('which Node does not: it waits for all of them', async () => {
   await using dir = await tempDir()
-  const { child, fifo, exited, said } = await start(dir.path, 'process.exit(7)')
-  await expect.poll(said).toBe('ended and listened')
-  expect(child.exitCode).toBe(null)
-  // Who opens it for writing ends the wait of the thread.
-  await runOk('sh', ['-c', ': > "$0"', fifo])
+  const { fifo, exited, said } = await start(dir.path, 'process.exit(7)')
+  await until(() => said() === 'ended and listened')
+  // The rest of what the thread writes is there to be read, which ends its wait.
+  expect(await runOk('sh', ['-c', 'wc -c < "$0"', fifo])).toBe(`${WRITTEN_BYTES - 1}\n`)
   expect(await exited).toEqual([7, null])
 })
 
