@@ -373,13 +373,15 @@ export const DISK_CACHE_BYTES = 10 * 1024 * MiB
 export const DISK_CACHE_KEPT_SHARE = 0.9
 /** A cache looks at its folder again after it has written this share of the limit: others write there, too. */
 export const DISK_CACHE_RESCAN_SHARE = 1 / 16
+/** What a file takes on a disk at least, and a multiple of it, with most file systems. */
+export const FILE_BLOCK_BYTES = 4 * KiB
 /** Files of a cache folder that are looked at at the same time. */
 export const DISK_CACHE_SCANS_MAX = 16
 /** That a blob was used is written down once in so long. */
 export const DISK_CACHE_TOUCH_MS = 10 * 60_000
 /** Blobs of which it is remembered that their use is written down. */
 export const DISK_CACHE_TOUCHED_MAX = 50_000
-/** An eviction that is older than this belongs to a process that died. */
+/** An eviction that is older than this is over, though a process of its number runs. */
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
