@@ -205,3 +205,12 @@ it.each([
   else expect((await failure(listing)).code).toBe('corrupt')
   expect((await failure(bucket.objects.head('k'))).code).toBe('corrupt')
 })
+
+it('does not take a listing of another place for an empty one', async () => {
+  const elsewhere = '<multistatus><response><href>/q/</href><collection/></response></multistatus>'
+  await using bucket = await bucketOf('HTTP', answer(207, { 'content-type': 'application/xml' }, elsewhere))
+  expect(await failure(collect(bucket.objects.list('')))).toMatchObject({
+    code: 'corrupt',
+    message: expect.stringContaining('nothing that is below /p/'),
+  })
+})
