@@ -3,12 +3,14 @@ import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.t
 import { VERSION } from '../../support/version.ts'
 import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
 
+type Sdk = typeof import('@aws-sdk/client-s3')
+
 /** The SDK's client for one bucket, set up as its address and the environment say. */
-export function openS3Client(sdk: typeof import('@aws-sdk/client-s3'), options: S3Options): S3Client {
+export function openS3Client(sdk: Sdk, options: S3Options): S3Client {
   const client = new sdk.S3Client(clientConfig(options))
   announce(client, userAgentOf(options))
   if (options.accessKeyId === undefined) renewCredentials(client)
-  followRegion(client)
+  followRegion(sdk, client)
   return client
 }
 
@@ -117,23 +119,30 @@ function renewCredentials(client: S3Client): void {
  * Asks again where a bucket says that it is, and from then on only there. The SDK's own way (`followRegionRedirects`) has each
  * request ask at the wrong place first, and knows one of the answers only.
  */
-function followRegion(client: S3Client): void {
+function followRegion(sdk: Sdk, client: S3Client): void {
   const named = client.config.region
   let elsewhere: string | undefined
   client.config.region = async () => elsewhere ?? (await named())
   client.middlewareStack.add(
-    (next) => async (args) => {
-      const asked = elsewhere
-      try {
-        return await next(args)
-      } catch (error) {
-        const told = regionToldBy(error as S3ServiceException)
-        // Of many requests that learn it at once, each was made for the region before.
-        if (told === undefined || told === (asked ?? (await named()))) throw error
-        elsewhere = told
-        return await next(args)
-      }
-    },
+    (next, { commandName }) =>
+      async (args) => {
+        const asked = elsewhere
+        try {
+          return await next(args)
+        } catch (error) {
+          const refusal = error as S3ServiceException
+          const told = regionToldBy(refusal)
+          if (told !== undefined) elsewhere = told === (await named()) ? undefined : told
+          else if (commandName === 'HeadObjectCommand' && refusal.$metadata?.httpStatusCode === 400) {
+            // To HEAD a server may say that something is wrong, and not what; to a listing it does.
+            const { Bucket } = args.input as { Bucket: string }
+            await client.send(new sdk.ListObjectsV2Command({ Bucket, MaxKeys: 1 })).catch(() => {})
+          } else throw error
+          // Of many requests that learn it at once, each was made for the region before.
+          if (elsewhere === asked) throw error
+          return await next(args)
+        }
+      },
     { step: 'initialize', name: 'tvixStoreFollowRegion' },
   )
 }

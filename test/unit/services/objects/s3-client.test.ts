@@ -77,6 +77,34 @@ it.each(Object.entries(MOVED))('goes to the region that is told by %s, once for 
   ])
 })
 
+it('asks for the region where a refusal of HEAD does not tell it', async () => {
+  const { 'a signature for another region': moved } = MOVED
+  await using server = await serverOf((region) => (region === 'eu-west-1' ? object : moved!))
+  using bucket = await open(server.query)
+  expect(await bucket.head('k')).toBe(BODY.length)
+  expect(server.asked.map((each) => each.replace(/^sdk /, ''))).toEqual([
+    'HEAD /bucket/p/k us-east-1',
+    ...['us-east-1', 'eu-west-1'].map((region) => `GET /bucket/ ${region}`),
+    'HEAD /bucket/p/k eu-west-1',
+  ])
+})
+
+it('goes back to the region that was named', async () => {
+  let home = 'eu-west-1'
+  const moved: Answer = (response, request) =>
+    refusal(301, 'PermanentRedirect', '', { 'x-amz-bucket-region': home })(response, request)
+  await using server = await serverOf((region) => (region === home ? object : moved))
+  using bucket = await open(server.query)
+  await bucket.put('k', BODY)
+  home = 'us-east-1'
+  await bucket.put('k', BODY)
+  expect(server.asked.map((each) => each.split(' ').at(-1))).toEqual([
+    'us-east-1',
+    ...['eu-west-1', 'eu-west-1'],
+    'us-east-1',
+  ])
+})
+
 it.each([
   ['that is the one it was asked in', HEADER],
   ['that is no name', { 'x-amz-bucket-region': 'evil.example/?' }],
