@@ -400,7 +400,7 @@ function signedWith(lie: Partial<NarInfo>): (path: CachedPath) => Lie {
 }
 
 const absenceCases: readonly Case<OpenSubstituter>[] = [
-  ...[403, 404].map((status) => ({
+  ...[403, 404, 410].map((status) => ({
     title: `knows that ${status} is absence, and remembers it for a while`,
     run: (open: OpenSubstituter) =>
       withCache(async (cache) => {
