@@ -180,8 +180,13 @@ export const BUCKET_REQUESTS_MAX = 64
 export const BUCKET_SILENCE_MS_MAX = 30_000
 /** What is sent must get through at least this fast: uploads tell of no progress, so their deadline counts it. */
 export const BUCKET_UPLOAD_BYTES_PER_SECOND_MIN = 64 * KiB
-/** Pauses before a request that failed is made again; jitter takes up to half of each. */
+/** Pauses before a request that failed is made again; jitter takes up to half of each … */
 export const BUCKET_RETRY_MS: readonly number[] = [100, 400, 1_000, 2_500]
+/**
+ * … and those that follow where the server said that it is asked too much (S3 does for minutes, while it grows): the load sinks with
+ * those who wait. Together within a call of a mount.
+ */
+export const BUCKET_OVERLOAD_RETRY_MS: readonly number[] = [5_000, 10_000, 15_000, 15_000]
 /** A server that asks for a longer pause than this is told of as unavailable. */
 export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 /** Objects up to this size are sent in one request, larger ones in parts of half of it (S3 wants 5 MiB at least). */

@@ -21,7 +21,7 @@ const KINDS = {
 }
 type Kind = keyof typeof KINDS
 
-const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], silenceMsMax: 5_000 }
+const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], overloadRetryMs: [], silenceMsMax: 5_000 }
 const BODY = Buffer.from('the object')
 const RANGE = { range: { start: 4, end: 7 } }
 
