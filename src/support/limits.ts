@@ -180,8 +180,13 @@ export const BUCKET_REQUESTS_MAX = 64
 export const BUCKET_SILENCE_MS_MAX = 30_000
 /** What is sent must get through at least this fast: uploads tell of no progress, so their deadline counts it. */
 export const BUCKET_UPLOAD_BYTES_PER_SECOND_MIN = 64 * KiB
-/** Pauses before a request that failed is made again; jitter takes up to half of each. */
+/** Pauses before a request that failed is made again; jitter takes up to half of each … */
 export const BUCKET_RETRY_MS: readonly number[] = [100, 400, 1_000, 2_500]
+/**
+ * … and those that follow where the server said that it is asked too much (S3 does for minutes, while it grows): the load sinks with
+ * those who wait. Together within a call of a mount.
+ */
+export const BUCKET_OVERLOAD_RETRY_MS: readonly number[] = [5_000, 10_000, 15_000, 15_000]
 /** A server that asks for a longer pause than this is told of as unavailable. */
 export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 /** Objects up to this size are sent in one request, larger ones in parts of half of it (S3 wants 5 MiB at least). */
@@ -373,13 +378,15 @@ export const DISK_CACHE_BYTES = 10 * 1024 * MiB
 export const DISK_CACHE_KEPT_SHARE = 0.9
 /** A cache looks at its folder again after it has written this share of the limit: others write there, too. */
 export const DISK_CACHE_RESCAN_SHARE = 1 / 16
+/** What a file takes on a disk at least, and a multiple of it, with most file systems. */
+export const FILE_BLOCK_BYTES = 4 * KiB
 /** Files of a cache folder that are looked at at the same time. */
 export const DISK_CACHE_SCANS_MAX = 16
 /** That a blob was used is written down once in so long. */
 export const DISK_CACHE_TOUCH_MS = 10 * 60_000
 /** Blobs of which it is remembered that their use is written down. */
 export const DISK_CACHE_TOUCHED_MAX = 50_000
-/** An eviction that is older than this belongs to a process that died. */
+/** An eviction that is older than this is over, though a process of its number runs. */
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
