@@ -522,6 +522,8 @@ export const TLS_HANDSHAKE_MS_MAX = 10_000
 export const FAULT_LOG_MS = 60_000
 /** … of this many kinds of fault; beyond them the oldest is forgotten. */
 export const FAULT_LOG_KINDS_MAX = 1_024
+/** Faults of one code that are logged in that time: a `grep -r` on a mount whose store is away meets 100,000 of them. */
+export const FAULT_LOG_LINES_MAX = 64
 /** Bearer tokens of one server: each call is compared with all of them, which takes about 0.2 µs a token. */
 export const TOKENS_MAX = 1_000
 
