@@ -436,6 +436,8 @@ export const GRPC_RECONNECT_MS_MIN = 100
 export const GRPC_RECONNECT_MS_MAX = 1_000
 /** Pauses before a read that found its peer unavailable is tried again: at most 2 s together. */
 export const GRPC_RETRY_MS: readonly number[] = [100, 300, 600, 1_000]
+/** A read waits this long for a peer that was there before: as long as our daemon takes to finish what was begun, and to start. */
+export const GRPC_RETURN_MS = 15_000
 /** Calls in a row without any answer after which a peer counts as dead: as many as one read makes. */
 export const GRPC_CIRCUIT_FAILURES = 5
 /** A dead peer gets a call this often, and one at once when its connection is there again. */
