@@ -12,6 +12,7 @@ import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
 import { loadAhead, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
@@ -118,6 +119,7 @@ export async function runMount<O extends MountOptions>(
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
   loadAhead(logger)
   announceReady(options, logger)
+  warnOfMemoryLimit(logger)
   touchStores(stores, localChunks)
   logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))

@@ -10,6 +10,7 @@ import { addConfinementOptions, type ConfinementOptions, confineProcess } from '
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
 import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
 import {
   addReadinessOptions,
@@ -104,6 +105,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   loadAhead(logger)
   announceReady(options, logger)
+  warnOfMemoryLimit(logger)
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await stop.requested
   await server.close()

@@ -110,6 +110,8 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 // — Memory —
 
+/** What every command keeps below, whatever is large (test/interop/memory.test.ts). */
+export const PROCESS_BYTES_MAX = 512 * MiB
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 /** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
