@@ -85,7 +85,7 @@ export async function runMount<O extends MountOptions>(
   open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
   checkFlags(target, options)
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   limitHeapGrowth()
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)

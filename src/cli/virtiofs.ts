@@ -70,7 +70,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   command: Command,
   open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   await using opened = await open(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
