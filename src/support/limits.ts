@@ -110,6 +110,8 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 // — Memory —
 
+/** What every command keeps below, whatever is large (test/interop/memory.test.ts). */
+export const PROCESS_BYTES_MAX = 512 * MiB
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 /** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
@@ -443,6 +445,8 @@ export const GRPC_RECONNECT_MS_MIN = 100
 export const GRPC_RECONNECT_MS_MAX = 1_000
 /** Pauses before a read that found its peer unavailable is tried again: at most 2 s together. */
 export const GRPC_RETRY_MS: readonly number[] = [100, 300, 600, 1_000]
+/** A read waits this long for a peer that was there before: as long as our daemon takes to finish what was begun, and to start. */
+export const GRPC_RETURN_MS = 15_000
 /** Calls in a row without any answer after which a peer counts as dead: as many as one read makes. */
 export const GRPC_CIRCUIT_FAILURES = 5
 /** A dead peer gets a call this often, and one at once when its connection is there again. */
@@ -529,6 +533,8 @@ export const TLS_HANDSHAKE_MS_MAX = 10_000
 export const FAULT_LOG_MS = 60_000
 /** … of this many kinds of fault; beyond them the oldest is forgotten. */
 export const FAULT_LOG_KINDS_MAX = 1_024
+/** Faults of one code that are logged in that time: a `grep -r` on a mount whose store is away meets 100,000 of them. */
+export const FAULT_LOG_LINES_MAX = 64
 /** Bearer tokens of one server: each call is compared with all of them, which takes about 0.2 µs a token. */
 export const TOKENS_MAX = 1_000
 

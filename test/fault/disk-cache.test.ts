@@ -34,6 +34,7 @@ import { memoryObjectStore } from '../../src/services/objects/memory.ts'
 import { SourceSet } from '../../src/services/source-set.ts'
 import { type FaultyBlobs, faultyBlobs } from '../support/faulty-blobs.ts'
 import { pseudoRandom } from '../support/pseudo-random.ts'
+import { recordingLogger } from '../support/recording-logger.ts'
 import { CAN_MOUNT, FULL } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -44,10 +45,11 @@ const FULL_CHILD = join(import.meta.dirname, '../support/full-cache-child.ts')
 
 async function setUp(path: string, base: BlobService = objectStoreBlobService(memoryObjectStore())) {
   const far = faultyBlobs(base)
-  const set = new SourceSet<BlobService>([])
+  const { logger, lines } = recordingLogger()
+  const set = new SourceSet<BlobService>([], { logger })
   const source = { name: 'far', service: verifyingBlobService(far, 'far') }
   const cache = await openDiskCache(source, { path, bytesMax: 1e9, faults: set })
-  return { far, cache, set, blobs: verifyingBlobService(cache, 'cache') }
+  return { far, cache, set, lines, blobs: verifyingBlobService(cache, 'cache') }
 }
 
 async function store(blobs: BlobService, contents: Uint8Array): Promise<Digest> {
@@ -251,13 +253,16 @@ describe('a cache folder', () => {
   it('costs nothing but time when its folder is gone', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'cache')
-    const { far, blobs, set } = await setUp(path)
+    const { far, blobs, set, lines } = await setUp(path)
     for (const each of [SMALL, LARGE]) await store(far, each)
     const { rm } = await import('node:fs/promises')
     await rm(path, { recursive: true })
     await writeFile(path, 'a file now')
     for (const each of [SMALL, LARGE]) await expectReads(blobs, each)
     expect(set.stats.failures[path]).toBeGreaterThan(0)
+    const reason = `the cache folder ${path}: a part of the path is a file and no folder: name another place (ENOTDIR)`
+    expect(lines).toMatchObject([{ level: 'warn', source: path, reason }])
+    expect(lines[0]).not.toHaveProperty('err')
   })
 
   it('goes on after a power cut that left nothing of what its version file said', async () => {

@@ -1,6 +1,7 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import { StoreError } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
+import { fileError } from '../objects/file-error.ts'
 import type { Source, SourceSet } from '../source-set.ts'
 import { CacheEviction } from './cache-eviction.ts'
 import { type CacheFolder, isFull } from './cache-folder.ts'
@@ -45,7 +46,9 @@ export class GuardedFolder {
   }
 
   failed(error: unknown): void {
-    this.#faults?.failed(this.#here, error)
+    const told =
+      systemCode(error) === undefined ? error : fileError(`the cache folder ${this.files.path}`, error)
+    this.#faults?.failed(this.#here, told)
   }
 
   /** Removes a blob of which nothing can be trusted. */
