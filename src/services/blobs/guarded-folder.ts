@@ -1,5 +1,5 @@
 import type { Digest } from '../../model/castore/digest.ts'
-import { StoreError } from '../../support/errors.ts'
+import { StoreError, systemCode } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
 import { fileError } from '../objects/file-error.ts'
 import type { Source, SourceSet } from '../source-set.ts'
