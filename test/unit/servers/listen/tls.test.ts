@@ -170,7 +170,11 @@ describe.skipIf(!HAS_OPENSSL)('TLS (skipped without openssl, which makes the cer
   ])('a client that says why it leaves: %s', async (flags, reason) => {
     const { logger, lines } = recordingLogger()
     const { cert, key } = files['server']!
-    const server = createGrpcServer({ ...memoryParts(), logger, tls: loadServerTls({ cert, key }) })
+    const server = createGrpcServer({
+      ...memoryParts(),
+      logger,
+      tls: loadServerTls({ cert, key, clientCa: undefined }),
+    })
     const bound = await server.listen('127.0.0.1:0')
     const verify = ['-verify_return_error', '-CAfile', files['ours']!.cert]
     const { code } = await run('openssl', ['s_client', '-connect', bound, ...verify, ...flags])
