@@ -417,6 +417,12 @@ export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
 export const GRPC_PEER_RECEIVE_BYTES = 4 * MiB
 /** Calls on one connection at the same time: an import of many small files has several hundred uploads open. */
 export const GRPC_STREAMS_MAX = 1_024
+/**
+ * Calls that one connection may cancel at once, and per second from then on, before it is cut. It is there against floods of
+ * resets; Node's 1,000 and 33 also meet readers that look into many blobs and leave, whose other calls are cut then, too.
+ */
+export const GRPC_RESETS_BURST = 10_000
+export const GRPC_RESETS_PER_SECOND = 500
 /** Names and values of the metadata of a call; a bearer token and a trace context are under 2 KiB. */
 export const GRPC_METADATA_BYTES_MAX = 16 * KiB
 /** With more answers on their way than this a message is made when the one before it has left, and not while it leaves. */
