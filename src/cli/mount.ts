@@ -8,9 +8,10 @@ import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
-import { loadAhead, touchStores } from './load-ahead.ts'
+import { loadAhead, touchRoot, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { tellUses } from './mount-uses.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
@@ -115,10 +116,12 @@ export async function runMount<O extends MountOptions>(
   process.on('SIGUSR1', () => report(options.stats ?? 'text'))
   loadAhead(logger)
   announceReady(options, logger)
-  touchStores(stores, localChunks)
+  touchRoot(mount.target)
+  touchStores(stores, rootNodes, localChunks)
   logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
+  tellUses(mount.stats)
   tree.close()
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   if (options.stats) report(options.stats)
