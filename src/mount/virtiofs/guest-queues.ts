@@ -188,7 +188,9 @@ export class GuestQueues {
     const id = view.getUint32(OUT_HEADER.unique + LOW, LITTLE_ENDIAN)
     const queue = this.#queues[id >>> 16]
     const number = id & 0xffff
-    if (!queue?.running) return false
+    // Another one has this number by now, if its queue was stopped while the store was asked.
+    if (!queue?.running || queue.turn(number) !== view.getUint32(OUT_HEADER.unique + HIGH, LITTLE_ENDIAN))
+      return false
     view.setUint32(OUT_HEADER.unique + LOW, queue.uniques[number * 2]!, LITTLE_ENDIAN)
     view.setUint32(OUT_HEADER.unique + HIGH, queue.uniques[number * 2 + 1]!, LITTLE_ENDIAN)
     const joined = pieces.length > PIECES_MAX ? [Buffer.concat(pieces)] : pieces
@@ -302,7 +304,7 @@ export class GuestQueues {
       return undefined
     }
     view.setUint32(IN_HEADER.unique + LOW, idOf(queue, number), LITTLE_ENDIAN)
-    view.setUint32(IN_HEADER.unique + HIGH, OURS, LITTLE_ENDIAN)
+    view.setUint32(IN_HEADER.unique + HIGH, queue.turn(number), LITTLE_ENDIAN)
     return { opcode, length }
   }
 
@@ -377,12 +379,10 @@ export class GuestQueues {
   }
 }
 
-/** The lower half of the id of a request. */
+/** The lower half of the id of a request; the upper one is its turn, so that no id is that of a notification, 0. */
 function idOf(queue: Queue, number: number): number {
   return (queue.index << 16) | number
 }
 
-/** The upper half of our ids: no notification looks like that, whose unique is 0. */
-const OURS = 1
 const NOTHING = new Uint8Array(0)
 const WITHOUT_REPLY: ReadonlySet<number> = new Set([Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT])
