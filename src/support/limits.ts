@@ -722,7 +722,7 @@ export const FUSE_WALK_PATIENCE_US = 500
 export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
-/** Pages of listings that are put together before a guest asks for them … */
+/** Pages of listings that are put together before a guest asks for them (`PAGES_MAX` of native/prepared_pages.h) … */
 export const LISTINGS_AHEAD_MAX = 8
 /** … none of which has room for more than this: where a guest asks for more at a time, it waits seldom. */
 export const LISTINGS_AHEAD_BYTES_MAX = 32 * KiB
