@@ -5,7 +5,8 @@
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+
+#include "guest_call.h"
 
 struct page_request {
 	struct fuse_in_header header;
@@ -80,7 +81,7 @@ int answer_with_page(struct prepared_pages *pages, struct virtqueue *queue, cons
 	struct iovec parts[2] = {{&header, sizeof header}, {page->bytes, page->length}};
 	int given = give_reply(queue, memory, number, parts, 2);
 	if (given > 0)
-		eventfd_write(call, 1);
+		call_guest(call);
 	drop_page(pages, search.found);
 	return given < 0 ? given : (int)search.found;
 }

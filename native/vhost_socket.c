@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "guest_call.h"
 #include "guest_memory.h"
 #include "values.h"
 
@@ -114,7 +114,7 @@ napi_value send_bytes(napi_env env, napi_callback_info info)
 	return integer(env, outcome(send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)));
 }
 
-/* notify(eventfd): tells the front-end; a counter that is full tells it already. */
+/* notify(eventfd): 0 or -errno. */
 napi_value notify(napi_env env, napi_callback_info info)
 {
 	napi_value args[1];
@@ -123,5 +123,5 @@ napi_value notify(napi_env env, napi_callback_info info)
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (napi_get_value_int32(env, args[0], &fd) != napi_ok)
 		return integer(env, -EINVAL);
-	return integer(env, outcome(eventfd_write(fd, 1)));
+	return integer(env, outcome(call_guest(fd)));
 }

@@ -190,7 +190,7 @@ function inside(offset: number): bigint {
 function someFiles({ guest, program, events }: Life): number[] {
   return Array.from({ length: program.byte() % 10 }, () => {
     if (program.byte() % 2 === 0) return guest.memory
-    events.push(frontEndAddon.event())
+    events.push(frontEndAddon.event(false))
     return events.at(-1)!
   })
 }

@@ -19,7 +19,8 @@ import { checkReply } from './strict-replies.ts'
 
 interface FrontEndAddon {
   memory(bytes: number): number
-  event(): number
+  /** An eventfd. */
+  event(blocks: boolean): number
   send(socket: number, bytes: Uint8Array, files: Int32Array): number
 }
 
@@ -124,8 +125,8 @@ export class FakeGuest implements AsyncDisposable {
   }
 
   startQueue(index: number, base = 0): void {
-    this.kicks[index] ??= frontEndAddon.event()
-    this.calls[index] ??= frontEndAddon.event()
+    this.kicks[index] ??= frontEndAddon.event(false)
+    this.calls[index] ??= frontEndAddon.event(false)
     this.send(VhostRequest.SET_VRING_NUM, u32s(index, this.size))
     this.send(VhostRequest.SET_VRING_BASE, u32s(index, base))
     this.send(VhostRequest.SET_VRING_ADDR, this.addresses(index))

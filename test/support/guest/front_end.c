@@ -25,11 +25,16 @@ static napi_value memory(napi_env env, napi_callback_info info)
 	return integer(env, outcome(fd));
 }
 
-/* event(): an eventfd that does not block. */
+/* event(blocks): an eventfd. */
 static napi_value event(napi_env env, napi_callback_info info)
 {
-	(void)info;
-	return integer(env, outcome(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+	napi_value args[1];
+	size_t argc = 1;
+	bool blocks;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	if (napi_get_value_bool(env, args[0], &blocks) != napi_ok)
+		return integer(env, -EINVAL);
+	return integer(env, outcome(eventfd(0, EFD_CLOEXEC | (blocks ? 0 : EFD_NONBLOCK))));
 }
 
 /* send(socket, bytes, files): what the socket has no room for is not sent, since who would make room runs in this thread */

@@ -239,7 +239,7 @@ describe('memory', () => {
       },
       { title: 'a folder', reason: /no memfd/, act: memoryOf(() => openSync('/dev/shm', 'r')) },
       { title: 'a device', reason: /no memfd/, act: memoryOf(() => openSync('/dev/zero', 'r+')) },
-      { title: 'an eventfd', reason: /no memfd/, act: memoryOf(() => frontEndAddon.event()) },
+      { title: 'an eventfd', reason: /no memfd/, act: memoryOf(() => frontEndAddon.event(false)) },
     ],
     (guest) => guest.negotiate(),
   )
@@ -250,7 +250,7 @@ describe('queues that are set up', () => {
     guest.send(VhostRequest.SET_VRING_NUM, u32s(1, 64))
     guest.send(VhostRequest.SET_VRING_ADDR, guest.addresses(1))
     change(guest)
-    guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event())])
+    guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event(false))])
   }
   const at = (descriptors: bigint, used: bigint, available: bigint) =>
     start((guest) =>
@@ -320,7 +320,8 @@ describe('queues that are set up', () => {
       {
         title: 'no addresses',
         reason: /without addresses/,
-        act: (guest) => guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event())]),
+        act: (guest) =>
+          guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event(false))]),
       },
       {
         title: 'no kick',
@@ -352,7 +353,8 @@ describe('queues that are set up', () => {
       {
         title: 'a second start',
         reason: /started twice/,
-        act: (guest) => guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event())]),
+        act: (guest) =>
+          guest.send(VhostRequest.SET_VRING_KICK, u64(1n), [opened(frontEndAddon.event(false))]),
       },
       {
         title: 'another size',

@@ -1,3 +1,4 @@
+import { closeSync, writeSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { Opcode } from '../../../../src/mount/fuse/protocol.ts'
 import type { InodeNumber, Soon } from '../../../../src/mount/tree/interface.ts'
@@ -9,6 +10,7 @@ import { initBody, listed, nameBody, readBody, u64s, xattrBody } from '../../../
 import { FakeTree } from '../../../support/fake-tree.ts'
 import {
   FakeGuest,
+  frontEndAddon,
   GUEST_BASE,
   MEMORY_BYTES,
   memTable,
@@ -351,4 +353,18 @@ describe('a guest that mounts again', () => {
     const attributes = (await guest.request(Opcode.GETATTR, hello, Buffer.alloc(16), 120)).body
     expect(attributes.readBigUInt64LE(16 + 32)).toBe(1n)
   })
+})
+
+test('a monitor that cannot be called any more, by a descriptor that blocks, stops no other guest', async () => {
+  const tree = new FakeTree(SAMPLE)
+  await using guest = await FakeGuest.mounted(tree, { features: FEATURES & ~Feature.EVENT_IDX })
+  const call = frontEndAddon.event(true)
+  const full = Buffer.alloc(8)
+  full.writeBigUInt64LE(2n ** 64n - 2n)
+  writeSync(call, full)
+  guest.send(VhostRequest.SET_VRING_CALL, u64s(1n), [call])
+  closeSync(call)
+  await lookup(guest, 1, 'hello')
+  await using other = await FakeGuest.mounted(tree)
+  await lookup(other, 1, 'hello')
 })
