@@ -10,7 +10,8 @@ import { addConfinementOptions, type ConfinementOptions, confineProcess } from '
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
 import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
-import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
+import { reportStats } from './mount-stats.ts'
 import {
   addReadinessOptions,
   announceReady,
@@ -69,7 +70,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   command: Command,
   open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   await using opened = await open(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
@@ -98,16 +99,15 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
     logger,
     onListening: () => confineProcess(options, logger),
   })
-  const report = (format: StatsFormat) =>
-    process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
-  process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  const reportAtEnd = reportStats(options.stats, server, tree, stores)
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   loadAhead(logger)
   announceReady(options, logger)
+  warnOfMemoryLimit(logger)
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await stop.requested
   await server.close()
   tree.close()
-  if (options.stats) report(options.stats)
+  reportAtEnd()
   logger.info({}, 'stopped')
 }

@@ -51,6 +51,33 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
     73,
     /the blob cache \/etc\/passwd cannot be used: a part of the path is a file/,
   ],
+  ['a mount point without a name', ['mount', ''], 64, /the mount point has no name/],
+  [
+    'a cache folder that the mount would hide',
+    ['mount', '--cache-dir', '/no/such/place/cache', '/no/such/place'],
+    64,
+    /--cache-dir .* lies in the mount point, which hides it/,
+  ],
+  [
+    'a profile that the mount would hide',
+    ['mount', '--record', '/no/such/place/profile', '/no/such/place'],
+    64,
+    /--record .* lies in the mount point, which hides it/,
+  ],
+  ['the size of no cache', ['mount', '--cache-size', '1G', '/tmp'], 64, /--cache-size goes with --cache-dir/],
+  [
+    'passing through with the other driver',
+    ['mount', '--passthrough', '--driver', 'libfuse', '/tmp'],
+    64,
+    /--passthrough needs the native driver/,
+  ],
+  [
+    'the mount point in the place of a format',
+    ['mount', '--stats', '/mnt'],
+    64,
+    /write --stats behind the other/,
+  ],
+  ['an owner with too many parts', ['mount', '--uid-gid', '1:2:3', '/tmp'], 64, /invalid rhs/],
   ['an owner that is none', ['mount', '--uid-gid', '5', '/tmp'], 64, /no delimiter found/],
   [
     'an unknown address',
