@@ -5,9 +5,12 @@ import type { Call } from '../support/call.ts'
 import { SingleFlight } from '../support/concurrency.ts'
 import { type ErrorCode, StoreError } from '../support/errors.ts'
 import {
+  GRPC_CALL_MS_MAX,
   GRPC_CONNECT_MS_MAX,
   GRPC_KEEPALIVE_MS,
   GRPC_KEEPALIVE_TIMEOUT_MS,
+  GRPC_LONG_CALL_IDLE_MS,
+  GRPC_LONG_CALL_KEEPALIVE_MS,
   GRPC_RECEIVE_BYTES_MAX,
   GRPC_RECONNECT_MS_MAX,
   GRPC_RECONNECT_MS_MIN,
@@ -41,8 +44,17 @@ const OPTIONS: ChannelOptions = {
 /**
  * Uploads have a connection of their own. While a Node process waits for a socket to take its HTTP/2 frames it
  * reads none from that socket; two of them with bulk in both directions would wait for each other for ever.
+ *
+ * A server may say nothing for as long as an upload lasts, or the rendering of a NAR, and servers of grpc-go and gRPC's core cut
+ * connections on which they are pinged more than once in five minutes while they say nothing. So these are pinged less
+ * often, and those on which nothing runs are given up instead of being found dead by the next call.
  */
-const UPLOAD_OPTIONS: ChannelOptions = { ...OPTIONS, 'grpc.use_local_subchannel_pool': 1 }
+const LONG_CALL_OPTIONS: ChannelOptions = {
+  ...OPTIONS,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.keepalive_time_ms': GRPC_LONG_CALL_KEEPALIVE_MS,
+  'grpc.client_idle_timeout_ms': GRPC_LONG_CALL_IDLE_MS,
+}
 
 export interface StartOptions extends Call {
   /** How long the peer may stay silent, in milliseconds. */
@@ -76,7 +88,7 @@ export async function openGrpcChannel(
     withoutSecrets(text),
     callCredentials(tokenFile),
     new Channel(target, security, OPTIONS),
-    new Channel(target, security, UPLOAD_OPTIONS),
+    new Channel(target, security, LONG_CALL_OPTIONS),
     { ...DEFAULT_GRPC_POLICY, ...policy },
   )
   if (waitConnect) {
@@ -123,7 +135,7 @@ class PeerChannel implements GrpcChannel {
   readonly policy: GrpcPolicy
   readonly #credentials: Metadata
   readonly #channel: Channel
-  readonly #uploads: Channel
+  readonly #longCalls: Channel
   /** By service name, once the peer has answered. */
   readonly #families = new Map<string, Family>()
   readonly #probes = new SingleFlight<string, Family>()
@@ -134,14 +146,14 @@ class PeerChannel implements GrpcChannel {
     address: string,
     credentials: Metadata,
     channel: Channel,
-    uploads: Channel,
+    longCalls: Channel,
     policy: GrpcPolicy,
   ) {
     this.address = address
     this.#credentials = credentials
     this.policy = policy
     this.#channel = channel
-    this.#uploads = uploads
+    this.#longCalls = longCalls
     this.#circuit = new Circuit(policy, () => channel.getConnectivityState(true) === connectivityState.READY)
   }
 
@@ -172,7 +184,7 @@ class PeerChannel implements GrpcChannel {
   close(): void {
     this.#closed = true
     this.#channel.close()
-    this.#uploads.close()
+    this.#longCalls.close()
   }
 
   #open(
@@ -184,7 +196,7 @@ class PeerChannel implements GrpcChannel {
     const what = `${this.address}: ${path.slice(1)}`
     if (this.#closed) throw new StoreError('cancelled', `${what}: the connection was closed`)
     this.#circuit.admit(what)
-    const channel = isUpload ? this.#uploads : this.#channel
+    const channel = isUpload || patienceMs > GRPC_CALL_MS_MAX ? this.#longCalls : this.#channel
     const raw = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
     const metadata = this.#credentials.clone()
     return new GrpcCall(raw, {

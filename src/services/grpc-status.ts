@@ -60,6 +60,8 @@ function errorCode(code: number, details: string): ErrorCode {
   if (code === CANCELLED) return 'unavailable'
   // grpc-js has no other word for a stream that broke off below the level of gRPC.
   if (details.startsWith('Received RST_STREAM')) return 'unavailable'
+  // Its word for ENHANCE_YOUR_CALM, with which servers cut what they find too busy: no limit that anything is above.
+  if (details.startsWith('Bandwidth exhausted')) return 'unavailable'
   return CODE_OF_STATUS.get(code) ?? FOREIGN_CODES[code] ?? 'internal'
 }
 

@@ -463,6 +463,10 @@ export const GRPC_RESUMPTIONS_MAX = 8
 export const GRPC_KEEPALIVE_MS = 20_000
 /** … and given up when the probe is not answered within this. */
 export const GRPC_KEEPALIVE_TIMEOUT_MS = 10_000
+/** How often a silent server is pinged by a client that waits for long: above the five minutes that other servers insist on. */
+export const GRPC_LONG_CALL_KEEPALIVE_MS = 330_000
+/** A connection for long calls on which none runs is given up after this long. */
+export const GRPC_LONG_CALL_IDLE_MS = 20_000
 /** Characters of a status message: percent-encoded it must fit the 16 KiB of headers that peers accept. */
 export const GRPC_STATUS_CHARACTERS_MAX = 2_048
 

@@ -278,6 +278,17 @@ describe('statuses', () => {
       calls: { 'PathInfoService/Put': 1 },
     },
     {
+      title: 'UNAVAILABLE once for a NAR to be calculated, which changes nothing, then its hash',
+      server: {
+        'PathInfoService/CalculateNAR': inTurn(status(14), (call) =>
+          call.answer(calculateNarResponse.encode({ narSize: 136n, narSha256: OTHER.subarray(0, 32) })),
+        ),
+      },
+      ask: async (client) => (await client.narCalculation.calculateNar(makePathInfo('a').node)).narSize,
+      value: 136n,
+      calls: { 'PathInfoService/CalculateNAR': 2 },
+    },
+    {
       title: 'UNIMPLEMENTED for Stat is no absence',
       server: {},
       ask: (client) => client.blobs.has(DIGEST),
@@ -385,10 +396,17 @@ describe('below the level of messages', () => {
       value: seal(BLOB),
     },
     {
-      title: 'ENHANCE_YOUR_CALM',
+      title: 'ENHANCE_YOUR_CALM once, then the blob',
+      server: read(inTurn((call) => call.reset(constants.NGHTTP2_ENHANCE_YOUR_CALM), fine)),
+      ask: readBack,
+      value: seal(BLOB),
+    },
+    {
+      title: 'ENHANCE_YOUR_CALM for ever',
       server: read((call) => call.reset(constants.NGHTTP2_ENHANCE_YOUR_CALM)),
       ask: readBack,
-      code: 'exhausted',
+      code: 'unavailable',
+      calls: { 'BlobService/Read': RETRIES + 1 },
     },
     {
       title: 'GOAWAY before the answer, then the blob',

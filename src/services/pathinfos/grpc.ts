@@ -26,7 +26,8 @@ export function grpcPathInfoService(channel: GrpcChannel): PathInfoService & Nar
 
     calculateNar(node: Node, call?: Call): Promise<NarDigest> {
       const options = { ...call, patienceMs: GRPC_CALCULATE_NAR_MS_MAX }
-      return callUnary(channel, pathInfoRpc, 'CalculateNAR', node, options)
+      const calculate = () => callUnary(channel, pathInfoRpc, 'CalculateNAR', node, options)
+      return retryUnavailable(channel, calculate, call)
     },
   }
 }
