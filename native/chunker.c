@@ -63,11 +63,9 @@ static void execute(napi_env env, void *data)
 
 static bool gear_of(napi_env env, napi_value value, const struct gear **gear)
 {
-	napi_typedarray_type type;
 	size_t length;
 	void *start;
-	if (napi_get_typedarray_info(env, value, &type, &length, &start, NULL, NULL) != napi_ok ||
-	    type != napi_biguint64_array || length * sizeof(uint64_t) != sizeof **gear)
+	if (!array_of(env, value, napi_biguint64_array, &start, &length) || length * sizeof(uint64_t) != sizeof **gear)
 		return false;
 	*gear = start;
 	return (*gear)->min >= 2 && (*gear)->min <= (*gear)->avg && (*gear)->avg <= (*gear)->max &&

@@ -1,5 +1,5 @@
 /*
- * What JavaScript cannot do by itself with the FUSE device: poll it, read and write it without exceptions, mount
+ * What JavaScript cannot do by itself with the FUSE device: watch it, read and write it without exceptions, mount
  * and unmount, take a descriptor out of a socket, and send a datagram. It decides nothing. See
  * src/mount/fuse/native-device.ts.
  *
@@ -18,29 +18,21 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "chunk_reader.h"
+#include "clock.h"
+#include "descriptor_watch.h"
 #include "device_reads.h"
 #include "memory_reads.h"
 #include "page_filler.h"
 #include "prepared_listings.h"
+#include "reply_parts.h"
 #include "values.h"
-#include <uv.h>
 
-/* Parts of one reply; the caller joins what is more. UIO_MAXIOV of the kernel is 1024. */
-#define PARTS_MAX 1024
 /* linux/fuse.h of 6.9; older headers lack them. */
 #define FUSE_DEV_IOC_BACKING_OPEN 0x4010e501
 #define FUSE_DEV_IOC_BACKING_CLOSE 0x4004e502
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
 
 /*
  * receive(fd, buffer, microseconds, listings, tables): bytes of the next request. Looks for one for so long, if that is given, and
@@ -59,7 +51,7 @@ static napi_value receive(napi_env env, napi_callback_info info)
 		return integer(env, -EINVAL);
 	int64_t result = outcome(read(fd, data, length));
 	if (result == -EAGAIN && patience > 0)
-		for (int64_t end = now_ns() + patience * 1000LL; result == -EAGAIN && now_ns() < end;) {
+		for (int64_t end = monotonic_ns() + patience * 1000LL; result == -EAGAIN && monotonic_ns() < end;) {
 			sched_yield();
 			result = outcome(read(fd, data, length));
 		}
@@ -72,24 +64,15 @@ static napi_value receive(napi_env env, napi_callback_info info)
 /* send(fd, head, headLength, pieces): writes the first bytes of head and all pieces with one writev(2). */
 static napi_value send_reply(napi_env env, napi_callback_info info)
 {
-	napi_value args[4], piece;
-	size_t argc = 4, length;
+	napi_value args[4];
+	size_t argc = 4;
 	int fd;
-	uint32_t head_length, count;
-	uint8_t *data;
 	struct iovec parts[PARTS_MAX];
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || !bytes_of(env, args[1], &data, &length) ||
-	    napi_get_value_uint32(env, args[2], &head_length) != napi_ok || head_length > length ||
-	    napi_get_array_length(env, args[3], &count) != napi_ok || count >= PARTS_MAX)
+	int count = reply_parts_of(env, args + 1, parts);
+	if (napi_get_value_int32(env, args[0], &fd) != napi_ok || count < 0)
 		return integer(env, -EINVAL);
-	parts[0] = (struct iovec){data, head_length};
-	for (uint32_t i = 0; i < count; i++) {
-		if (napi_get_element(env, args[3], i, &piece) != napi_ok || !bytes_of(env, piece, &data, &length))
-			return integer(env, -EINVAL);
-		parts[i + 1] = (struct iovec){data, length};
-	}
-	return integer(env, outcome(writev(fd, parts, (int)count + 1)));
+	return integer(env, outcome(writev(fd, parts, count)));
 }
 
 /* mount(source, target, flags, options) */
@@ -124,11 +107,9 @@ static napi_value socket_pair(napi_env env, napi_callback_info info)
 {
 	napi_value args[1];
 	size_t argc = 1, length;
-	napi_typedarray_type type;
 	void *ends;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_typedarray_info(env, args[0], &type, &length, &ends, NULL, NULL) != napi_ok ||
-	    type != napi_int32_array || length != 2)
+	if (!array_of(env, args[0], napi_int32_array, &ends, &length) || length != 2)
 		return integer(env, -EINVAL);
 	return integer(env, outcome(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)));
 }
@@ -224,111 +205,6 @@ static napi_value send_datagram(napi_env env, napi_callback_info info)
 	int64_t sent = outcome(sendto(fd, message, strlen(message), MSG_NOSIGNAL, (struct sockaddr *)&address, size));
 	close(fd);
 	return integer(env, sent);
-}
-
-struct watch {
-	uv_poll_t *handle;
-	napi_env env;
-	napi_ref callback;
-	napi_async_context context;
-};
-
-static void free_handle(uv_handle_t *handle)
-{
-	free(handle);
-}
-
-/* Runs when the JavaScript environment ends, or from unwatch(). */
-static void stop_watching(void *data)
-{
-	struct watch *watch = data;
-	if (!watch->handle)
-		return;
-	uv_close((uv_handle_t *)watch->handle, free_handle);
-	watch->handle = NULL;
-	napi_delete_reference(watch->env, watch->callback);
-	napi_async_destroy(watch->env, watch->context);
-}
-
-static void free_watch(napi_env env, void *data, void *hint)
-{
-	(void)hint;
-	napi_remove_env_cleanup_hook(env, stop_watching, data);
-	stop_watching(data);
-	free(data);
-}
-
-static void on_poll(uv_poll_t *handle, int status, int events)
-{
-	struct watch *watch = handle->data;
-	napi_env env = watch->env;
-	napi_handle_scope scope;
-	napi_value callback, receiver, argument, result, error;
-	(void)events;
-	napi_open_handle_scope(env, &scope);
-	napi_get_reference_value(env, watch->callback, &callback);
-	napi_get_global(env, &receiver);
-	argument = integer(env, status);
-	/* The callback may end the watch: nothing of it may be touched afterwards. */
-	if (napi_make_callback(env, watch->context, receiver, callback, 1, &argument, &result) ==
-	    napi_pending_exception) {
-		napi_get_and_clear_last_exception(env, &error);
-		napi_fatal_exception(env, error);
-	}
-	napi_close_handle_scope(env, scope);
-}
-
-static int start_poll(napi_env env, struct watch *watch, int fd)
-{
-	uv_loop_t *loop;
-	napi_get_uv_event_loop(env, &loop);
-	/* The size is asked of the libuv that runs, which may be newer than the headers. */
-	watch->handle = calloc(1, uv_handle_size(UV_POLL));
-	if (!watch->handle)
-		return -ENOMEM;
-	int failed = uv_poll_init(loop, watch->handle, fd);
-	if (failed) {
-		free(watch->handle);
-		watch->handle = NULL;
-		return failed;
-	}
-	watch->handle->data = watch;
-	return uv_poll_start(watch->handle, UV_READABLE, on_poll);
-}
-
-/* watch(fd, callback): calls back with 0 when fd is readable, with -errno when it fails; an object for unwatch. */
-static napi_value watch_descriptor(napi_env env, napi_callback_info info)
-{
-	napi_value args[2], name, external;
-	size_t argc = 2;
-	int fd, failed;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_int32(env, args[0], &fd) != napi_ok)
-		return integer(env, -EINVAL);
-	struct watch *watch = calloc(1, sizeof *watch);
-	if (!watch)
-		return integer(env, -ENOMEM);
-	watch->env = env;
-	napi_create_string_utf8(env, "tvix-store:fuse", NAPI_AUTO_LENGTH, &name);
-	napi_async_init(env, NULL, name, &watch->context);
-	napi_create_reference(env, args[1], 1, &watch->callback);
-	napi_add_env_cleanup_hook(env, stop_watching, watch);
-	failed = start_poll(env, watch, fd);
-	/* Its finalizer frees the watch, also after a failure. */
-	napi_create_external(env, watch, free_watch, NULL, &external);
-	return failed ? integer(env, failed) : external;
-}
-
-/* unwatch(watch): no callback comes after this; the descriptor may be closed. */
-static napi_value unwatch(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	void *watch;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (napi_get_value_external(env, args[0], &watch) == napi_ok)
-		stop_watching(watch);
-	return NULL;
 }
 
 NAPI_MODULE_INIT()

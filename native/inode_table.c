@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "blake3.h"
+#include "values.h"
 
 #define SLOTS 268435456.0
 #define FIRST_SLOT 2
@@ -18,13 +19,11 @@ struct array {
 	size_t length;
 };
 
-static bool array_of(napi_env env, napi_value tables, uint32_t index, napi_typedarray_type expected, struct array *array)
+static bool table_of(napi_env env, napi_value tables, uint32_t index, napi_typedarray_type wanted, struct array *array)
 {
 	napi_value element;
-	napi_typedarray_type type;
 	return napi_get_element(env, tables, index, &element) == napi_ok &&
-	       napi_get_typedarray_info(env, element, &type, &array->length, &array->data, NULL, NULL) == napi_ok &&
-	       type == expected;
+	       array_of(env, element, wanted, &array->data, &array->length);
 }
 
 bool inode_table_of(napi_env env, napi_value tables, struct inode_table *table)
@@ -36,7 +35,7 @@ bool inode_table_of(napi_env env, napi_value tables, struct inode_table *table)
 	};
 	struct array a[sizeof types / sizeof *types];
 	for (uint32_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (!array_of(env, tables, i, types[i], &a[i]))
+		if (!table_of(env, tables, i, types[i], &a[i]))
 			return false;
 	*table = (struct inode_table){
 	    .capacity = a[0].length,

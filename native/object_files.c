@@ -242,10 +242,8 @@ static bool take_keys(napi_env env, napi_value value, struct job *job)
 
 static bool take_outcomes(napi_env env, napi_value value, struct job *job)
 {
-	napi_typedarray_type type;
 	void *outcomes;
-	if (napi_get_typedarray_info(env, value, &type, &job->count, &outcomes, NULL, NULL) != napi_ok ||
-	    type != napi_int32_array || job->count == 0)
+	if (!array_of(env, value, napi_int32_array, &outcomes, &job->count) || job->count == 0)
 		return false;
 	job->outcomes = outcomes;
 	return keep(env, &job->pool, value);

@@ -63,13 +63,11 @@ static void execute(napi_env env, void *data)
 
 static bool take_digests(napi_env env, napi_value digests, napi_value answers, struct job *job)
 {
-	napi_typedarray_type type;
 	uint8_t *bytes;
 	void *results;
 	size_t length;
 	if (!bytes_of(env, digests, &bytes, &length) ||
-	    napi_get_typedarray_info(env, answers, &type, &job->count, &results, NULL, NULL) != napi_ok ||
-	    type != napi_int32_array || length != job->count * DIGEST_BYTES)
+	    !array_of(env, answers, napi_int32_array, &results, &job->count) || length != job->count * DIGEST_BYTES)
 		return false;
 	job->digests = bytes;
 	job->answers = results;

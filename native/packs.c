@@ -100,11 +100,9 @@ static void execute(napi_env env, void *data)
 
 static bool take_records(napi_env env, napi_value value, struct job *job)
 {
-	napi_typedarray_type type;
 	size_t words;
 	void *records;
-	if (napi_get_typedarray_info(env, value, &type, &words, &records, NULL, NULL) != napi_ok ||
-	    type != napi_uint32_array || words == 0 || words % 2 != 0)
+	if (!array_of(env, value, napi_uint32_array, &records, &words) || words == 0 || words % 2 != 0)
 		return false;
 	job->records = records;
 	job->count = words / 2;

@@ -13,46 +13,20 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "chunk_file.h"
-#include "pack_piece.h"
+#include "page_push.h"
 #include "source_values.h"
 #include "values.h"
-#include "zstd.h"
 
 /* One keeps ahead of one reader; beside it and the thread of JavaScript, a second one takes the processor from them where there are two. */
 #define THREADS_MAX 2
-/* Files that are hashed side by side. */
-#define SHARE 16
-/* Files that a thread takes at a time at most; as FILL_GROUP in src/mount/fuse/page-filler.ts. */
-#define GROUP 128
-/* The record of a chunk in a pack may be longer than its contents by this much: its head, its key, and the frame of noise. */
-#define RECORD_MORE 96
-/* What is read for a group: a few files first, and then so many times at most as much as all of them need. */
-#define FIRST_PIECE 65536
-#define PIECES_MAX 3
-/* What a record may announce; no less than FILL_FILE_BYTES_MAX in src/support/limits.ts. */
-#define FILE_MAX 65536
 /* Records that wait; more is refused, unless it is urgent. What waits here can no longer be put behind something else. */
 #define WAITING_MAX 1024
 /* Who was refused is asked for more while so many still wait: the threads are to have work until it comes. */
 #define WAITING_FEW 512
-#define NOTIFY_STORE 4
-
-/* As FILL_RECORD in src/mount/tree/fill-ahead.ts. */
-struct record {
-	uint64_t nodeid;
-	uint32_t size;
-	uint32_t padding;
-	uint8_t digest[BLAKE3_BYTES];
-	struct place place;
-};
 
 struct batch {
 	struct batch *next;
@@ -60,18 +34,6 @@ struct batch {
 	/* Of every GROUP records only the place of the first is known. */
 	bool neighbours;
 	struct record records[];
-};
-
-struct store_message {
-	struct {
-		uint32_t length;
-		int32_t code;
-		uint64_t unique;
-	} header;
-	struct {
-		uint64_t nodeid, offset;
-		uint32_t size, padding;
-	} store;
 };
 
 struct filler {
@@ -85,7 +47,7 @@ struct filler {
 	/* JavaScript has more, and was told that it is too much. */
 	bool refused;
 	bool stopping;
-	_Atomic uint64_t files, bytes, failed;
+	struct push_counts counts;
 	/* Tells JavaScript of room. Lives as long as a thread does; its end resolves the promise of stop_filler. */
 	napi_threadsafe_function threads;
 	napi_deferred stopped;
@@ -94,32 +56,8 @@ struct filler {
 struct worker {
 	struct filler *filler;
 	bool is_working;
-	struct frame_room room;
-	struct pack_piece piece;
-	struct record group[GROUP];
-	/* A share that was read and is not pushed yet: one file behind the other; those of records that are right always fit. */
-	uint8_t contents[SHARE * FILE_MAX], digests[SHARE][BLAKE3_BYTES];
-	struct blake3_message messages[SHARE];
-	const struct record *loaded[SHARE];
-	size_t count;
+	struct page_push push;
 };
-
-static struct chunk chunk_of(const struct record *record)
-{
-	return (struct chunk){
-	    .digest = record->digest, .blob = record->digest, .size = record->size, .place = record->place};
-}
-
-/* The kernel says ENOENT for what it has forgotten meanwhile. */
-static bool store(const struct worker *worker, const struct record *record, const uint8_t *contents)
-{
-	struct store_message message = {
-	    .header = {sizeof message + record->size, NOTIFY_STORE, 0},
-	    .store = {record->nodeid, 0, record->size, 0},
-	};
-	struct iovec parts[2] = {{&message, sizeof message}, {(void *)contents, record->size}};
-	return writev(worker->filler->device, parts, 2) >= 0;
-}
 
 /* Up to GROUP records; none when the threads are to end. */
 static size_t take(struct worker *worker, bool *neighbours)
@@ -138,7 +76,7 @@ static size_t take(struct worker *worker, bool *neighbours)
 		/* What must be read one by one is shared with the other threads. */
 		size_t most = batch->neighbours ? GROUP : SHARE;
 		count = batch->count - batch->taken < most ? batch->count - batch->taken : most;
-		memcpy(worker->group, batch->records + batch->taken, count * sizeof *worker->group);
+		memcpy(worker->push.group, batch->records + batch->taken, count * sizeof *worker->push.group);
 		batch->taken += count;
 		filler->waiting -= count;
 		if (batch->taken == batch->count) {
@@ -159,72 +97,6 @@ static size_t take(struct worker *worker, bool *neighbours)
 	return count;
 }
 
-/* All are read first, since their digests are computed side by side. */
-static void push_loaded(struct worker *worker)
-{
-	struct filler *filler = worker->filler;
-	size_t pushed = 0, bytes = 0;
-	blake3_many(worker->messages, worker->count);
-	for (size_t i = 0; i < worker->count; i++) {
-		const struct record *record = worker->loaded[i];
-		if (memcmp(worker->digests[i], record->digest, BLAKE3_BYTES) != 0 ||
-		    !store(worker, record, worker->messages[i].bytes))
-			continue;
-		pushed++;
-		bytes += record->size;
-	}
-	atomic_fetch_add(&filler->files, pushed);
-	atomic_fetch_add(&filler->bytes, bytes);
-	atomic_fetch_add(&filler->failed, worker->count - pushed);
-	worker->count = 0;
-}
-
-/* Where the contents of the next file belong. */
-static uint8_t *room_for_next(struct worker *worker)
-{
-	if (worker->count == SHARE)
-		push_loaded(worker);
-	if (worker->count == 0)
-		return worker->contents;
-	const struct blake3_message *last = &worker->messages[worker->count - 1];
-	return (uint8_t *)last->bytes + last->length;
-}
-
-/* What lies where room_for_next said. */
-static void add_loaded(struct worker *worker, const struct record *record, const uint8_t *contents)
-{
-	size_t at = worker->count++;
-	worker->loaded[at] = record;
-	worker->messages[at] = (struct blake3_message){contents, record->size, worker->digests[at]};
-}
-
-static void push_one_by_one(struct worker *worker, size_t count)
-{
-	for (const struct record *record = worker->group; record < worker->group + count; record++) {
-		const struct chunk chunk = chunk_of(record);
-		uint8_t *into = room_for_next(worker);
-		if (record->size <= FILE_MAX &&
-		    load_chunk(worker->filler->source, &chunk, into, &worker->room, false) == CHUNK_LOADED)
-			add_loaded(worker, record, into);
-		else
-			atomic_fetch_add(&worker->filler->failed, 1);
-	}
-}
-
-/* The place of a chunk among the records from `from` on; `count` when it is none of them. */
-static size_t find_record(const struct record *records, size_t count, size_t from, const uint8_t *digest)
-{
-	/* Only what is right in its first bytes is looked at any further: most chunks between are others. */
-	uint64_t start, other;
-	memcpy(&start, digest, sizeof start);
-	for (size_t i = from; i < count; i++) {
-		memcpy(&other, records[i].digest, sizeof other);
-		if (other == start && memcmp(records[i].digest, digest, BLAKE3_BYTES) == 0)
-			return i;
-	}
-	return count;
-}
-
 /* What was not found is given to JavaScript, which finds its places; without memory it is left alone. */
 static void give_back(struct filler *filler, const struct record *records, const bool *is_found, size_t count)
 {
@@ -238,60 +110,22 @@ static void give_back(struct filler *filler, const struct record *records, const
 	free(rest);
 }
 
-/* Of the records, those that lie in the piece of a pack that was read; how many. `next` is where the next one is expected. */
-static size_t push_found(struct worker *worker, size_t count, bool is_found[GROUP], size_t *next)
-{
-	const struct record *records = worker->group;
-	struct packed_chunk chunk;
-	size_t found = 0;
-	while (*next < count && next_chunk(&worker->piece, &chunk)) {
-		size_t at = find_record(records, count, *next, chunk.digest);
-		if (at == count || is_found[at] || records[at].size > FILE_MAX)
-			continue;
-		uint8_t *into = room_for_next(worker);
-		if (zstd_decompress(into, records[at].size, chunk.frames, chunk.stored) != (int64_t)records[at].size)
-			continue;
-		add_loaded(worker, &records[at], into);
-		is_found[at] = true;
-		found++;
-		while (*next < count && is_found[*next])
-			++*next;
-	}
-	return found;
-}
-
-/* Those that lie behind the first one in its pack, with others between them that were stored at the same time. */
-static void push_neighbours(struct worker *worker, size_t count)
-{
-	struct chunk_source *source = worker->filler->source;
-	const struct chunk first = chunk_of(worker->group);
-	bool is_found[GROUP] = {false};
-	size_t bytes = 0, next = 0, found = 0;
-	for (size_t i = 0; i < count; i++)
-		bytes += worker->group[i].size + RECORD_MORE;
-	/* Whoever lists a directory and reads it at once is right behind. */
-	bool has_piece = read_piece(source, &first, bytes < FIRST_PIECE ? bytes : FIRST_PIECE, &worker->piece);
-	for (int pieces = 0; has_piece; has_piece = found < count && ++pieces <= PIECES_MAX &&
-	                                            read_next_piece(source, &first, bytes, &worker->piece))
-		found += push_found(worker, count, is_found, &next);
-	if (found < count)
-		give_back(worker->filler, worker->group, is_found, count);
-}
-
 static void *run(void *argument)
 {
 	struct worker *worker = argument;
 	struct filler *filler = worker->filler;
+	struct page_push *push = &worker->push;
 	bool neighbours;
 	for (size_t count; (count = take(worker, &neighbours)) > 0;) {
-		if (neighbours)
-			push_neighbours(worker, count);
-		else
-			push_one_by_one(worker, count);
-		push_loaded(worker);
+		bool is_found[GROUP] = {false};
+		if (!neighbours)
+			push_one_by_one(push, count);
+		else if (!push_neighbours(push, count, is_found))
+			give_back(filler, push->group, is_found, count);
+		push_loaded(push);
 	}
-	free(worker->room.bytes);
-	free(worker->piece.bytes);
+	free(push->room.bytes);
+	free(push->piece.bytes);
 	free(worker);
 	napi_release_threadsafe_function(filler->threads, napi_tsfn_release);
 	return NULL;
@@ -327,6 +161,9 @@ static bool start_thread(struct filler *filler)
 	if (!worker)
 		return false;
 	worker->filler = filler;
+	worker->push.device = filler->device;
+	worker->push.source = filler->source;
+	worker->push.counts = &filler->counts;
 	if (napi_acquire_threadsafe_function(filler->threads) != napi_ok)
 		goto failed;
 	if (pthread_create(&thread, NULL, run, worker) != 0) {
@@ -478,17 +315,15 @@ napi_value filler_counts(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
 	size_t argc = 2, length;
-	napi_typedarray_type type;
 	uint64_t *counts;
 	struct filler *filler;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (napi_get_value_external(env, args[0], (void **)&filler) != napi_ok ||
-	    napi_get_typedarray_info(env, args[1], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
-	    type != napi_biguint64_array || length != 3)
+	    !array_of(env, args[1], napi_biguint64_array, (void **)&counts, &length) || length != 3)
 		return integer(env, -EINVAL);
-	counts[0] = atomic_load(&filler->files);
-	counts[1] = atomic_load(&filler->bytes);
-	counts[2] = atomic_load(&filler->failed);
+	counts[0] = atomic_load(&filler->counts.files);
+	counts[1] = atomic_load(&filler->counts.bytes);
+	counts[2] = atomic_load(&filler->counts.failed);
 	return integer(env, 0);
 }
 

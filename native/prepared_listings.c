@@ -77,7 +77,6 @@ napi_value create_listings(napi_env env, napi_callback_info info)
 {
 	napi_value args[3], external;
 	size_t argc = 3, fields;
-	napi_typedarray_type type;
 	void *answer;
 	struct prepared_listings *listings = calloc(1, sizeof *listings);
 	if (!listings)
@@ -85,8 +84,7 @@ napi_value create_listings(napi_env env, napi_callback_info info)
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (!bytes_of(env, args[0], &listings->reply, &listings->reply_room) ||
 	    !bytes_of(env, args[1], &listings->records, &listings->records_room) ||
-	    napi_get_typedarray_info(env, args[2], &type, &fields, &answer, NULL, NULL) != napi_ok ||
-	    type != napi_float64_array || fields != ANSWER_FIELDS || (uintptr_t)listings->reply % 8 != 0) {
+	    !array_of(env, args[2], napi_float64_array, &answer, &fields) || fields != ANSWER_FIELDS || (uintptr_t)listings->reply % 8 != 0) {
 		free(listings);
 		return integer(env, -EINVAL);
 	}
@@ -174,7 +172,6 @@ napi_value prepare_listing(napi_env env, napi_callback_info info)
 {
 	napi_value args[5];
 	size_t argc = 5, length, count;
-	napi_typedarray_type type;
 	napi_valuetype tables;
 	double inode;
 	uint8_t *encoded;
@@ -184,8 +181,7 @@ napi_value prepare_listing(napi_env env, napi_callback_info info)
 	struct prepared_listings *listings = listings_of(env, args[0]);
 	if (!listings || napi_get_value_double(env, args[1], &inode) != napi_ok || !(inode > 0) ||
 	    !bytes_of(env, args[2], &encoded, &length) ||
-	    napi_get_typedarray_info(env, args[3], &type, &count, &index, NULL, NULL) != napi_ok ||
-	    type != napi_uint32_array || napi_typeof(env, args[4], &tables) != napi_ok)
+	    !array_of(env, args[3], napi_uint32_array, &index, &count) || napi_typeof(env, args[4], &tables) != napi_ok)
 		return integer(env, -EINVAL);
 	if (find(listings, inode))
 		return integer(env, 0);

@@ -42,14 +42,12 @@ static napi_value open_directory(napi_env env, napi_callback_info info)
 /* From the first four arguments: tables, encoded, index, inode. */
 static bool directory_of(napi_env env, napi_value args[4], struct open_directory *directory)
 {
-	napi_typedarray_type type;
 	double inode;
 	uint8_t *encoded;
 	void *index;
 	if (!inode_table_of(env, args[0], &directory->table) ||
 	    !bytes_of(env, args[1], &encoded, &directory->length) ||
-	    napi_get_typedarray_info(env, args[2], &type, &directory->count, &index, NULL, NULL) != napi_ok ||
-	    type != napi_uint32_array || napi_get_value_double(env, args[3], &inode) != napi_ok)
+	    !array_of(env, args[2], napi_uint32_array, &index, &directory->count) || napi_get_value_double(env, args[3], &inode) != napi_ok)
 		return false;
 	directory->encoded = encoded;
 	directory->index = index;
@@ -102,14 +100,12 @@ static napi_value list_entries(napi_env env, napi_callback_info info)
 	napi_value args[7];
 	size_t argc = 7, room, records_room, fields;
 	uint8_t *into, *records;
-	napi_typedarray_type type;
 	double *page;
 	struct open_directory directory;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	if (!directory_of(env, args, &directory) || !bytes_of(env, args[4], &into, &room) ||
 	    !bytes_of(env, args[5], &records, &records_room) ||
-	    napi_get_typedarray_info(env, args[6], &type, &fields, (void **)&page, NULL, NULL) != napi_ok ||
-	    type != napi_float64_array || fields != PAGE_FIELDS || page[LIMIT] > room || (uintptr_t)into % 8 != 0)
+	    !array_of(env, args[6], napi_float64_array, (void **)&page, &fields) || fields != PAGE_FIELDS || page[LIMIT] > room || (uintptr_t)into % 8 != 0)
 		return NULL;
 	enum list_status status = list_page(&directory, into, records, records_room, page);
 	return status == LIST_WRONG ? NULL : integer(env, status);

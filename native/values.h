@@ -22,14 +22,20 @@ static inline int64_t outcome(int64_t result)
 	return result < 0 ? -(int64_t)errno : result;
 }
 
-static inline bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length)
+/* The elements of a typed array of that type, and how many they are. */
+static inline bool array_of(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length)
 {
 	napi_typedarray_type type;
+	return napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
+}
+
+static inline bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length)
+{
 	void *start;
-	if (napi_get_typedarray_info(env, value, &type, length, &start, NULL, NULL) != napi_ok)
+	if (!array_of(env, value, napi_uint8_array, &start, length))
 		return false;
 	*data = start;
-	return type == napi_uint8_array;
+	return true;
 }
 
 static inline bool string_of(napi_env env, napi_value value, char out[STRING_MAX])

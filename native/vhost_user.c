@@ -6,47 +6,36 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
 #include <uv.h>
 
+#include "clock.h"
 #include "confine.h"
 #include "give_way.h"
 #include "guest_memory.h"
+#include "prepared_pages.h"
+#include "reply_parts.h"
 #include "values.h"
+#include "vhost_socket.h"
 #include "virtqueue.h"
 
 /* The high-priority queue and as many for requests as a large guest has processors. */
 #define QUEUES_MAX 65
-/* Parts of one reply; the caller joins what is more. */
-#define PARTS_MAX 1024
 /* Whoever looks for requests and finds that so much time passed since the last look had to give the processor to somebody else. */
 #define AWAY_NS 200000
+
+/* What take() and look() say of a request that had its answer; behind the results of virtqueue.h. */
+#define ANSWERED (-103)
 
 struct device {
 	struct guest_memory memory;
 	struct virtqueue *queues[QUEUES_MAX];
+	/* By which the guest is told of what is answered here; -1: nothing is. */
+	int calls[QUEUES_MAX];
+	struct prepared_pages pages;
 };
-
-static bool int_of(napi_env env, napi_value value, int *out)
-{
-	return napi_get_value_int32(env, value, out) == napi_ok;
-}
-
-static bool array_of(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length)
-{
-	napi_typedarray_type type;
-	return napi_get_typedarray_info(env, value, &type, length, data, NULL, NULL) == napi_ok && type == wanted;
-}
 
 static struct device *device_of(napi_env env, napi_value value)
 {
@@ -64,121 +53,6 @@ static struct virtqueue *queue_of(napi_env env, napi_value device_value, napi_va
 	return (*device)->queues[index];
 }
 
-/* listen(path): a stream socket, with the permissions that the umask leaves. */
-static napi_value listen_on(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	char path[STRING_MAX];
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!string_of(env, args[0], path))
-		return integer(env, -EINVAL);
-	if (strlen(path) >= sizeof address.sun_path)
-		return integer(env, -ENAMETOOLONG);
-	strcpy(address.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return integer(env, -errno);
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) {
-		int error = errno;
-		close(fd);
-		return integer(env, -error);
-	}
-	return integer(env, fd);
-}
-
-/* accept(listener) */
-static napi_value accept_on(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	int fd;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)));
-}
-
-/* Adds the descriptors of a message to files[1…], which files[0] counts; -EMSGSIZE, with all closed, for too many. */
-static int64_t take_files(struct msghdr *message, int *files, size_t room)
-{
-	int64_t result = message->msg_flags & MSG_CTRUNC ? -EMSGSIZE : 0;
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-			if (result == 0 && (size_t)files[0] + 1 < room) {
-				files[++files[0]] = fd;
-			} else {
-				close(fd);
-				result = -EMSGSIZE;
-			}
-		}
-	}
-	return result;
-}
-
-/*
- * receive(socket, buffer, from, to, files): fills buffer[from…to) as far as there is something; 0 is the end. Descriptors
- * that came along are added to `files`, whose first element counts them.
- */
-static napi_value receive_part(napi_env env, napi_callback_info info)
-{
-	napi_value args[5];
-	size_t argc = 5, length, room;
-	int fd;
-	uint32_t from, to;
-	uint8_t *data;
-	void *files;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length) ||
-	    napi_get_value_uint32(env, args[2], &from) != napi_ok || napi_get_value_uint32(env, args[3], &to) != napi_ok ||
-	    from > to || to > length || !array_of(env, args[4], napi_int32_array, &files, &room) || room < 1 ||
-	    *(int *)files < 0 || (size_t)*(int *)files >= room)
-		return integer(env, -EINVAL);
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(REGIONS_MAX * sizeof(int))];
-	} control;
-	struct iovec part = {data + from, to - from};
-	struct msghdr message = {
-	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (received < 0)
-		return integer(env, -errno);
-	int64_t failed = take_files(&message, files, room);
-	return integer(env, failed ? failed : received);
-}
-
-/* send(socket, bytes): replies are short, so a peer who takes none has stopped reading: -EAGAIN. */
-static napi_value send_bytes(napi_env env, napi_callback_info info)
-{
-	napi_value args[2];
-	size_t argc = 2, length;
-	int fd;
-	uint8_t *data;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd) || !bytes_of(env, args[1], &data, &length))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(send(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL)));
-}
-
-/* notify(eventfd): tells the front-end; a counter that is full tells it already. */
-static napi_value notify(napi_env env, napi_callback_info info)
-{
-	napi_value args[1];
-	size_t argc = 1;
-	int fd;
-	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-	if (!int_of(env, args[0], &fd))
-		return integer(env, -EINVAL);
-	return integer(env, outcome(eventfd_write(fd, 1)));
-}
-
 static void free_device(napi_env env, void *data, void *hint)
 {
 	struct device *device = data;
@@ -189,6 +63,7 @@ static void free_device(napi_env env, void *data, void *hint)
 			free(device->queues[i]);
 		}
 	unmap_guest_memory(&device->memory);
+	drop_pages(&device->pages);
 	free(device);
 }
 
@@ -203,6 +78,8 @@ static napi_value create_device(napi_env env, napi_callback_info info)
 	struct device *device = calloc(1, sizeof *device);
 	if (!device)
 		return integer(env, -ENOMEM);
+	for (size_t i = 0; i < QUEUES_MAX; i++)
+		device->calls[i] = -1;
 	if (napi_create_external(env, device, free_device, NULL, &external) != napi_ok) {
 		free(device);
 		return integer(env, -ENOMEM);
@@ -284,11 +161,68 @@ static napi_value end_queue(napi_env env, napi_callback_info info)
 	return integer(env, queue ? stop_queue(queue) : -EINVAL);
 }
 
-/* take(device, index, buffer, out): out becomes the length of the request, and the room for its reply. */
+/* keepPage(device, place, inode, from, size, bytes): from now on that is answered here, once. */
+static napi_value keep(napi_env env, napi_callback_info info)
+{
+	napi_value args[6];
+	size_t argc = 6, length;
+	uint32_t place;
+	int64_t inode, from;
+	struct prepared_page page;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (!device || napi_get_value_uint32(env, args[1], &place) != napi_ok || place >= PAGES_MAX ||
+	    napi_get_value_int64(env, args[2], &inode) != napi_ok || napi_get_value_int64(env, args[3], &from) != napi_ok ||
+	    napi_get_value_uint32(env, args[4], &page.size) != napi_ok || !bytes_of(env, args[5], &page.bytes, &length) ||
+	    length > page.size)
+		return integer(env, -EINVAL);
+	page.inode = (uint64_t)inode;
+	page.from = (uint64_t)from;
+	page.length = (uint32_t)length;
+	return integer(env, keep_page(&device->pages, place, &page));
+}
+
+/* dropPage(device, place) */
+static napi_value drop(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	uint32_t place;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device && napi_get_value_uint32(env, args[1], &place) == napi_ok && place < PAGES_MAX)
+		drop_page(&device->pages, place);
+	return NULL;
+}
+
+/* answerBy(device, index, call): pages are given to this queue here; not if `call` is -1. */
+static napi_value answer_by(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3;
+	uint32_t index;
+	int call;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device && napi_get_value_uint32(env, args[1], &index) == napi_ok && index < QUEUES_MAX &&
+	    napi_get_value_int32(env, args[2], &call) == napi_ok)
+		device->calls[index] = call;
+	return NULL;
+}
+
+static int answer_from(struct device *device, size_t index)
+{
+	if (!device->queues[index] || device->calls[index] < 0)
+		return QUEUE_EMPTY;
+	return answer_with_page(&device->pages, device->queues[index], &device->memory, device->calls[index]);
+}
+
+/* take(device, index, buffer, out): out becomes the length of the request, and the room for its reply; or the place of a page. */
 static napi_value take(napi_env env, napi_callback_info info)
 {
 	napi_value args[4];
 	size_t argc = 4, length, count;
+	uint32_t index = 0;
 	uint8_t *data;
 	void *out;
 	struct device *device;
@@ -298,6 +232,12 @@ static napi_value take(napi_env env, napi_callback_info info)
 	if (!queue || !bytes_of(env, args[2], &data, &length) ||
 	    !array_of(env, args[3], napi_uint32_array, &out, &count) || count != 2)
 		return integer(env, NO_SUCH_REQUEST);
+	napi_get_value_uint32(env, args[1], &index);
+	int place = answer_from(device, index);
+	if (place >= 0)
+		*(uint32_t *)out = (uint32_t)place;
+	if (place != QUEUE_EMPTY)
+		return integer(env, place < 0 ? place : ANSWERED);
 	int number = take_request(queue, &device->memory, data, length, &request);
 	if (number >= 0) {
 		((uint32_t *)out)[0] = request.length;
@@ -309,26 +249,17 @@ static napi_value take(napi_env env, napi_callback_info info)
 /* give(device, index, number, head, headLength, pieces) */
 static napi_value give(napi_env env, napi_callback_info info)
 {
-	napi_value args[6], piece;
-	size_t argc = 6, length;
+	napi_value args[6];
+	size_t argc = 6;
 	int number;
-	uint32_t head_length, count;
-	uint8_t *data;
 	struct device *device;
 	struct iovec parts[PARTS_MAX];
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct virtqueue *queue = queue_of(env, args[0], args[1], &device);
-	if (!queue || !int_of(env, args[2], &number) || !bytes_of(env, args[3], &data, &length) ||
-	    napi_get_value_uint32(env, args[4], &head_length) != napi_ok || head_length > length ||
-	    napi_get_array_length(env, args[5], &count) != napi_ok || count >= PARTS_MAX)
+	int count = reply_parts_of(env, args + 3, parts);
+	if (!queue || napi_get_value_int32(env, args[2], &number) != napi_ok || count < 0)
 		return integer(env, NO_SUCH_REQUEST);
-	parts[0] = (struct iovec){data, head_length};
-	for (uint32_t i = 0; i < count; i++) {
-		if (napi_get_element(env, args[5], i, &piece) != napi_ok || !bytes_of(env, piece, &data, &length))
-			return integer(env, NO_SUCH_REQUEST);
-		parts[i + 1] = (struct iovec){data, length};
-	}
-	return integer(env, give_reply(queue, &device->memory, number, parts, count + 1));
+	return integer(env, give_reply(queue, &device->memory, number, parts, count));
 }
 
 /* awaitRequests(device, index): 1 when there is one already. */
@@ -342,54 +273,57 @@ static napi_value await(napi_env env, napi_callback_info info)
 	return integer(env, queue ? await_requests(queue, &device->memory) : 0);
 }
 
-static int64_t now_ns(void)
+/* Results of look(), beside ANSWERED. */
+enum { FOUND_NOTHING, FOUND };
+
+static int find_request(struct device *device, uint32_t *place)
 {
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000LL + time.tv_nsec;
+	for (size_t i = 0; i < QUEUES_MAX; i++) {
+		if (!device->queues[i] || !has_request(device->queues[i], &device->memory))
+			continue;
+		int answered = answer_from(device, i);
+		if (answered < 0)
+			return FOUND;
+		*place = (uint32_t)answered;
+		return ANSWERED;
+	}
+	return FOUND_NOTHING;
 }
 
-static bool has_requests(struct device *device)
-{
-	for (size_t i = 0; i < QUEUES_MAX; i++)
-		if (device->queues[i] && has_request(device->queues[i], &device->memory))
-			return true;
-	return false;
-}
-
-static bool look_until(struct device *device, int64_t from, int64_t end, int backend)
+static int look_until(struct device *device, int64_t from, int64_t end, int backend, uint32_t *place)
 {
 	struct pollfd events = {.fd = backend, .events = POLLIN};
-	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = now_ns()) {
-		if (has_requests(device))
-			return true;
+	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = monotonic_ns()) {
+		int found = find_request(device, place);
+		if (found != FOUND_NOTHING)
+			return found;
 		if (poll(&events, 1, 0) != 0)
-			return false;
+			return FOUND_NOTHING;
 		sched_yield();
 	}
-	return false;
+	return FOUND_NOTHING;
 }
 
 /* look(device, microseconds, out): see src/mount/virtiofs/vhost-addon.ts. A fault is told by whoever takes the request. */
 static napi_value look(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], found;
+	napi_value args[3];
 	size_t argc = 3, count;
 	uint32_t microseconds;
 	void *out;
 	uv_loop_t *loop;
-	bool has = false;
+	int found = FOUND_NOTHING;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct device *device = device_of(env, args[0]);
 	if (device && napi_get_value_uint32(env, args[1], &microseconds) == napi_ok &&
-	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 1 &&
+	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 2 &&
 	    napi_get_uv_event_loop(env, &loop) == napi_ok) {
-		int64_t start = now_ns();
-		has = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop));
-		*(uint32_t *)out = (uint32_t)((now_ns() - start) / 1000);
+		uint32_t *results = out;
+		int64_t start = monotonic_ns();
+		found = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop), &results[1]);
+		results[0] = (uint32_t)((monotonic_ns() - start) / 1000);
 	}
-	napi_get_boolean(env, has, &found);
-	return found;
+	return integer(env, found);
 }
 
 /* closeDevice(device): nothing of the guest's memory is mapped after this. The object must not be used afterwards. */
@@ -435,6 +369,9 @@ NAPI_MODULE_INIT()
 	    {"setMemory", set_memory},
 	    {"startQueue", begin_queue},
 	    {"stopQueue", end_queue},
+	    {"keepPage", keep},
+	    {"dropPage", drop},
+	    {"answerBy", answer_by},
 	    {"take", take},
 	    {"give", give},
 	    {"awaitRequests", await},

@@ -4,6 +4,24 @@ import type { SourceStats } from '../services/source-set.ts'
 
 export type StatsFormat = 'text' | 'json'
 
+/**
+ * Tells on standard error what happened so far, in the format that is wanted: whenever the process gets SIGUSR1, and when
+ * what this returns is called, unless nobody wanted it.
+ */
+export function reportStats(
+  wanted: StatsFormat | undefined,
+  kernel: { readonly stats: StatsSnapshot },
+  tree: { readonly stats: MountStats },
+  stores: { sources(): SourceStats },
+): () => void {
+  const report = (format: StatsFormat) =>
+    process.stderr.write(renderStats(format, kernel.stats, tree.stats, stores.sources()))
+  process.on('SIGUSR1', () => report(wanted ?? 'text'))
+  return () => {
+    if (wanted) report(wanted)
+  }
+}
+
 /** What the kernel asked of the mount and what the mount asked of the store; ends with a line feed. */
 export function renderStats(
   format: StatsFormat,

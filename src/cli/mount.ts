@@ -10,10 +10,11 @@ import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
-import { loadAhead, touchStores } from './load-ahead.ts'
+import { loadAhead, touchRoot, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { warnOfMemoryLimit } from './memory-limit.ts'
-import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { reportStats } from './mount-stats.ts'
+import { tellUses } from './mount-uses.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
@@ -114,19 +115,19 @@ export async function runMount<O extends MountOptions>(
   const stop = onStopOrReload(() => reloadTree(stores, tree, logger))
   const chunksOfThreads = isReadByTree ? undefined : localChunks
   const mount = await mountTree({ ...options, tree, target, logger, localChunks: chunksOfThreads })
-  const report = (format: StatsFormat) =>
-    process.stderr.write(renderStats(format, mount.stats, tree.stats, stores.sources()))
-  process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  const reportAtEnd = reportStats(options.stats, mount, tree, stores)
   loadAhead(logger)
   announceReady(options, logger)
+  touchRoot(mount.target)
+  touchStores(stores, rootNodes, localChunks)
   warnOfMemoryLimit(logger)
-  touchStores(stores, localChunks)
   logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
+  tellUses(mount.stats)
   tree.close()
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
-  if (options.stats) report(options.stats)
+  reportAtEnd()
   logger.info({ target }, 'unmounted')
 }
 

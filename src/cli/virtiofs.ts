@@ -11,7 +11,7 @@ import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-
 import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
 import { warnOfMemoryLimit } from './memory-limit.ts'
-import { renderStats, type StatsFormat } from './mount-stats.ts'
+import { reportStats } from './mount-stats.ts'
 import {
   addReadinessOptions,
   announceReady,
@@ -99,9 +99,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
     logger,
     onListening: () => confineProcess(options, logger),
   })
-  const report = (format: StatsFormat) =>
-    process.stderr.write(renderStats(format, server.stats, tree.stats, stores.sources()))
-  process.on('SIGUSR1', () => report(options.stats ?? 'text'))
+  const reportAtEnd = reportStats(options.stats, server, tree, stores)
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   loadAhead(logger)
   announceReady(options, logger)
@@ -110,6 +108,6 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   await stop.requested
   await server.close()
   tree.close()
-  if (options.stats) report(options.stats)
+  reportAtEnd()
   logger.info({}, 'stopped')
 }

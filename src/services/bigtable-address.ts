@@ -38,10 +38,7 @@ export function parseBigtableUrl(text: string): BigtableAddress {
 }
 
 /** The same from the fields of a composition file (spec §3.8), which have the names of the parameters. */
-export function bigtableAddress(
-  instance: string,
-  given: Iterable<readonly [string, string]>,
-): BigtableAddress {
+function bigtableAddress(instance: string, given: Iterable<readonly [string, string]>): BigtableAddress {
   const parameters = new Map<string, string>()
   for (const [key, value] of given) {
     if (!Object.hasOwn(PARAMETERS, key))

@@ -11,7 +11,7 @@ const PUBLIC = /public|keyfile|_file$|-file$|-path$|skip_signature|service_accou
 
 const REDACTED = '***'
 
-export function isSecretName(name: string): boolean {
+function isSecretName(name: string): boolean {
   return SECRET.test(name) && !PUBLIC.test(name)
 }
 

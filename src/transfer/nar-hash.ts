@@ -39,7 +39,7 @@ export interface NarHash {
   digest(): NarDigest
 }
 
-/** NOTE_GIVEN of native/nar_hash.c */
+/** NOTE_GIVEN of native/nar_frame.c */
 const GIVEN = 1
 
 /** The contents of this file follow its record as bytes. */

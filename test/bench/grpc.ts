@@ -15,6 +15,7 @@ import { grpcBlobService } from '../../src/services/blobs/grpc.ts'
 import type { BlobService } from '../../src/services/blobs/interface.ts'
 import { openGrpcChannel } from '../../src/services/grpc-channel.ts'
 import { READ_BUFFER_BYTES } from '../../src/support/limits.ts'
+import { nodeFlags } from '../support/cli.ts'
 import {
   expectAll,
   openHttp2,
@@ -26,7 +27,7 @@ import {
 import { measure } from './report.ts'
 
 const ROUNDS = 5
-const UPLOAD_BYTES = 256 * 1024 * 1024
+const UPLOAD_BYTES = 512 * 1024 * 1024
 /** Filled anew for each upload: to give back such memory would take a processor while the next is measured. */
 const CONTENTS = Buffer.alloc(UPLOAD_BYTES)
 const STREAMS = 8
@@ -282,8 +283,7 @@ const SERVER_FLAGS = (process.env['BENCH_SERVER_FLAGS'] ?? '').split(' ').filter
 
 async function start(kind: string, ...args: string[]): Promise<Peer> {
   const script = join(import.meta.dirname, 'grpc-server.ts')
-  const flags = ['--min-semi-space-size=4', '--max-semi-space-size=8', ...SERVER_FLAGS]
-  const child = spawn(process.execPath, [...flags, script, kind, ...args], {
+  const child = spawn(process.execPath, [...nodeFlags(), ...SERVER_FLAGS, script, kind, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   return {

@@ -192,7 +192,8 @@ const readingCases: readonly Case<BlobService>[] = [
       const pieces: Uint8Array[] = []
       for await (const piece of (await blobs.openRead(digest))!) {
         pieces.push(piece)
-        await put(blobs, piece.slice(0, 1000))
+        // Some backends give hundreds of pieces, and each put is durable: one in ten is enough to find memory that is used again.
+        if (pieces.length % 10 === 1) await put(blobs, piece.slice(0, 1000))
       }
       assertSameBytes(concatBytes(pieces), LARGE)
     },

@@ -1,5 +1,5 @@
 /** `scripts/fuzz TARGET [--seconds N] [--seed N]`, for maintainers; continuous integration replays the corpus. */
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -26,7 +26,9 @@ if (!NAMES.includes(target) || !(seconds > 0) || !Number.isSafeInteger(seed)) {
 }
 
 if (Object.hasOwn(NATIVE_TARGETS, target)) {
-  const built = buildFuzzer(target)
+  const folder = mkdtempSync(join(tmpdir(), 'tvix-store-fuzz-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const built = buildFuzzer(target, folder)
   if ('missing' in built) {
     console.error(built.missing)
     process.exit(69)

@@ -1,9 +1,15 @@
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
 import { loadCorpus } from './corpus.ts'
 import { buildFuzzer, NATIVE_TARGETS, runFuzzer } from './native.ts'
 
+const folder = mkdtempSync(join(tmpdir(), 'tvix-store-fuzz-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
 describe.each(Object.keys(NATIVE_TARGETS))('%s, under ASan and UBSan', (target) => {
-  const built = buildFuzzer(target)
+  const built = buildFuzzer(target, folder)
   const title = 'missing' in built ? ` (skipped: ${built.missing.split('\n')[0]})` : ''
   const program = 'program' in built ? built.program : ''
 

@@ -1,10 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '../..')
-const FOLDER = join(tmpdir(), `tvix-store-fuzz-${process.pid}`)
 const SANITIZED = [
   '-std=gnu11',
   '-O1',
@@ -16,17 +13,19 @@ const SANITIZED = [
 
 /** Targets in C, under ASan and UBSan: the fuzzer of each is test/fuzz/native/NAME.c, and what it fuzzes these. */
 export const NATIVE_TARGETS: Readonly<Record<string, readonly string[]>> = {
-  virtqueue: ['native/virtqueue.c', 'native/guest_memory.c'],
+  virtqueue: ['native/virtqueue.c', 'native/guest_memory.c', 'native/prepared_pages.c'],
 }
 
-/** The program that fuzzes a target; or why there is none. */
-export function buildFuzzer(target: string): { readonly program: string } | { readonly missing: string } {
-  mkdirSync(FOLDER, { recursive: true })
-  const program = join(FOLDER, target)
+/** Builds the program that fuzzes a target, in that folder; or says why there is none. */
+export function buildFuzzer(
+  target: string,
+  folder: string,
+): { readonly program: string } | { readonly missing: string } {
+  const program = join(folder, target)
   const objects: string[] = []
   // Only what is fuzzed tells which way it takes.
   for (const source of NATIVE_TARGETS[target]!) {
-    const object = join(FOLDER, `${source.replaceAll('/', '-')}.o`)
+    const object = join(folder, `${source.replaceAll('/', '-')}.o`)
     const failed = compile([...SANITIZED, '-fsanitize-coverage=trace-pc', '-c', source, '-o', object])
     if (failed) return { missing: failed }
     objects.push(object)

@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { localStoreFlags, remoteStoreFlags, run, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
+import { startHostileServer } from '../support/hostile-grpc.ts'
 import { IS_ROOT } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -146,6 +147,17 @@ describe('one line, and the exit code', () => {
     expect(stderr).not.toMatch(/^\s+at /m) // no stack trace
     expect({ stdout, code: actual }).toEqual({ stdout: '', code })
   })
+})
+
+test('what a peer calls an internal error shows no trace of ours', async () => {
+  await using peer = await startHostileServer({
+    'BlobService/Stat': (call) => call.trailersOnly(3, 'invalid digest length'),
+    'PathInfoService/Get': (call) => call.trailersOnly(2, 'disk on fire'),
+  })
+  const path = `/nix/store/${'0'.repeat(32)}-a`
+  const { code, stderr } = await run(TVIX_STORE, ['ls', ...remoteStoreFlags(peer.address), path])
+  expect(stderr).toMatch(/^tvix-store: .*: disk on fire\n$/)
+  expect(code).toBe(70)
 })
 
 describe('help has an example', () => {

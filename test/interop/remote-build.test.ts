@@ -1,12 +1,13 @@
 /** `scripts/demo-remote-build`: it runs, and what it says makes sense. How fast it is, `npm run bench -- remote-build` tells. */
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { RemoteBuild } from '../bench/remote-build/remote-build.ts'
 import { isSame } from '../bench/remote-build/report.ts'
 import { whyNoRemoteBuild } from '../bench/remote-build/requirements.ts'
-import { runOk, TVIX_STORE } from '../support/cli.ts'
+import { runOk } from '../support/cli.ts'
 
 const reason = whyNoRemoteBuild()
-const DEMO = TVIX_STORE.replace(/tvix-store$/, 'demo-remote-build')
+const DEMO = join(import.meta.dirname, '../../scripts/demo-remote-build')
 
 test.skipIf(reason)(
   reason ? `the remote build (skipped: ${reason})` : 'a build on a mount makes the same and fetches a part',

@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, run, TVIX_STORE } from '../support/cli.ts'
+import { localStoreFlags, run, TVIX_STORE, until } from '../support/cli.ts'
 import { DeviceProcess } from '../support/guest/device-process.ts'
 import { signalIfAlive, whyNoMounts } from '../support/mount.ts'
 import { IS_ROOT } from '../support/requirements.ts'
@@ -14,15 +14,18 @@ import { IS_ROOT } from '../support/requirements.ts'
 /** Node, with the addon loaded and confined; prints the code with which starting a program fails, or that it did not. */
 const CONFINED = `
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { vhostAddon } from '${join(import.meta.dirname, '../../src/mount/virtiofs/vhost-addon.ts')}'
 const before = spawnSync('true').status
 const failed = vhostAddon().confine()
 const after = spawnSync('true').error?.code
-await new Promise((resolve) => setTimeout(resolve, 1)) // threads can still be made
 const { Worker } = await import('node:worker_threads')
 const worker = await new Promise((resolve) => new Worker('(await import("node:worker_threads")).parentPort.postMessage("lives")', { eval: true }).once('message', resolve))
-const threads = (await import('node:fs')).readdirSync('/proc/self/task').map((id) => readFileSync('/proc/self/task/' + id + '/status', 'utf8'))
+function statusOf(id) {
+  try { return [readFileSync('/proc/self/task/' + id + '/status', 'utf8')] }
+  catch (error) { if (['ENOENT', 'ESRCH'].includes(error.code)) return []; throw error } // the thread has just ended
+}
+const threads = readdirSync('/proc/self/task').flatMap(statusOf)
 const filtered = threads.every((status) => /Seccomp:\\t2/.test(status) && /NoNewPrivs:\\t1/.test(status))
 console.log(JSON.stringify({ before, failed, after, worker, filtered }))
 process.exit()`
@@ -71,6 +74,23 @@ describe.skipIf(reason)(`tvix-store virtiofs${reason ? ` (skipped: ${reason})` :
     expect(file).toMatchObject({ code: 73, stderr: expect.stringContaining('no socket is in the way') })
     const nowhere = await run(TVIX_STORE, ['virtiofs', ...flags, join(folder, 'absent/socket')])
     expect(nowhere).toMatchObject({ code: 66, stderr: expect.stringContaining('folder of the socket') })
+  })
+
+  test('a second monitor on a socket waits, which the log tells, and has its turn when the first one is gone', async () => {
+    const socket = join(folder, 'shared.socket')
+    await using device = await DeviceProcess.ours([socket], flags)
+    const said = (what: string) => device.log.split(what).length - 1
+    const first = connect(socket)
+    await until(() => said('a virtual machine monitor connected') === 1)
+    const second = connect(socket)
+    await until(() => said('each guest needs a socket of its own') === 1)
+    first.destroy()
+    await until(() => said('a virtual machine monitor connected') === 2)
+    // Alone now: the next one is told of again.
+    const third = connect(socket)
+    await until(() => said('each guest needs a socket of its own') === 2)
+    for (const other of [second, third]) other.destroy()
+    await until(() => said('the virtual machine monitor left') === 3)
   })
 
   test('gives its sockets the mode and owner that are asked for', async () => {

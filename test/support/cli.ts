@@ -1,10 +1,20 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-export const TVIX_STORE = join(import.meta.dirname, '../../scripts/tvix-store')
+/** In tests what was built for them, elsewhere the sources of this checkout. */
+export const TVIX_STORE =
+  process.env['TVIX_STORE_TEST_PROGRAM'] ?? join(import.meta.dirname, '../../scripts/tvix-store')
+
+/** Flags of Node for the program: its first line has them. */
+export function nodeFlags(): string[] {
+  const program = readFileSync(join(import.meta.dirname, '../../src/cli/main.ts'), 'utf8')
+  const [, flags] = /^#!\/usr\/bin\/env -S node (--.*)/.exec(program) ?? []
+  if (!flags) throw new Error('the first line of src/cli/main.ts has no flags of Node')
+  return flags.split(' ')
+}
 
 /** A run of a program ends after this long at the latest, so that a hang is a failure and not a stuck suite. */
 const RUN_MS_MAX = 580_000

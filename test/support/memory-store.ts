@@ -20,7 +20,7 @@ import { localNarCalculation } from '../../src/transfer/nar-calculation.ts'
 import { entry } from './directories.ts'
 
 /** Blobs that can be lost, and that tell what was read. */
-export class LossyBlobs implements BlobService {
+class LossyBlobs implements BlobService {
   readonly #base: BlobService
   readonly lost = new Set<string>()
   /** Digests of what was opened for reading, in order. */

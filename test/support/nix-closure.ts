@@ -62,7 +62,7 @@ export async function makeNixClosure(folder: string): Promise<NixClosure> {
 }
 
 /** Adds a tree under any path with any references, as `nix-store --export` of it would have been imported. */
-export async function addToNix(
+async function addToNix(
   store: NixStore,
   tree: string,
   { path, references, deriver }: { path: string; references: readonly string[]; deriver: string },

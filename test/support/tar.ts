@@ -60,7 +60,7 @@ export function withChecksum(header: Buffer): Buffer {
   return header
 }
 
-export function paxRecords(records: NonNullable<TarEntry['pax']>): Buffer {
+function paxRecords(records: NonNullable<TarEntry['pax']>): Buffer {
   return Buffer.concat(
     records.map(([key, value]) => {
       const rest = Buffer.concat([utf8(` ${key}=`), bytesOf(value), utf8('\n')])

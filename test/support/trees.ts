@@ -53,7 +53,7 @@ class Moody {
   }
 }
 
-export class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'openRead'> {
+class FakeBlobs extends Moody implements Pick<BlobService, 'chunks' | 'openRead'> {
   readonly contents = new Map<string, () => Uint8Array>()
   readonly lists = new Map<string, readonly ChunkMeta[]>()
   chunkRequests = 0
@@ -117,7 +117,7 @@ function countingBytes(first: number, length: number): Uint8Array {
   return bytes
 }
 
-export class FakeDirectories extends Moody implements Pick<DirectoryService, 'get' | 'getRecursive'> {
+class FakeDirectories extends Moody implements Pick<DirectoryService, 'get' | 'getRecursive'> {
   readonly contents = new Map<string, Directory>()
   requests = 0
   recursiveRequests = 0
@@ -144,7 +144,7 @@ export class FakeDirectories extends Moody implements Pick<DirectoryService, 'ge
   }
 }
 
-export class FakeRootNodes extends Moody implements RootNodes {
+class FakeRootNodes extends Moody implements RootNodes {
   readonly entries: { name: Uint8Array; node: Node }[] = []
   requests = 0
   lists = 0

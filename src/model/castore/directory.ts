@@ -74,11 +74,6 @@ export class Directory {
     return formula === 'documented' ? documented : documented + BigInt(this.entries.length)
   }
 
-  /** Whether a parent may record `size` for this directory: by either formula (spec §1.9). */
-  acceptsSize(size: bigint): boolean {
-    return size === this.size('rust') || size === this.size('documented')
-  }
-
   /** The node under `name`, found by binary search. */
   get(name: Uint8Array): Node | undefined {
     const index = this.indexOf(name)
@@ -105,8 +100,6 @@ export class Directory {
       if (node.kind === 'directory') yield { name, digest: node.digest, size: node.size }
   }
 }
-
-export const EMPTY_DIRECTORY = Directory.from([])
 
 function documentedSize(entries: readonly Entry[]): bigint {
   let size = BigInt(entries.length)

@@ -10,7 +10,7 @@ export interface NixCacheInfo {
 }
 
 /** As Nix has it for caches that name none. */
-export const DEFAULT_CACHE_PRIORITY = 50
+const DEFAULT_CACHE_PRIORITY = 50
 
 /**
  * Reads `nix-cache-info`, as leniently as Nix does: lines without a colon and unknown names are passed over. Throws

@@ -8,7 +8,7 @@ import type { FillCounts } from './stats.ts'
 /** Files that were looked for behind others before that is given up, when most of them were not there. */
 const GUESSES_ENOUGH = 4 * 128
 
-/** Records that lie in one piece of a pack, if their directory was stored at once (GROUP of native/page_filler.c). */
+/** Records that lie in one piece of a pack, if their directory was stored at once (GROUP of native/page_push.h). */
 export const FILL_GROUP = 128
 
 /** So many files are worth reading a piece of a pack for. */

@@ -11,7 +11,7 @@ import {
 } from '../../support/limits.ts'
 import type { InodeNumber, PageFiller } from './interface.ts'
 
-/** One file, in the byte order of this machine (struct record of native/page_filler.c). */
+/** One file, in the byte order of this machine (struct record of native/page_push.h). */
 export const FILL_RECORD = { bytes: 64, inode: 0, size: 8, digest: 16, place: 48 } as const
 
 /** Writes into the records of files where they lie in packs. */

@@ -13,7 +13,7 @@ import { nameKey, type RootNames } from './root-names.ts'
 import type { FetchStats } from './stats.ts'
 
 export const MISSING_FOREVER: Missing = { missing: true, forever: true }
-export const MISSING_FOR_NOW: Missing = { missing: true, forever: false }
+const MISSING_FOR_NOW: Missing = { missing: true, forever: false }
 
 export interface RootDirectoryOptions {
   readonly rootNodes: Pick<RootNodes, 'canExist' | 'get' | 'getNow'>

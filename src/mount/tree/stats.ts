@@ -34,7 +34,7 @@ export interface MountStats {
   readonly localFiles: FetchStats
 }
 
-export function createFetchStats(): FetchStats {
+function createFetchStats(): FetchStats {
   return { asked: 0, cached: 0, joined: 0, fetched: 0, fetchedBytes: 0, cachedBytes: 0, failed: 0 }
 }
 

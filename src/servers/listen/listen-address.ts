@@ -1,7 +1,7 @@
 import { StoreError } from '../../support/errors.ts'
 
 /** What a listener takes away from everybody who comes in by it, whatever their token allows. */
-export const LISTENER_ROLES = ['read-only', 'no-list'] as const
+const LISTENER_ROLES = ['read-only', 'no-list'] as const
 export type ListenerRole = (typeof LISTENER_ROLES)[number]
 
 /** Where to listen, as an address of spec §4.2 says it. */

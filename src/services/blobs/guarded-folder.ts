@@ -4,7 +4,7 @@ import { type Logger, silentLogger } from '../../support/log.ts'
 import { fileError } from '../objects/file-error.ts'
 import type { Source, SourceSet } from '../source-set.ts'
 import { CacheEviction } from './cache-eviction.ts'
-import type { CacheFolder } from './cache-folder.ts'
+import { type CacheFolder, isFull } from './cache-folder.ts'
 import type { BlobService } from './interface.ts'
 import { FileVerification } from './verified-file.ts'
 
@@ -14,9 +14,6 @@ export interface GuardedFolderOptions {
   readonly faults?: Pick<SourceSet<BlobService>, 'failed'>
   readonly logger?: Logger
 }
-
-/** What the system says when a disk, or a share of one, takes no more. */
-const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
 /** A cache folder whose failures cost time and nothing else, and that is kept below its limit. */
 export class GuardedFolder {
@@ -42,7 +39,7 @@ export class GuardedFolder {
     try {
       return await work()
     } catch (error) {
-      if (FULL.has(systemCode(error) ?? '')) this.#eviction.diskIsFull()
+      if (isFull(error)) this.#eviction.diskIsFull()
       this.failed(error)
       return undefined
     }

@@ -1,13 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { nodeFlags } from '../../support/cli.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
-/** As the first line of src/cli/main.ts has it. */
-const NODE = [
-  process.execPath,
-  ...['--min-semi-space-size=4', '--max-semi-space-size=8', '--disable-warning=DEP0123'],
-]
+const NODE = [process.execPath, ...nodeFlags()]
 
 let built: readonly string[] | undefined
 

@@ -64,7 +64,7 @@ export function onDisk(fixture: Fixture): Place {
 }
 
 /** The image with everything, made when it is needed. */
-export function imageOf({ folder, content }: Fixture): string {
+function imageOf({ folder, content }: Fixture): string {
   const image = join(folder, 'image.squashfs')
   const flags = ['-comp', 'zstd', '-Xcompression-level', '3', '-quiet', '-no-progress', '-all-root']
   if (!existsSync(image)) run(['mksquashfs'], [content, image, ...flags])

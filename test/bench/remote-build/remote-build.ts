@@ -28,7 +28,7 @@ const SOURCES = ['lmdb-data-v1/libraries/liblmdb', 'lz4/lib'].map((path) =>
 )
 const DAEMON_PORT = 8001
 
-export const DISTANCE: Distance = { roundTripMs: 20, bytesPerSecond: 125_000_000 }
+const DISTANCE: Distance = { roundTripMs: 20, bytesPerSecond: 125_000_000 }
 
 export interface Build {
   /** Seconds from the beginning, whatever that is, to the first object file, and to the end. */

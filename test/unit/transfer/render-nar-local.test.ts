@@ -46,9 +46,10 @@ beforeEach(async () => {
   const objects = await openFileObjectStore(dir.path)
   const blobs = verifyingBlobService(objectStoreBlobService(objects, undefined, local), 'the store')
   services = { blobs, directories: memoryDirectoryService() }
-  files = []
-  for (let i = 0; i < FILES; i++)
-    files.push(await store(blobs, utf8(`contents of file ${i}, `.repeat(1 + (i % 40)))))
+  const contents = Array.from({ length: FILES }, (_, i) =>
+    utf8(`contents of file ${i}, `.repeat(1 + (i % 40))),
+  )
+  files = await Promise.all(contents.map((bytes) => store(blobs, bytes)))
   // Batches that are on their way out before that one begins.
   const big = await store(blobs, pseudoRandom(NAR_BATCH_BYTES_MAX, 1))
   node = await directoryOf([...Array(2 * NAR_BATCHES_MAX).fill(big), ...files])

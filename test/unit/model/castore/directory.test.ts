@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it, test } from 'vitest'
 import { Digest, EMPTY_DIGEST } from '../../../../src/model/castore/digest.ts'
-import { Directory, EMPTY_DIRECTORY } from '../../../../src/model/castore/directory.ts'
+import { Directory } from '../../../../src/model/castore/directory.ts'
 import {
   decodeAnonymousNode,
   decodeNodeMessage,
@@ -55,7 +55,6 @@ describe('the fixture', () => {
         const { proto_hex, digest_hex, size } = fixture[formula]
         const directory = Directory.decode(unhex(proto_hex))
         expect(directory.size(formula)).toBe(BigInt(size))
-        expect(directory.acceptsSize(BigInt(size))).toBe(true)
         const rebuilt = Directory.from([...directory.entries].reverse())
         expect(hex(rebuilt.encoded)).toBe(proto_hex)
         expect(rebuilt.digest.hex).toBe(digest_hex)
@@ -328,11 +327,7 @@ test('names are found, and only those', () => {
 })
 
 test('the empty directory is the empty message', () => {
-  expect(EMPTY_DIRECTORY.encoded).toHaveLength(0)
-  expect(EMPTY_DIRECTORY.digest.equals(EMPTY_DIGEST)).toBe(true)
-})
-
-test('a parent may record either size, and no other', () => {
-  const directory = Directory.from([entry('a', directoryOf(6n)), entry('b', fileOf(1n))])
-  expect([7n, 8n, 9n, 10n, 11n].filter((size) => directory.acceptsSize(size))).toEqual([8n, 10n])
+  const { encoded, digest } = Directory.from([])
+  expect(encoded).toHaveLength(0)
+  expect(digest.equals(EMPTY_DIGEST)).toBe(true)
 })

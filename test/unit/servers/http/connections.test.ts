@@ -368,6 +368,7 @@ test('a client that leaves ends the work that is done for it', async () => {
   const aborted = once(signal, 'abort')
   socket.destroy()
   await aborted
+  expect(signal.aborted).toBe(true)
 })
 
 test('shutdown: what runs is finished, and then nothing is open any more', async () => {

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { Digest } from '../../../../src/model/castore/digest.ts'
-import { type Directory, EMPTY_DIRECTORY } from '../../../../src/model/castore/directory.ts'
+import { Directory } from '../../../../src/model/castore/directory.ts'
 import type { DirectoryPutter, DirectoryService } from '../../../../src/services/directories/interface.ts'
 import { memoryDirectoryService } from '../../../../src/services/directories/memory.ts'
 import type { Call } from '../../../../src/support/call.ts'
 import { directoryServiceCases, singlePutCases } from '../../../conformance/directory-service.ts'
 import { brokenCases, nothingToClean } from '../../../conformance/suite.ts'
+
+const EMPTY = Directory.from([])
 
 /** The suite must notice each of these; a suite that cannot fail proves nothing. */
 const cases = [...directoryServiceCases, ...singlePutCases.any]
@@ -28,7 +30,7 @@ class Delegating implements DirectoryService {
 
 class WrongDirectory extends Delegating {
   override async get(digest: Digest, call?: Call) {
-    return (await this.base.get(digest, call)) && EMPTY_DIRECTORY
+    return (await this.base.get(digest, call)) && EMPTY
   }
 }
 
@@ -97,7 +99,7 @@ class RootsOnly extends Delegating {
 
 class ChecksNothing extends Delegating {
   override startPutter(call?: Call): DirectoryPutter {
-    let last = EMPTY_DIRECTORY.digest
+    let last = EMPTY.digest
     return {
       put: async (directory) => {
         last = await this.base.put(directory, call)

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type Directory, EMPTY_DIRECTORY } from '../../../../src/model/castore/directory.ts'
+import { Directory } from '../../../../src/model/castore/directory.ts'
 import type { DirectoryService } from '../../../../src/services/directories/interface.ts'
 import { memoryDirectoryService } from '../../../../src/services/directories/memory.ts'
 import { verifyingDirectoryService } from '../../../../src/services/directories/verifying.ts'
 import { StoreError } from '../../../../src/support/errors.ts'
 import { CLOSURE_DIRECTORIES_MAX } from '../../../../src/support/limits.ts'
 import { vectorDirectory } from '../../../support/directories.ts'
+
+const EMPTY = Directory.from([])
 
 const [A, B, C, D] = ['A', 'B', 'C', 'D'].map((name) => vectorDirectory(name)) as [
   Directory,
@@ -91,8 +93,8 @@ describe('verifying directories', () => {
 
   it('refuses another digest for what it stored', async () => {
     const lying = answering({
-      put: async () => EMPTY_DIRECTORY.digest,
-      startPutter: () => ({ put: async () => {}, close: async () => EMPTY_DIRECTORY.digest }),
+      put: async () => EMPTY.digest,
+      startPutter: () => ({ put: async () => {}, close: async () => EMPTY.digest }),
     })
     await expect(lying.put(B)).rejects.toMatchObject({ code: 'corrupt' })
     const putter = lying.startPutter()

@@ -408,7 +408,10 @@ describe('a folder', () => {
   it('is made by several at once', async () => {
     await using dir = await tempDir()
     const opening = Array.from({ length: 10 }, () => openPackedObjectStore(join(dir.path, 'new')))
-    for (const store of await Promise.all(opening)) await store[Symbol.asyncDispose]()
+    for (const store of await Promise.all(opening)) {
+      expect(await store.get(KEYS[0]!)).toBeUndefined()
+      await store[Symbol.asyncDispose]()
+    }
   })
 
   it('gets no pack before something is stored', async () => {
