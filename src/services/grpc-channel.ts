@@ -65,9 +65,9 @@ export interface StartOptions extends Call {
 export interface GrpcChannel {
   readonly address: string
   readonly policy: GrpcPolicy
-  /** Whether the peer is held for dead: then calls fail at once, and to repeat them is of no use. */
+  /** Whether the peer is held for dead: then calls fail at once. */
   readonly isDown: boolean
-  /** Whether the peer was there, does not answer, and is worth being waited for. */
+  /** Whether the peer was there a moment ago, and is worth being waited for by whoever has nobody else. */
   readonly isMissed: boolean
   /** Starts a call under the name that the peer knows the service by. */
   start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall>

@@ -165,8 +165,8 @@ function decodeFrom<T>(call: GrpcCall, decode: () => T): T {
 }
 
 /**
- * Runs a read, and again after a pause while its peer is unavailable, but not dead. For calls that change nothing
- * and have handed out nothing yet.
+ * Runs a read, and again after a pause while its peer is unavailable, but not dead; and while it is missed, unless there are others
+ * to ask. For calls that change nothing and have handed out nothing yet.
  */
 export async function retryUnavailable<T>(
   channel: GrpcChannel,
@@ -178,8 +178,9 @@ export async function retryUnavailable<T>(
     try {
       return await read()
     } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'unavailable' || channel.isDown) throw error
-      if (attempt >= retryMs.length && !channel.isMissed) throw error
+      if (!(error instanceof StoreError) || error.code !== 'unavailable') throw error
+      const isGivenUp = attempt >= retryMs.length || channel.isDown
+      if (isGivenUp && (call?.hasOthers || !channel.isMissed)) throw error
     }
     await pause(jittered(retryMs[attempt] ?? GRPC_RECONNECT_MS_MAX), call?.signal)
   }

@@ -201,7 +201,7 @@ class Question<S, T> {
     const started = performance.now()
     try {
       const value = await orAborted(
-        this.#work(source.service, { ...this.#call, signal: attempt.signal }),
+        this.#work(source.service, { ...this.#call, signal: attempt.signal, hasOthers: this.#hasOthers() }),
         attempt,
       )
       this.#set.answered(source, performance.now() - started)
@@ -216,6 +216,11 @@ class Question<S, T> {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  /** Besides the one that is asked now. */
+  #hasOthers(): boolean {
+    return this.#waiting.length > 0 || this.#running.size > 1 || this.#call?.hasOthers === true
   }
 
   #win(answer: OpenAnswer<S, T>): void {

@@ -6,6 +6,8 @@ export interface Call {
   readonly signal?: AbortSignal | undefined
   /** The request that this call is part of (W3C Trace Context), told to the peers that are asked for it. */
   readonly traceparent?: string | undefined
+  /** Whether somebody else can be asked: then a source that is away is not waited for. */
+  readonly hasOthers?: boolean
 }
 
 /** Throws the reason of an aborted signal as a StoreError. Call it between the steps of long work. */

@@ -1,6 +1,8 @@
 /** Peers that die and come back. */
 import { expect, test, vi } from 'vitest'
 import { EMPTY_DIGEST } from '../../src/model/castore/digest.ts'
+import { SourceSet } from '../../src/services/source-set.ts'
+import type { Call } from '../../src/support/call.ts'
 import { startTestServer } from '../support/grpc-server.ts'
 import { startHostileServer } from '../support/hostile-grpc.ts'
 import { startTcpFaultProxy } from '../support/tcp-fault-proxy.ts'
@@ -109,6 +111,29 @@ test('a peer that was there is waited for, for longer than one that never was', 
   expect(await outcome(unknown.blobs.has(EMPTY_DIGEST))).toMatchObject({ code: 'unavailable' })
   await proxy.up()
   for (const result of await Promise.all(waiting)) expect(result).toEqual({ value: false })
+})
+
+test('a peer that was there is not waited for when there are others to ask', async () => {
+  await using server = await startTestServer()
+  await using proxy = await startTcpFaultProxy(server.bound)
+  using client = await openClient(proxy.address, { returnMs: 60_000 })
+  const asked: (boolean | undefined)[] = []
+  const near = {
+    has: (call: Call) => {
+      asked.push(call.hasOthers)
+      return client.blobs.has(EMPTY_DIGEST, call)
+    },
+  }
+  expect(await near.has({})).toBe(false)
+  await proxy.down()
+  expect(await outcome(near.has({ hasOthers: true }))).toMatchObject({ code: 'unavailable' })
+  asked.length = 0
+  const set = new SourceSet<typeof near>([
+    { name: 'near', service: near },
+    { name: 'far', service: { has: async ({ hasOthers }) => hasOthers! } },
+  ])
+  expect(await set.ask({}, (service, call) => service.has(call))).toMatchObject({ value: false })
+  expect(asked).toEqual([true])
 })
 
 test('a peer that stays away costs one wait', async () => {
