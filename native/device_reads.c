@@ -4,12 +4,16 @@
  */
 #include "device_reads.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 
 #include "chunk_reader.h"
 #include "values.h"
+
+/* Chunks that are loaded on the thread of JavaScript: half a millisecond. */
+#define KEPT_AT_ONCE_MAX (512 * 1024)
 
 struct reply {
 	struct {
@@ -158,7 +162,36 @@ static bool answer_at_once(struct reader *reader, const struct request *request)
 	return true;
 }
 
-/* readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; -errno. */
+static bool is_waited_at(int device)
+{
+	struct pollfd asked = {.fd = device, .events = POLLIN};
+	return poll(&asked, 1, 0) > 0;
+}
+
+/*
+ * A part of a chunk, of which more is wanted soon: a program that is being started. A thread would have to be woken, and takes one of two
+ * processors from the program. When somebody else is waiting already, the threads share the work.
+ */
+static bool answer_from_kept(struct reader *reader, const struct request *request)
+{
+	const struct span *span = &request->spans[0];
+	if (request->count != 1 || span->size > KEPT_AT_ONCE_MAX || is_waited_at(reader->device))
+		return false;
+	const struct chunk chunk = chunk_of(request, span);
+	struct kept *kept = keep_chunk_at_once(&reader->kept, reader->source, &chunk, &reader->room);
+	if (!kept)
+		return false;
+	struct reply reply = {.count = 1};
+	reply.parts[1] = (struct iovec){kept->bytes + span->from, span->to - span->from};
+	send_reply(reader, request, &reply);
+	release_chunk(&reader->kept, kept);
+	return true;
+}
+
+/*
+ * readChunks(reader, plan): 0 when the kernel has its answer; 1 when it will get it, or `failed` will be called; 2 when it has it from
+ * a chunk that is kept; -errno.
+ */
 napi_value read_chunks(napi_env env, napi_callback_info info)
 {
 	napi_value args[2];
@@ -175,6 +208,10 @@ napi_value read_chunks(napi_env env, napi_callback_info info)
 	if (answer_at_once(reader, request)) {
 		free(request);
 		return integer(env, 0);
+	}
+	if (answer_from_kept(reader, request)) {
+		free(request);
+		return integer(env, 2);
 	}
 	enqueue_request(reader, request);
 	return integer(env, 1);

@@ -69,27 +69,49 @@ static struct kept *used_now(struct kept_chunks *chunks, struct kept *kept)
 	return NULL;
 }
 
+/* Into a place that was found for it, without the mutex meanwhile. */
+static void load(struct kept_chunks *chunks, struct kept *kept, struct chunk_source *source, const struct chunk *chunk,
+                 struct frame_room *room, bool at_once)
+{
+	memcpy(kept->digest, chunk->digest, BLAKE3_BYTES);
+	kept->size = chunk->size;
+	kept->users = 1;
+	kept->is_loading = true;
+	pthread_mutex_unlock(&chunks->mutex);
+	bool is_right = load_verified_chunk(source, chunk, kept->bytes, room, at_once) == CHUNK_LOADED;
+	pthread_mutex_lock(&chunks->mutex);
+	kept->is_loading = false;
+	/* Whoever waits for it finds that there is none. */
+	if (!is_right)
+		kept->size = 0;
+	pthread_cond_broadcast(&chunks->loaded);
+}
+
 struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
                         struct frame_room *room)
 {
 	pthread_mutex_lock(&chunks->mutex);
 	struct kept *kept = find(chunks, chunk->digest, chunk->size);
-	if (kept) {
+	if (kept)
 		use_loaded(chunks, kept);
-	} else if ((kept = free_place(chunks, chunk->size))) {
-		memcpy(kept->digest, chunk->digest, BLAKE3_BYTES);
-		kept->size = chunk->size;
-		kept->users = 1;
-		kept->is_loading = true;
-		pthread_mutex_unlock(&chunks->mutex);
-		bool is_right = load_verified_chunk(source, chunk, kept->bytes, room, false) == CHUNK_LOADED;
-		pthread_mutex_lock(&chunks->mutex);
-		kept->is_loading = false;
-		/* Whoever waits for it finds that there is none. */
-		if (!is_right)
-			kept->size = 0;
-		pthread_cond_broadcast(&chunks->loaded);
-	}
+	else if ((kept = free_place(chunks, chunk->size)))
+		load(chunks, kept, source, chunk, room, false);
+	kept = used_now(chunks, kept);
+	pthread_mutex_unlock(&chunks->mutex);
+	return kept;
+}
+
+struct kept *keep_chunk_at_once(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
+                                struct frame_room *room)
+{
+	pthread_mutex_lock(&chunks->mutex);
+	struct kept *kept = find(chunks, chunk->digest, chunk->size);
+	if (kept && kept->is_loading)
+		kept = NULL;
+	else if (kept)
+		kept->users++;
+	else if ((kept = free_place(chunks, chunk->size)))
+		load(chunks, kept, source, chunk, room, true);
 	kept = used_now(chunks, kept);
 	pthread_mutex_unlock(&chunks->mutex);
 	return kept;

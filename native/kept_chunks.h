@@ -32,6 +32,10 @@ void free_kept_chunks(struct kept_chunks *chunks);
 /* A chunk, in use until it is released; NULL when it cannot be had, or there is no place for it. */
 struct kept *keep_chunk(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
                         struct frame_room *room);
+
+/* The same for one that is there already, or can be loaded without waiting for the disk or for who is loading it. */
+struct kept *keep_chunk_at_once(struct kept_chunks *chunks, struct chunk_source *source, const struct chunk *chunk,
+                                struct frame_room *room);
 /* The same for one that is there already, or being loaded; waits for that. */
 struct kept *await_chunk(struct kept_chunks *chunks, const uint8_t digest[BLAKE3_BYTES], size_t size);
 /* The same for one that is there already; never waits. */

@@ -15,6 +15,7 @@
 #include "confine.h"
 #include "give_way.h"
 #include "guest_memory.h"
+#include "prepared_pages.h"
 #include "reply_parts.h"
 #include "values.h"
 #include "vhost_socket.h"
@@ -25,9 +26,15 @@
 /* Whoever looks for requests and finds that so much time passed since the last look had to give the processor to somebody else. */
 #define AWAY_NS 200000
 
+/* What take() and look() say of a request that had its answer; behind the results of virtqueue.h. */
+#define ANSWERED (-103)
+
 struct device {
 	struct guest_memory memory;
 	struct virtqueue *queues[QUEUES_MAX];
+	/* By which the guest is told of what is answered here; -1: nothing is. */
+	int calls[QUEUES_MAX];
+	struct prepared_pages pages;
 };
 
 static struct device *device_of(napi_env env, napi_value value)
@@ -56,6 +63,7 @@ static void free_device(napi_env env, void *data, void *hint)
 			free(device->queues[i]);
 		}
 	unmap_guest_memory(&device->memory);
+	drop_pages(&device->pages);
 	free(device);
 }
 
@@ -70,6 +78,8 @@ static napi_value create_device(napi_env env, napi_callback_info info)
 	struct device *device = calloc(1, sizeof *device);
 	if (!device)
 		return integer(env, -ENOMEM);
+	for (size_t i = 0; i < QUEUES_MAX; i++)
+		device->calls[i] = -1;
 	if (napi_create_external(env, device, free_device, NULL, &external) != napi_ok) {
 		free(device);
 		return integer(env, -ENOMEM);
@@ -151,11 +161,68 @@ static napi_value end_queue(napi_env env, napi_callback_info info)
 	return integer(env, queue ? stop_queue(queue) : -EINVAL);
 }
 
-/* take(device, index, buffer, out): out becomes the length of the request, and the room for its reply. */
+/* keepPage(device, place, inode, from, size, bytes): from now on that is answered here, once. */
+static napi_value keep(napi_env env, napi_callback_info info)
+{
+	napi_value args[6];
+	size_t argc = 6, length;
+	uint32_t place;
+	int64_t inode, from;
+	struct prepared_page page;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (!device || napi_get_value_uint32(env, args[1], &place) != napi_ok || place >= PAGES_MAX ||
+	    napi_get_value_int64(env, args[2], &inode) != napi_ok || napi_get_value_int64(env, args[3], &from) != napi_ok ||
+	    napi_get_value_uint32(env, args[4], &page.size) != napi_ok || !bytes_of(env, args[5], &page.bytes, &length) ||
+	    length > page.size)
+		return integer(env, -EINVAL);
+	page.inode = (uint64_t)inode;
+	page.from = (uint64_t)from;
+	page.length = (uint32_t)length;
+	return integer(env, keep_page(&device->pages, place, &page));
+}
+
+/* dropPage(device, place) */
+static napi_value drop(napi_env env, napi_callback_info info)
+{
+	napi_value args[2];
+	size_t argc = 2;
+	uint32_t place;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device && napi_get_value_uint32(env, args[1], &place) == napi_ok && place < PAGES_MAX)
+		drop_page(&device->pages, place);
+	return NULL;
+}
+
+/* answerBy(device, index, call): pages are given to this queue here; not if `call` is -1. */
+static napi_value answer_by(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t argc = 3;
+	uint32_t index;
+	int call;
+	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+	struct device *device = device_of(env, args[0]);
+	if (device && napi_get_value_uint32(env, args[1], &index) == napi_ok && index < QUEUES_MAX &&
+	    napi_get_value_int32(env, args[2], &call) == napi_ok)
+		device->calls[index] = call;
+	return NULL;
+}
+
+static int answer_from(struct device *device, size_t index)
+{
+	if (!device->queues[index] || device->calls[index] < 0)
+		return QUEUE_EMPTY;
+	return answer_with_page(&device->pages, device->queues[index], &device->memory, device->calls[index]);
+}
+
+/* take(device, index, buffer, out): out becomes the length of the request, and the room for its reply; or the place of a page. */
 static napi_value take(napi_env env, napi_callback_info info)
 {
 	napi_value args[4];
 	size_t argc = 4, length, count;
+	uint32_t index = 0;
 	uint8_t *data;
 	void *out;
 	struct device *device;
@@ -165,6 +232,12 @@ static napi_value take(napi_env env, napi_callback_info info)
 	if (!queue || !bytes_of(env, args[2], &data, &length) ||
 	    !array_of(env, args[3], napi_uint32_array, &out, &count) || count != 2)
 		return integer(env, NO_SUCH_REQUEST);
+	napi_get_value_uint32(env, args[1], &index);
+	int place = answer_from(device, index);
+	if (place >= 0)
+		*(uint32_t *)out = (uint32_t)place;
+	if (place != QUEUE_EMPTY)
+		return integer(env, place < 0 ? place : ANSWERED);
 	int number = take_request(queue, &device->memory, data, length, &request);
 	if (number >= 0) {
 		((uint32_t *)out)[0] = request.length;
@@ -200,47 +273,57 @@ static napi_value await(napi_env env, napi_callback_info info)
 	return integer(env, queue ? await_requests(queue, &device->memory) : 0);
 }
 
-static bool has_requests(struct device *device)
+/* Results of look(), beside ANSWERED. */
+enum { FOUND_NOTHING, FOUND };
+
+static int find_request(struct device *device, uint32_t *place)
 {
-	for (size_t i = 0; i < QUEUES_MAX; i++)
-		if (device->queues[i] && has_request(device->queues[i], &device->memory))
-			return true;
-	return false;
+	for (size_t i = 0; i < QUEUES_MAX; i++) {
+		if (!device->queues[i] || !has_request(device->queues[i], &device->memory))
+			continue;
+		int answered = answer_from(device, i);
+		if (answered < 0)
+			return FOUND;
+		*place = (uint32_t)answered;
+		return ANSWERED;
+	}
+	return FOUND_NOTHING;
 }
 
-static bool look_until(struct device *device, int64_t from, int64_t end, int backend)
+static int look_until(struct device *device, int64_t from, int64_t end, int backend, uint32_t *place)
 {
 	struct pollfd events = {.fd = backend, .events = POLLIN};
 	for (int64_t last = from, now = from; now < end && now - last < AWAY_NS; last = now, now = monotonic_ns()) {
-		if (has_requests(device))
-			return true;
+		int found = find_request(device, place);
+		if (found != FOUND_NOTHING)
+			return found;
 		if (poll(&events, 1, 0) != 0)
-			return false;
+			return FOUND_NOTHING;
 		sched_yield();
 	}
-	return false;
+	return FOUND_NOTHING;
 }
 
 /* look(device, microseconds, out): see src/mount/virtiofs/vhost-addon.ts. A fault is told by whoever takes the request. */
 static napi_value look(napi_env env, napi_callback_info info)
 {
-	napi_value args[3], found;
+	napi_value args[3];
 	size_t argc = 3, count;
 	uint32_t microseconds;
 	void *out;
 	uv_loop_t *loop;
-	bool has = false;
+	int found = FOUND_NOTHING;
 	napi_get_cb_info(env, info, &argc, args, NULL, NULL);
 	struct device *device = device_of(env, args[0]);
 	if (device && napi_get_value_uint32(env, args[1], &microseconds) == napi_ok &&
-	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 1 &&
+	    array_of(env, args[2], napi_uint32_array, &out, &count) && count >= 2 &&
 	    napi_get_uv_event_loop(env, &loop) == napi_ok) {
+		uint32_t *results = out;
 		int64_t start = monotonic_ns();
-		has = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop));
-		*(uint32_t *)out = (uint32_t)((monotonic_ns() - start) / 1000);
+		found = look_until(device, start, start + microseconds * 1000LL, uv_backend_fd(loop), &results[1]);
+		results[0] = (uint32_t)((monotonic_ns() - start) / 1000);
 	}
-	napi_get_boolean(env, has, &found);
-	return found;
+	return integer(env, found);
 }
 
 /* closeDevice(device): nothing of the guest's memory is mapped after this. The object must not be used afterwards. */
@@ -286,6 +369,9 @@ NAPI_MODULE_INIT()
 	    {"setMemory", set_memory},
 	    {"startQueue", begin_queue},
 	    {"stopQueue", end_queue},
+	    {"keepPage", keep},
+	    {"dropPage", drop},
+	    {"answerBy", answer_by},
 	    {"take", take},
 	    {"give", give},
 	    {"awaitRequests", await},

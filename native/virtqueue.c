@@ -204,7 +204,7 @@ static int remember(struct chain *chain, const struct walk *walk)
 static _Thread_local struct walk walk;
 
 static int take(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
-                struct request *out)
+                struct request *out, is_wanted *wanted, void *context)
 {
 	const struct available_ring *available = queue->available;
 	uint16_t waiting = load(&available->index) - queue->next_available;
@@ -225,25 +225,34 @@ static int take(struct virtqueue *queue, const struct guest_memory *memory, uint
 	walk.steps = walk.count = 0;
 	walk.length = walk.room = 0;
 	int failed = follow(&walk, head, queue->indirect);
-	if (!failed)
-		failed = remember(&queue->chains[head], &walk);
+	if (failed)
+		return failed;
+	*out = (struct request){(uint32_t)walk.length, (uint32_t)walk.room};
+	if (wanted && !wanted(buffer, out, context))
+		return QUEUE_EMPTY;
+	failed = remember(&queue->chains[head], &walk);
 	if (failed)
 		return failed;
 	queue->next_available++;
-	*out = (struct request){(uint32_t)walk.length, (uint32_t)walk.room};
 	return head;
 }
 
-int take_request(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
-                 struct request *out)
+int take_wanted(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
+                struct request *out, is_wanted *wanted, void *context)
 {
 	if (!queue->running)
 		return QUEUE_EMPTY;
 	if (!GUARD_MEMORY(memory))
 		return -FAULT_MEMORY_GONE;
-	int result = take(queue, memory, buffer, capacity, out);
+	int result = take(queue, memory, buffer, capacity, out, wanted, context);
 	release_memory();
 	return result;
+}
+
+int take_request(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
+                 struct request *out)
+{
+	return take_wanted(queue, memory, buffer, capacity, out, NULL, NULL);
 }
 
 /* Goes on behind what was written to a chain. */

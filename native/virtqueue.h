@@ -87,6 +87,11 @@ struct request {
 /* Takes the next request: its number (0 to size - 1), QUEUE_EMPTY, or a negative queue_fault. */
 int take_request(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
                  struct request *out);
+/* Decides by what was copied into `buffer`, which the guest cannot change any more. */
+typedef bool is_wanted(const uint8_t *buffer, const struct request *request, void *context);
+/* Likewise, if it is wanted; another one stays where it is: QUEUE_EMPTY. */
+int take_wanted(struct virtqueue *queue, const struct guest_memory *memory, uint8_t *buffer, size_t capacity,
+                struct request *out, is_wanted *wanted, void *context);
 /*
  * Gives a request back with a reply, nothing but which is told to the guest as written. 1: the guest wants to be
  * notified; 0: it does not; REPLY_TOO_LONG, NO_SUCH_REQUEST (nothing was done), or a negative queue_fault.

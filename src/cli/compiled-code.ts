@@ -1,3 +1,4 @@
+import { subscribe } from 'node:diagnostics_channel'
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
@@ -10,15 +11,27 @@ interface Loaded {
   readonly path: string
   /** Runs that what is there was gathered in. */
   readonly runs: number
+  /** What they told on `USES_CHANNEL`. */
+  readonly uses: number
 }
 
 interface Kept {
   readonly code: Buffer
   readonly runs: number
+  readonly uses: number
 }
 
-/** One run does not use all that the next one will, and writing it down takes a process that ends as long as it saves later ones. */
+/**
+ * One run does not use all that the next one will, and writing it down takes a process that ends as long as it saves later ones. A run
+ * behind these adds what it used if it did what none of them did.
+ */
 const RUNS_GATHERED = 4
+
+/**
+ * Where a command tells what it did: 32 bits, of which only this command knows the meaning. This file and the commands are loaded apart,
+ * and share no module.
+ */
+export const USES_CHANNEL = 'tvix-store:uses'
 
 /** In the folder of a build: all commands have half as many. A first word that is no command would add more each time. */
 const FILES_MAX = 500
@@ -59,30 +72,33 @@ export function loadCompiled(program: string, folder: string): void {
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
       ...(kept && { cachedData: kept.code }),
     })
-    loaded.push({ script, path: keptAt, runs: kept && !script.cachedDataRejected ? kept.runs : 0 })
+    const { runs, uses } = kept && !script.cachedDataRejected ? kept : NOTHING_KEPT
+    loaded.push({ script, path: keptAt, runs, uses })
     const body: ModuleBody = script.runInThisContext()
     body.call(module.exports, module.exports, (id) => module.require(id), module, path, program)
   }
+  let used = 0
+  subscribe(USES_CHANNEL, (uses) => {
+    used |= uses as number
+  })
   process.on('exit', (code) => {
     // A misspelt command is not worth keeping.
-    if (code === 0)
-      keep(
-        loaded.filter(({ runs }) => runs < RUNS_GATHERED),
-        folder,
-      )
+    if (code !== 0) return
+    const lacking = loaded.filter(({ runs, uses }) => runs < RUNS_GATHERED || (used & ~uses) !== 0)
+    keep(lacking, used, folder)
   })
 }
 
 /** For the next start. Where that fails, it compiles again. */
-function keep(loaded: readonly Loaded[], folder: string): void {
+function keep(loaded: readonly Loaded[], used: number, folder: string): void {
   if (loaded.length === 0 || !hasRoom(folder, loaded.length)) return
   // They are written down beside the code, and it is refused where others are set; at a start none is (support/buffer-garbage.ts,
   // support/heap-growth.ts).
   setFlagsFromString('--no-external-memory-accounted-in-global-limit')
   setFlagsFromString('--heap-growing-percent=0')
-  for (const { script, path, runs } of loaded)
+  for (const { script, path, runs, uses } of loaded)
     try {
-      writeKept(path, { code: script.createCachedData(), runs: runs + 1 })
+      writeKept(path, { code: script.createCachedData(), runs: runs + 1, uses: uses | used })
     } catch {
       return
     }
@@ -96,8 +112,9 @@ function hasRoom(folder: string, files: number): boolean {
   }
 }
 
-/** Behind the code: the sum of it, and the runs. */
-const TAIL = { bytes: 8, sum: 0, runs: 4 } as const
+/** Behind the code: the sum of it, what the runs told, and how many there were. */
+const TAIL = { bytes: 12, sum: 0, uses: 4, runs: 8 } as const
+const NOTHING_KEPT = { runs: 0, uses: 0 } as const
 
 function readKept(path: string): Kept | undefined {
   let bytes: Buffer
@@ -109,13 +126,18 @@ function readKept(path: string): Kept | undefined {
   if (bytes.length < TAIL.bytes) return undefined
   const code = bytes.subarray(0, -TAIL.bytes)
   if (bytes.readInt32LE(code.length + TAIL.sum) !== sum(code)) return undefined
-  return { code, runs: bytes.readInt32LE(code.length + TAIL.runs) }
+  return {
+    code,
+    runs: bytes.readInt32LE(code.length + TAIL.runs),
+    uses: bytes.readInt32LE(code.length + TAIL.uses),
+  }
 }
 
 /** Nobody sees half of one. What a power cut leaves of it the sum tells, so that nobody waits for the disk at the end of a command. */
-function writeKept(path: string, { code, runs }: Kept): void {
+function writeKept(path: string, { code, runs, uses }: Kept): void {
   const tail = Buffer.alloc(TAIL.bytes)
   tail.writeInt32LE(sum(code), TAIL.sum)
+  tail.writeInt32LE(uses, TAIL.uses)
   tail.writeInt32LE(runs, TAIL.runs)
   const own = `${path}.${process.pid}`
   writeFileSync(own, Buffer.concat([code, tail]), { mode: 0o600 })

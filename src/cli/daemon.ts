@@ -54,7 +54,7 @@ export async function serveGrpc(
   addresses: StoreAddresses,
   select: (stores: Stores) => Pick<GrpcServerParts, 'blobs' | 'directories' | 'pathInfos' | 'narCalculation'>,
 ): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)

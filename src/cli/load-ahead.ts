@@ -1,3 +1,4 @@
+import { stat } from 'node:fs'
 import { blake3 } from '../model/castore/blake3.ts'
 import { EMPTY_DIGEST } from '../model/castore/digest.ts'
 import type { PathInfo } from '../model/nix/path-info.ts'
@@ -6,6 +7,8 @@ import { decodePathInfo, encodePathInfo } from '../model/wire/path-info.ts'
 import { nativeTree } from '../mount/tree/native-tree.ts'
 import type { LocalChunkSource } from '../services/blobs/chunk-places.ts'
 import type { ReadLocalDirectory, ReadLocalPathInfo } from '../services/composition/stores.ts'
+import type { RootNodes } from '../services/pathinfos/root-nodes.ts'
+import { utf8 } from '../support/bytes.ts'
 import type { Logger } from '../support/log.ts'
 
 /**
@@ -30,10 +33,11 @@ interface LocalStores {
 /**
  * Asks each of them once for what is not there: the first question to a database makes its transaction, and the addon for directories is
  * loaded with the first of those, half a millisecond in all. To be done when whoever waits was told that the mount is ready, and
- * needs longer than that to look at it.
+ * needs longer than that to look at it. Names and references of store paths are parsed by code that runs for the first time, too.
  */
 export function touchStores(
   { localPathInfo, localDirectory }: LocalStores,
+  rootNodes: Pick<RootNodes, 'canExist'>,
   localChunks: LocalChunkSource | undefined,
 ): void {
   nativeTree()
@@ -41,6 +45,16 @@ export function touchStores(
   localDirectory(EMPTY_DIGEST)
   if (localChunks?.kind === 'packs')
     localChunks.places.find(EMPTY_DIGEST.bytes, { pack: 0, offset: 0, stored: 0 })
+  rootNodes.canExist(utf8(SAMPLE.storePath.toString()))
+  decodePathInfo(encodePathInfo({ ...SAMPLE, references: [SAMPLE.storePath] }))
+}
+
+/**
+ * The kernel asks for the attributes of the root when somebody first goes through it, and keeps them: a question less for whoever comes
+ * first. `target`: as it is in the table of mounts. A thread waits for the answer, which this process gives; it ends with the mount.
+ */
+export function touchRoot(target: string): void {
+  stat(target, () => {})
 }
 
 const SAMPLE: PathInfo = {

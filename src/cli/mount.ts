@@ -1,16 +1,20 @@
+import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { MOUNT_DRIVERS, type Mount, type MountDriver } from '../mount/fuse/interface.ts'
 import { mountTree } from '../mount/fuse/mount.ts'
 import { AccessRecorder } from '../mount/tree/access-recorder.ts'
 import { createCastoreTree } from '../mount/tree/castore-tree.ts'
 import { LocalChunks } from '../services/blobs/local-chunks.ts'
+import { StoreError } from '../support/errors.ts'
 import { limitHeapGrowth } from '../support/heap-growth.ts'
 import { onStopOrReload } from '../support/lifecycle.ts'
 import type { Logger } from '../support/log.ts'
 import { isSwitchedOn } from './environment.ts'
-import { loadAhead, touchStores } from './load-ahead.ts'
+import { loadAhead, touchRoot, touchStores } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
 import { reportStats } from './mount-stats.ts'
+import { tellUses } from './mount-uses.ts'
 import { checkProfileTarget, readProfile, writeProfile } from './profile-file.ts'
 import {
   addReadinessOptions,
@@ -81,7 +85,8 @@ export async function runMount<O extends MountOptions>(
   command: Command,
   open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  checkFlags(target, options)
+  if (options.daemonize) await runInBackground(options)
   limitHeapGrowth()
   const logger = loggerOf(command)
   const profile = options.prefetch === undefined ? undefined : await readProfile(options.prefetch)
@@ -113,14 +118,38 @@ export async function runMount<O extends MountOptions>(
   const reportAtEnd = reportStats(options.stats, mount, tree, stores)
   loadAhead(logger)
   announceReady(options, logger)
-  touchStores(stores, localChunks)
+  touchRoot(mount.target)
+  touchStores(stores, rootNodes, localChunks)
+  warnOfMemoryLimit(logger)
   logger.info({ target, store: stores.describe }, 'mounted')
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await untilUnmounted(mount, stop.requested)
+  tellUses(mount.stats)
   tree.close()
   if (recorder && options.record !== undefined) await writeProfile(options.record, recorder.entries)
   reportAtEnd()
   logger.info({ target }, 'unmounted')
+}
+
+/** What would only be found out when the store is open, and there are folders where none should be, or never. */
+function checkFlags(target: string, { cacheDir, record, passthrough, driver }: MountOptions): void {
+  if (target === '')
+    throw new StoreError('invalid-argument', 'the mount point has no name: is a variable empty?')
+  for (const [flag, path] of Object.entries({ '--cache-dir': cacheDir, '--record': record }))
+    if (path !== undefined && isWithin(resolve(path), resolve(target)))
+      throw new StoreError(
+        'invalid-argument',
+        `${flag} ${path} lies in the mount point, which hides it: name another place`,
+      )
+  if (passthrough && driver === 'libfuse')
+    throw new StoreError(
+      'invalid-argument',
+      '--passthrough needs the native driver; leave out --driver libfuse',
+    )
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`)
 }
 
 /** Of a composition, which can change while it is mounted, nobody knows. */

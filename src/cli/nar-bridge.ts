@@ -72,7 +72,7 @@ export function addNarBridgeCommand(program: Command): void {
 }
 
 async function runNarBridge(options: BridgeOptions, command: Command): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)

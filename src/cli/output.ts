@@ -13,18 +13,33 @@ const STANDARD_OUTPUT = 'to standard output'
  */
 export function watchOutput(): () => Promise<StoreError | undefined> {
   let failure: StoreError | undefined
-  whenUsed('stdout', (error) => {
+  const output = whenUsed('stdout', (error) => {
     if (systemCode(error) !== 'EPIPE') failure ??= outputError(STANDARD_OUTPUT, error)
   })
   whenUsed('stderr', () => {}) // where else could it be told?
   return async () => {
+    await taken(output())
     await setImmediate()
     return failure
   }
 }
 
-/** Node makes these streams when they are first asked for, which takes milliseconds that a mount does not have at its start. */
-function whenUsed(name: 'stdout' | 'stderr', onError: (error: Error) => void): void {
+/** Resolves when its reader has taken what was written: a pipe that is full keeps the rest waiting, and the end of the process would drop it. */
+async function taken(output: NodeJS.WriteStream | undefined): Promise<void> {
+  if (!output || output.writableLength === 0) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  output.write('', () => resolve()) // also called when the reader has left
+  await promise
+}
+
+/**
+ * Node makes these streams when they are first asked for, which takes milliseconds that a mount does not have at its start.
+ * Returns what gives the stream once there is one.
+ */
+function whenUsed(
+  name: 'stdout' | 'stderr',
+  onError: (error: Error) => void,
+): () => NodeJS.WriteStream | undefined {
   const { get } = Object.getOwnPropertyDescriptor(process, name)!
   let stream: NodeJS.WriteStream | undefined
   Object.defineProperty(process, name, {
@@ -35,6 +50,7 @@ function whenUsed(name: 'stdout' | 'stderr', onError: (error: Error) => void): v
       return stream
     },
   })
+  return () => stream
 }
 
 /**

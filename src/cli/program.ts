@@ -62,8 +62,16 @@ function exitCodeOf(error: unknown, name: string): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ERROR_TABLE['invalid-argument'].exit
   const failure = StoreError.from(error)
   process.stderr.write(`${name}: ${failure.message}\n`)
-  if (failure.code === 'internal') process.stderr.write(`${(error as Error).stack}\n`)
+  const trace = failure.code === 'internal' && traceOf(error)
+  if (trace) process.stderr.write(`${trace}\n`)
   return ERROR_TABLE[failure.code].exit
+}
+
+/** Where something went wrong in this program. What a peer calls an internal error has no trace, and ours of it would mislead. */
+function traceOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  if (error.cause instanceof Error) return traceOf(error.cause)
+  return error.stack?.includes('\n    at ') ? error.stack : undefined
 }
 
 async function main(): Promise<void> {

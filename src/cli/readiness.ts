@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, fstatSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, readlinkSync, writeSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { nativeAddon } from '../mount/fuse/native-addon.ts'
 import { endProcess } from '../support/end-process.ts'
@@ -25,14 +25,18 @@ export function addReadinessOptions(command: Command): void {
 /** Tells the service manager (sd_notify(3), `Type=notify`) and the descriptor of `--ready-fd`. */
 export function announceReady({ readyFd }: ReadinessOptions, logger: Logger): void {
   notifyManager('READY=1', logger)
-  if (readyFd === undefined) return
   try {
-    writeSync(readyFd, '\n')
-    closeSync(readyFd)
+    tellReady(readyFd)
   } catch (error) {
     // It serves all the same; ending now would leave a mount behind that nobody answers.
     logger.warn({ err: error }, `nobody can be told on --ready-fd ${readyFd}`)
   }
+}
+
+function tellReady(fd: number | undefined): void {
+  if (fd === undefined) return
+  writeSync(fd, '\n')
+  closeSync(fd)
 }
 
 /** `Type=notify-reload` waits for this, and for READY=1 behind it (systemd.service(5)). */
@@ -61,33 +65,48 @@ function notifyManager(state: string, logger: Logger): void {
 
 /**
  * Starts the same command again in a session of its own and ends this process when that one serves, or with its exit
- * code when it ends before. Messages of both go to the same standard error.
+ * code when it ends before. Messages of both go to the same standard error. Whoever waits at `readyFd` is told by this process:
+ * the other has none of its descriptors.
  */
-export async function runInBackground(): Promise<never> {
-  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1).map(foreground)], {
+export async function runInBackground({ readyFd }: ReadinessOptions): Promise<never> {
+  const child = spawn(process.execPath, [...process.execArgv, ...foreground(process.argv.slice(1))], {
     detached: true,
     stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
   })
   const ready = child.stdio[CHILD_READY_FD]!
-  const exitCode = await new Promise<number>((resolve) => {
-    ready.once('data', () => resolve(0))
-    child.once('exit', (code) => resolve(code ?? 1))
-    child.once('error', () => resolve(1))
+  const failure = await new Promise<{ code: number; reason?: string } | undefined>((resolve) => {
+    ready.once('data', () => resolve(undefined))
+    child.once('exit', (code, signal) => {
+      if (code === null) resolve({ code: 70, reason: `it was ended by ${signal} before it served` })
+      else resolve({ code })
+    })
+    child.once('error', ({ message }) => resolve({ code: 71, reason: `it cannot be started: ${message}` }))
   })
-  endProcess(exitCode)
+  if (failure?.reason) process.stderr.write(`tvix-store: --daemonize: ${failure.reason}\n`)
+  if (!failure) tellReady(readyFd)
+  endProcess(failure?.code ?? 0)
 }
 
-function foreground(argument: string): string {
-  return argument === '--daemonize' ? `--ready-fd=${CHILD_READY_FD}` : argument
+/** The arguments of the process that goes on in the background: it tells this one when it serves, and nobody else. */
+function foreground(args: readonly string[]): string[] {
+  return args
+    .filter((arg, i) => !arg.startsWith('--ready-fd=') && ![arg, args[i - 1]].includes('--ready-fd'))
+    .map((arg) => (arg === '--daemonize' ? `--ready-fd=${CHILD_READY_FD}` : arg))
 }
 
 function parseFd(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('it is the number of an open descriptor.')
   try {
     fstatSync(Number(text))
+    if (isOfNode(text)) throw new Error('it was not passed on: this number is a descriptor of our own')
   } catch (error) {
     const { message } = error as Error
     throw new StoreError('invalid-argument', `--ready-fd ${text}: ${message}`, { cause: error })
   }
   return Number(text)
+}
+
+/** What Node polls with. To write to it and close it would be the end of everything that waits. */
+function isOfNode(fd: string): boolean {
+  return readlinkSync(`/proc/self/fd/${fd}`).startsWith('anon_inode:')
 }

@@ -6,6 +6,7 @@ import type { StopRequest } from '../support/lifecycle.ts'
 import { SHUTDOWN_MS_MAX } from '../support/limits.ts'
 import type { Logger } from '../support/log.ts'
 import { Gauge, type Metric } from '../support/metrics.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
 import { announceReady, announceStopping, type ReadinessOptions } from './readiness.ts'
 
 /** What the servers of all protocols have in common. */
@@ -53,6 +54,7 @@ export async function serveUntilStopped(
     ]))
   if (metrics) logger.info({ metrics_address: metrics.address }, 'serving metrics')
   announceReady(options, logger)
+  warnOfMemoryLimit(logger)
   const signal = await stop.requested
   announceStopping(logger)
   logger.info({ signal }, 'finishing what was begun, then stopping')

@@ -8,6 +8,7 @@ import type { StoreAddresses } from '../services/composition/open-stores.ts'
 import { openReloadableStores, type ReloadableStores } from '../services/composition/reloadable-stores.ts'
 import { closureRootNodes } from '../services/pathinfos/closure-root-nodes.ts'
 import { pathInfoRootNodes, type RootNodes } from '../services/pathinfos/root-nodes.ts'
+import { StoreError } from '../support/errors.ts'
 import { DISK_CACHE_BYTES } from '../support/limits.ts'
 import type { Logger } from '../support/log.ts'
 import { requirePath } from '../transfer/open-path.ts'
@@ -59,8 +60,9 @@ export function addViewOptions(command: Command): void {
         '--stats [format]',
         'at the end, tell what was asked for, fetched and cached (also on SIGUSR1)',
       )
-        .choices(['text', 'json'])
-        .preset('text'),
+        .choices(STATS_FORMATS)
+        .preset('text')
+        .argParser(parseStatsFormat),
     )
     .option('--metrics <address>', 'serve Prometheus metrics there, at /metrics, to whoever asks')
     .addOption(
@@ -106,6 +108,8 @@ export async function openView(
   logger: Logger,
   rootOf: (stores: ReloadableStores) => Promise<RootNodes>,
 ): Promise<TreeStores> {
+  if (options.cacheDir === undefined && command.getOptionValueSource('cacheSize') === 'cli')
+    throw new StoreError('invalid-argument', '--cache-size goes with --cache-dir')
   const layerMetrics = options.metrics ? new LayerMetrics() : undefined
   const addresses = { ...stored, cache: cacheOf(options) }
   await using closing = new AsyncDisposableStack()
@@ -127,6 +131,17 @@ export async function openView(
 /** The folder as a full path: a mount may change where the process is. */
 function cacheOf({ cacheDir, cacheSize }: ViewOptions) {
   return cacheDir === undefined ? undefined : { path: resolve(cacheDir), size: cacheSize }
+}
+
+const STATS_FORMATS = ['text', 'json'] as const
+
+/** `--stats /mnt` takes the mount point for a format, which the message of commander would not tell. */
+function parseStatsFormat(text: string): StatsFormat {
+  const format = STATS_FORMATS.find((known) => known === text)
+  if (format) return format
+  throw new InvalidArgumentError(
+    'It is text or json, or nothing: then write --stats behind the other arguments.',
+  )
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
@@ -153,8 +168,8 @@ async function closureOf(stores: ReloadableStores, roots: readonly string[]): Pr
 
 /** `<uid>:<gid>`, with the messages of spec §4.5. */
 function parseUidGid(text: string): { uid: number; gid: number } {
-  const parts = text.split(':')
-  if (parts.length !== 2) throw new InvalidArgumentError('no delimiter found: it is <uid>:<gid>.')
+  const [, ...parts] = /^(.*?):(.*)$/s.exec(text) ?? []
+  if (parts.length === 0) throw new InvalidArgumentError('no delimiter found: it is <uid>:<gid>.')
   const [uid, gid] = parts.map((part) => (/^\d+$/.test(part) ? Number(part) : Number.NaN))
   if (!isId(uid)) throw new InvalidArgumentError('invalid lhs: a user id is a number below 2^32.')
   if (!isId(gid)) throw new InvalidArgumentError('invalid rhs: a group id is a number below 2^32.')

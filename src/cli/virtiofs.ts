@@ -10,6 +10,7 @@ import { addConfinementOptions, type ConfinementOptions, confineProcess } from '
 import { addSocketOptions, type SocketOptions, socketOwnership } from './listen-options.ts'
 import { loadAhead } from './load-ahead.ts'
 import { loggerOf } from './logging.ts'
+import { warnOfMemoryLimit } from './memory-limit.ts'
 import { reportStats } from './mount-stats.ts'
 import {
   addReadinessOptions,
@@ -69,7 +70,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   command: Command,
   open: (command: Command, options: O, logger: Logger) => Promise<TreeStores>,
 ): Promise<void> {
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   await using opened = await open(command, options, logger)
   const { stores, rootNodes, localChunks } = opened
@@ -102,6 +103,7 @@ export async function runVirtiofs<O extends VirtiofsOptions>(
   logger.info({ sockets: sockets.join(' '), store: stores.describe }, 'waiting for guests')
   loadAhead(logger)
   announceReady(options, logger)
+  warnOfMemoryLimit(logger)
   stop.signal.addEventListener('abort', () => announceStopping(logger))
   await stop.requested
   await server.close()

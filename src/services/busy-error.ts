@@ -4,11 +4,14 @@ import { StoreError } from '../support/errors.ts'
 export class BusyError extends StoreError {
   /** How long the server wants to be left alone, if it said. */
   readonly retryAfterMs: number | undefined
+  /** It is asked too much, by us or others; nothing else is wrong. */
+  readonly isOverloaded: boolean
 
-  constructor(message: string, retryAfterMs: number | undefined) {
+  constructor(message: string, retryAfterMs: number | undefined, status: number) {
     const hint = retryAfterMs === undefined ? '' : `, try again in ${Math.ceil(retryAfterMs / 1000)} s`
     super('unavailable', message + hint)
     this.retryAfterMs = retryAfterMs
+    this.isOverloaded = status === 429 || status === 503
   }
 }
 

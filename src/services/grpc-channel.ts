@@ -55,6 +55,8 @@ export interface GrpcChannel {
   readonly policy: GrpcPolicy
   /** Whether the peer is held for dead: then calls fail at once, and to repeat them is of no use. */
   readonly isDown: boolean
+  /** Whether the peer was there, does not answer, and is worth being waited for. */
+  readonly isMissed: boolean
   /** Starts a call under the name that the peer knows the service by. */
   start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall>
   close(): void
@@ -145,6 +147,10 @@ class PeerChannel implements GrpcChannel {
 
   get isDown(): boolean {
     return this.#circuit.isOpen
+  }
+
+  get isMissed(): boolean {
+    return this.#circuit.isMissed
   }
 
   async start(service: RpcService, method: string, options?: StartOptions): Promise<GrpcCall> {

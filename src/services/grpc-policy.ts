@@ -4,6 +4,7 @@ import {
   GRPC_CIRCUIT_MS,
   GRPC_RESUMPTIONS_MAX,
   GRPC_RETRY_MS,
+  GRPC_RETURN_MS,
 } from '../support/limits.ts'
 
 /** How patient a channel is with its peer. */
@@ -12,6 +13,8 @@ export interface GrpcPolicy {
   readonly patienceMs: number
   /** Pauses before a read that found its peer unavailable is tried again; jitter takes up to half of each. */
   readonly retryMs: readonly number[]
+  /** How long reads wait for a peer that has answered before: it may be stopping, to be started again. */
+  readonly returnMs: number
   /** Calls in a row without any answer after which the peer counts as dead. */
   readonly circuitFailures: number
   /** How often a dead peer that is connected gets a call, to see whether it answers again. */
@@ -23,6 +26,7 @@ export interface GrpcPolicy {
 export const DEFAULT_GRPC_POLICY: GrpcPolicy = {
   patienceMs: GRPC_CALL_MS_MAX,
   retryMs: GRPC_RETRY_MS,
+  returnMs: GRPC_RETURN_MS,
   circuitFailures: GRPC_CIRCUIT_FAILURES,
   circuitMs: GRPC_CIRCUIT_MS,
   resumptions: GRPC_RESUMPTIONS_MAX,

@@ -3,6 +3,7 @@ import { ValidationError } from '../model/castore/validation-error.ts'
 import type { AnyMethod, Codec, Method, RpcService } from '../model/wire/rpc.ts'
 import type { Call } from '../support/call.ts'
 import { StoreError } from '../support/errors.ts'
+import { GRPC_RECONNECT_MS_MAX } from '../support/limits.ts'
 import { jittered, pause } from '../support/pause.ts'
 import { type GrpcCall, joined, type Message } from './grpc-call.ts'
 import type { GrpcChannel, StartOptions } from './grpc-channel.ts'
@@ -172,15 +173,16 @@ export async function retryUnavailable<T>(
   read: () => Promise<T>,
   call?: Call,
 ): Promise<T> {
-  for (const ms of channel.policy.retryMs) {
+  const { retryMs } = channel.policy
+  for (let attempt = 0; ; attempt++) {
     try {
       return await read()
     } catch (error) {
       if (!(error instanceof StoreError) || error.code !== 'unavailable' || channel.isDown) throw error
+      if (attempt >= retryMs.length && !channel.isMissed) throw error
     }
-    await pause(jittered(ms), call?.signal)
+    await pause(jittered(retryMs[attempt] ?? GRPC_RECONNECT_MS_MAX), call?.signal)
   }
-  return read()
 }
 
 /** Absence as a value, for the procedures whose NOT_FOUND means that and nothing else. */

@@ -1,6 +1,8 @@
 import type { StatusObject } from '@grpc/grpc-js'
+import { printable, utf8, view } from '../support/bytes.ts'
 import { ERROR_TABLE, type ErrorCode, StoreError, withoutTrace } from '../support/errors.ts'
 import { GRPC_STATUS_CHARACTERS_MAX } from '../support/limits.ts'
+import { percentDecoded } from '../support/percent.ts'
 import { explainNoConnection } from './grpc-no-connection.ts'
 
 const CANCELLED = ERROR_TABLE.cancelled.grpc
@@ -29,10 +31,28 @@ export function errorOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what:
 function toldOfStatus(end: Pick<StatusObject, 'code' | 'details'>, what: string): StoreError {
   const { code } = end
   // grpc-js passes on what its filters throw as it is: a message that cannot be decompressed has no `details`.
-  const details = String(end.details ?? (end as { message?: unknown }).message ?? 'no reason was given')
+  const details = readable(
+    String(end.details ?? (end as { message?: unknown }).message ?? 'no reason was given'),
+  )
   const noConnection = explainNoConnection(details, what)
   if (noConnection) return new StoreError(noConnection.code, `${what}: ${noConnection.message}`)
   return new StoreError(errorCode(code, details), `${what}: ${details}`)
+}
+
+/**
+ * For one line of a terminal. What grpc-js cannot decode it hands on as it came: servers of the Rust library leave percent signs as
+ * they are, between others that mean something.
+ */
+function readable(details: string): string {
+  return printable(percentDecoded(details) === undefined ? decodeSome(details) : utf8(details))
+}
+
+function decodeSome(text: string): Uint8Array {
+  const bytes = view(utf8(text)).toString('latin1')
+  const decoded = bytes.replace(/%([0-9A-Fa-f]{2})/g, (_, hex) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  )
+  return Buffer.from(decoded, 'latin1')
 }
 
 function errorCode(code: number, details: string): ErrorCode {

@@ -186,7 +186,7 @@ export class BusyStatusError extends BusyError {
   readonly isWorthATry: boolean
 
   constructor(url: URL, { status, headers }: HttpResponse) {
-    super(`${shownUrl(url)}: HTTP status ${status}`, parseRetryAfter(headers['retry-after']))
+    super(`${shownUrl(url)}: HTTP status ${status}`, parseRetryAfter(headers['retry-after']), status)
     this.isWorthATry = status !== 501 && status !== 505
   }
 }

@@ -30,7 +30,8 @@ export async function* download(
     } catch (error) {
       if (!isPassing(error) || ++broken > HTTP_RESUMPTIONS_MAX) throw error
       throwIfAborted(request.signal)
-      response = await resume(client, response.url, request, received, etag, error)
+      // Where the first answer came from may be a redirect's address, which holds for minutes and not for a large file.
+      response = await resume(client, url, request, received, etag, error)
     }
   }
 }

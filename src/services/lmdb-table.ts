@@ -3,6 +3,7 @@ import {
   accessSync,
   closeSync,
   existsSync,
+  fstatSync,
   linkSync,
   openSync,
   readSync,
@@ -91,16 +92,20 @@ export async function readLmdbTable(path: string, table: string): Promise<LmdbTa
   }
 }
 
-/** Offset and value of the number in the first page by which LMDB knows its files. */
+/** Where the first page has the number by which LMDB knows its files, and that number. */
 const MAGIC_OFFSET = 24
 const MAGIC = 0xbeefc0de
+/** Where it has the size of pages, and the two first pages each what is true of the last transaction or the one before. */
+const PAGE_BYTES_OFFSET = 48
+const ROOT_OFFSETS = [88, 136]
+const TRANSACTION_OFFSET = 152
+const META_BYTES = 160
 
 /**
- * LMDB maps whatever it is given; on another kind of file (a redb one, say) it kills the process. All of this is done on the spot, as
- * LMDB opens the file: trips to the thread pool were most of the time that it took.
+ * LMDB maps whatever it is given; on another kind of file (a redb one, say), or one whose end was lost, it kills the process. All of this
+ * is done on the spot, as LMDB opens the file: trips to the thread pool were most of the time that it took.
  */
 function refuseForeignFile(path: string): void {
-  const head = Buffer.alloc(MAGIC_OFFSET + 4)
   let fd: number
   try {
     fd = openSync(path, 'r')
@@ -108,14 +113,41 @@ function refuseForeignFile(path: string): void {
     if (systemCode(error) === 'ENOENT') return
     throw error
   }
-  let length: number
   try {
-    length = readSync(fd, head)
+    const { size } = fstatSync(fd)
+    if (size === 0) return
+    const first = readMeta(fd, 0)
+    if (first?.readUInt32LE(MAGIC_OFFSET) !== MAGIC)
+      throw new StoreError(
+        'precondition',
+        `${path} is no LMDB file; name another file, or move this one away`,
+      )
+    if (!reachesItsRoots(fd, first, size))
+      throw new StoreError(
+        'corrupt',
+        `${path} is cut off after ${size} bytes: put back a whole copy, or move it away to begin with an empty one`,
+      )
   } finally {
     closeSync(fd)
   }
-  if (length === 0 || (length === head.length && head.readUInt32LE(MAGIC_OFFSET) === MAGIC)) return
-  throw new StoreError('precondition', `${path} is no LMDB file; name another file, or move this one away`)
+}
+
+/** `undefined` beyond the end. */
+function readMeta(fd: number, position: number): Buffer | undefined {
+  const meta = Buffer.alloc(META_BYTES)
+  return readSync(fd, meta, { position }) === META_BYTES ? meta : undefined
+}
+
+/** Only the roots: what LMDB gave back at once need never have been written, so a whole file may be shorter than it says. */
+function reachesItsRoots(fd: number, first: Buffer, size: number): boolean {
+  const pageBytes = first.readUInt32LE(PAGE_BYTES_OFFSET)
+  const second = readMeta(fd, pageBytes)
+  if (!second || size < 2 * pageBytes) return false
+  const isFirstNewer = first.readBigUInt64LE(TRANSACTION_OFFSET) > second.readBigUInt64LE(TRANSACTION_OFFSET)
+  const newest = isFirstNewer ? first : second
+  const pages = BigInt(Math.floor(size / pageBytes))
+  // The root of what is empty is -1.
+  return ROOT_OFFSETS.every((offset) => newest.readBigInt64LE(offset) < pages)
 }
 
 /** Room for 126 readers, as LMDB makes it by itself, in whole pages. */

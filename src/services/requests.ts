@@ -2,6 +2,7 @@ import { type Call, throwIfAborted } from '../support/call.ts'
 import { Semaphore } from '../support/concurrency.ts'
 import { StoreError } from '../support/errors.ts'
 import {
+  BUCKET_OVERLOAD_RETRY_MS,
   BUCKET_REQUESTS_MAX,
   BUCKET_RETRY_AFTER_MS_MAX,
   BUCKET_RETRY_MS,
@@ -19,6 +20,8 @@ export interface RequestPolicy {
   readonly silenceMsMax: number
   /** Pauses before a request that failed is made again; jitter takes up to half of each. */
   readonly retryMs: readonly number[]
+  /** Those that follow where the server said that it is asked too much. */
+  readonly overloadRetryMs: readonly number[]
   /** A server that asks for a longer pause is told of as unavailable. */
   readonly retryAfterMsMax: number
 }
@@ -27,6 +30,7 @@ const DEFAULT_REQUEST_POLICY: RequestPolicy = {
   requestsMax: BUCKET_REQUESTS_MAX,
   silenceMsMax: BUCKET_SILENCE_MS_MAX,
   retryMs: BUCKET_RETRY_MS,
+  overloadRetryMs: BUCKET_OVERLOAD_RETRY_MS,
   retryAfterMsMax: BUCKET_RETRY_AFTER_MS_MAX,
 }
 
@@ -67,14 +71,17 @@ export class Requests {
     options: RequestOptions = {},
   ): Promise<T> {
     let hadDeadline = false
-    for (const usual of [...this.#policy.retryMs, undefined]) {
+    const { retryMs, overloadRetryMs } = this.#policy
+    for (const [tries, usual] of [...retryMs, ...overloadRetryMs, undefined].entries()) {
       throwIfAborted(options.signal)
       try {
         return await this.#slots.run(() => this.#once(work, options), 1, options.signal)
       } catch (error) {
         throwIfAborted(options.signal)
         const failure = this.#explain(error)
-        const wait = usual === undefined ? undefined : this.#pauseBefore(failure, usual, hadDeadline)
+        const isOverloaded = failure instanceof BusyError && failure.isOverloaded
+        const isOver = usual === undefined || (tries >= retryMs.length && !isOverloaded)
+        const wait = isOver ? undefined : this.#pauseBefore(failure, usual, hadDeadline)
         if (wait === undefined) throw new StoreError(failure.code, `${what}: ${failure.message}`)
         hadDeadline ||= failure.code === 'deadline'
         await pause(wait, options.signal)

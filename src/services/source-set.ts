@@ -108,8 +108,13 @@ export class SourceSet<S> {
     // One line a minute: a source that is gone fails thousands of times.
     if (now - (this.#loggedAt.get(source.name) ?? Number.NEGATIVE_INFINITY) < SOURCE_FAULT_LOG_MS) return
     this.#loggedAt.set(source.name, now)
-    const failures = this.#failures.get(source.name)
-    this.#logger.warn({ source: source.name, failures, err: error }, 'a source failed; asking the next one')
+    const fields = {
+      source: source.name,
+      failures: this.#failures.get(source.name),
+      reason: StoreError.from(error).message,
+      ...(error instanceof StoreError ? {} : { err: error }), // nobody foresaw it: the stack is wanted
+    }
+    this.#logger.warn(fields, 'a source failed; asking the next one')
   }
 
   answered(source: Source<S>, ms: number): void {

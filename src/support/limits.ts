@@ -110,6 +110,8 @@ export const DECOMPRESSOR_MESSAGE_BYTES_MAX = 4 * KiB
 
 // — Memory —
 
+/** What every command keeps below, whatever is large (test/interop/memory.test.ts). */
+export const PROCESS_BYTES_MAX = 512 * MiB
 /** Dead buffers are collected when this much was made: well below the 64 MiB at which V8 collects everything. */
 export const BUFFER_GARBAGE_BYTES_MAX = 32 * MiB
 /** So much is made before V8 is told to judge buffers like objects: what fewer weigh, nobody collects for. */
@@ -180,8 +182,13 @@ export const BUCKET_REQUESTS_MAX = 64
 export const BUCKET_SILENCE_MS_MAX = 30_000
 /** What is sent must get through at least this fast: uploads tell of no progress, so their deadline counts it. */
 export const BUCKET_UPLOAD_BYTES_PER_SECOND_MIN = 64 * KiB
-/** Pauses before a request that failed is made again; jitter takes up to half of each. */
+/** Pauses before a request that failed is made again; jitter takes up to half of each … */
 export const BUCKET_RETRY_MS: readonly number[] = [100, 400, 1_000, 2_500]
+/**
+ * … and those that follow where the server said that it is asked too much (S3 does for minutes, while it grows): the load sinks with
+ * those who wait. Together within a call of a mount.
+ */
+export const BUCKET_OVERLOAD_RETRY_MS: readonly number[] = [5_000, 10_000, 15_000, 15_000]
 /** A server that asks for a longer pause than this is told of as unavailable. */
 export const BUCKET_RETRY_AFTER_MS_MAX = 10_000
 /** Objects up to this size are sent in one request, larger ones in parts of half of it (S3 wants 5 MiB at least). */
@@ -373,13 +380,15 @@ export const DISK_CACHE_BYTES = 10 * 1024 * MiB
 export const DISK_CACHE_KEPT_SHARE = 0.9
 /** A cache looks at its folder again after it has written this share of the limit: others write there, too. */
 export const DISK_CACHE_RESCAN_SHARE = 1 / 16
+/** What a file takes on a disk at least, and a multiple of it, with most file systems. */
+export const FILE_BLOCK_BYTES = 4 * KiB
 /** Files of a cache folder that are looked at at the same time. */
 export const DISK_CACHE_SCANS_MAX = 16
 /** That a blob was used is written down once in so long. */
 export const DISK_CACHE_TOUCH_MS = 10 * 60_000
 /** Blobs of which it is remembered that their use is written down. */
 export const DISK_CACHE_TOUCHED_MAX = 50_000
-/** An eviction that is older than this belongs to a process that died. */
+/** An eviction that is older than this is over, though a process of its number runs. */
 export const DISK_CACHE_LOCK_STALE_MS = 5 * 60_000
 /** Chunks of one blob whose filling can be kept track of: 256 GiB at the usual size. */
 export const DISK_CACHE_CHUNKS_MAX = 1_000_000
@@ -408,6 +417,12 @@ export const GRPC_RECEIVE_BYTES_MAX = DIRECTORY_BYTES_MAX + 1 * MiB
 export const GRPC_PEER_RECEIVE_BYTES = 4 * MiB
 /** Calls on one connection at the same time: an import of many small files has several hundred uploads open. */
 export const GRPC_STREAMS_MAX = 1_024
+/**
+ * Calls that one connection may cancel at once, and per second from then on, before it is cut. It is there against floods of
+ * resets; Node's 1,000 and 33 also meet readers that look into many blobs and leave, whose other calls are cut then, too.
+ */
+export const GRPC_RESETS_BURST = 10_000
+export const GRPC_RESETS_PER_SECOND = 500
 /** Names and values of the metadata of a call; a bearer token and a trace context are under 2 KiB. */
 export const GRPC_METADATA_BYTES_MAX = 16 * KiB
 /** With more answers on their way than this a message is made when the one before it has left, and not while it leaves. */
@@ -436,6 +451,8 @@ export const GRPC_RECONNECT_MS_MIN = 100
 export const GRPC_RECONNECT_MS_MAX = 1_000
 /** Pauses before a read that found its peer unavailable is tried again: at most 2 s together. */
 export const GRPC_RETRY_MS: readonly number[] = [100, 300, 600, 1_000]
+/** A read waits this long for a peer that was there before: as long as our daemon takes to finish what was begun, and to start. */
+export const GRPC_RETURN_MS = 15_000
 /** Calls in a row without any answer after which a peer counts as dead: as many as one read makes. */
 export const GRPC_CIRCUIT_FAILURES = 5
 /** A dead peer gets a call this often, and one at once when its connection is there again. */
@@ -522,6 +539,8 @@ export const TLS_HANDSHAKE_MS_MAX = 10_000
 export const FAULT_LOG_MS = 60_000
 /** … of this many kinds of fault; beyond them the oldest is forgotten. */
 export const FAULT_LOG_KINDS_MAX = 1_024
+/** Faults of one code that are logged in that time: a `grep -r` on a mount whose store is away meets 100,000 of them. */
+export const FAULT_LOG_LINES_MAX = 64
 /** Bearer tokens of one server: each call is compared with all of them, which takes about 0.2 µs a token. */
 export const TOKENS_MAX = 1_000
 
@@ -703,7 +722,7 @@ export const FUSE_WALK_PATIENCE_US = 500
 export const FUSE_WALK_QUICK_MS = 0.5
 /** Read-ahead requests of the kernel in flight (`max_background`; its default of 12 is for local disks). */
 export const FUSE_BACKGROUND_MAX = 128
-/** Pages of listings that are put together before a guest asks for them … */
+/** Pages of listings that are put together before a guest asks for them (`PAGES_MAX` of native/prepared_pages.h) … */
 export const LISTINGS_AHEAD_MAX = 8
 /** … none of which has room for more than this: where a guest asks for more at a time, it waits seldom. */
 export const LISTINGS_AHEAD_BYTES_MAX = 32 * KiB

@@ -1,4 +1,4 @@
-import { chmodSync, lchownSync } from 'node:fs'
+import { chmodSync, lchownSync, lstatSync, renameSync } from 'node:fs'
 import { lstat, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { StoreError, systemCode } from './errors.ts'
@@ -47,6 +47,37 @@ export async function unlinkSocket(path: string): Promise<void> {
     await unlink(path)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
+  }
+}
+
+/**
+ * Call it when something listens at `path`; what it returns runs `close`, which stops listening. libuv removes whatever has
+ * the name then, also the socket of a successor that replaced ours: it would listen where nobody can find it. So that one
+ * stands aside for the moment.
+ */
+export function closerOf(path: string, close: () => void): () => void {
+  const ours = identify(path)
+  return () => {
+    const aside = identify(path) === ours ? undefined : standAside(path)
+    close()
+    if (aside !== undefined) renameSync(aside, path)
+  }
+}
+
+/** A socket keeps its inode for as long as somebody listens on it, whatever name it has. */
+function identify(path: string): string | undefined {
+  const found = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  return found && `${found.dev}:${found.ino}`
+}
+
+/** `undefined` where nothing is, or we may not move it: then libuv cannot remove it either. */
+function standAside(path: string): string | undefined {
+  const aside = `${path}.${process.pid}`
+  try {
+    renameSync(path, aside)
+    return aside
+  } catch {
+    return undefined
   }
 }
 

@@ -27,7 +27,7 @@ import {
 import { measure } from './report.ts'
 
 const ROUNDS = 5
-const UPLOAD_BYTES = 256 * 1024 * 1024
+const UPLOAD_BYTES = 512 * 1024 * 1024
 /** Filled anew for each upload: to give back such memory would take a processor while the next is measured. */
 const CONTENTS = Buffer.alloc(UPLOAD_BYTES)
 const STREAMS = 8

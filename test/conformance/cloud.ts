@@ -59,6 +59,31 @@ export async function cloudSuites(cloud: Cloud): Promise<void> {
         expect(await objects.get('large')).toEqual(Uint8Array.of(1))
       })
 
+      it.each([
+        ...[
+          'with a blank',
+          '+',
+          '%',
+          '&amp;',
+          'é\u{1f600}',
+          "it's(1)*!~",
+          'a/b',
+          'a=b@c:d;e,f',
+          '[x]{y}|^`"<z>',
+          '?x#y',
+        ],
+      ])('keeps what is below %j', async (name) => {
+        const prefix = `${randomUUID()}/${name.split('/').map(encodeURIComponent).join('/')}`
+        using objects = await open(prefix)
+        for (const key of ['blobs/b3/x', 'top']) await objects.put(key, Buffer.of(1), { ifAbsent: true })
+        expect((await collect(objects.list(''))).sort()).toEqual(['blobs/b3/x', 'top'])
+        // Twice: the first read of S3 is another way than the others.
+        for (let i = 0; i < 2; i++) expect(await objects.get('top')).toEqual(Uint8Array.of(1))
+        expect(await objects.get('blobs')).toBeUndefined()
+        await objects.delete('top')
+        expect(await objects.head('top')).toBeUndefined()
+      })
+
       it('lists more objects than fit on one page', async () => {
         using objects = await open(randomUUID())
         const keys = Array.from({ length: 1_100 }, (_, index) => `a/${index % 3}/${index}`)

@@ -187,6 +187,29 @@ const soundCases: readonly Case<OpenSubstituter>[] = [
         assert.equal(requests, 2)
       }),
   },
+  {
+    title: 'goes on where a redirect leads by then',
+    run: (open) =>
+      withCache(async (cache) => {
+        const path = await makeCachedPath('one')
+        let [redirects, downloads] = [0, 0]
+        const served = servingRanges(path.file, () => ++downloads === 1)
+        // As buckets hand out addresses, which are good for a while; these for once.
+        const once: Answer = (response, request) => {
+          cache.files.delete(`signed?by=${redirects}`)
+          served(response, request)
+        }
+        cache.add(path, {
+          file: (response) => {
+            cache.files.set(`signed?by=${++redirects}`, once)
+            response.writeHead(302, { location: `/cache/signed?by=${redirects}` }).end()
+          },
+        })
+        await using substituter = open([cache.address])
+        await assertSubstituted(substituter, path)
+        assert.deepEqual([redirects, downloads], [2, 2])
+      }),
+  },
 ]
 
 /** With ranges and an ETag, as web servers have them; breaks off halfway when `breaks` says so. */
@@ -400,7 +423,7 @@ function signedWith(lie: Partial<NarInfo>): (path: CachedPath) => Lie {
 }
 
 const absenceCases: readonly Case<OpenSubstituter>[] = [
-  ...[403, 404].map((status) => ({
+  ...[403, 404, 410].map((status) => ({
     title: `knows that ${status} is absence, and remembers it for a while`,
     run: (open: OpenSubstituter) =>
       withCache(async (cache) => {

@@ -99,7 +99,7 @@ it.each(Object.keys(KINDS) as (keyof typeof KINDS)[])(
       sockets.add(request.socket)
       return (draw(3) > 0 ? honest : misdeeds[draw(misdeeds.length)]!)(response, request)
     })
-    const policy = { retryMs: [1], silenceMsMax: 150 }
+    const policy = { retryMs: [1], overloadRetryMs: [], silenceMsMax: 150 }
     const outcomes = { right: 0, absent: 0, failed: 0 }
     {
       using objects = await openBucket(parseBucketUrl(KINDS[kind].url(server.url)), policy)

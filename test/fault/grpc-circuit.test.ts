@@ -89,3 +89,37 @@ test('reads that wait for a peer under load are not cut short by each other', as
   await proxy.up()
   for (const result of await Promise.all(waiting)) expect(result).toEqual({ value: false })
 })
+
+test('a peer that was there is waited for, for longer than one that never was', async () => {
+  await using server = await startTestServer()
+  await using proxy = await startTcpFaultProxy(server.bound)
+  using client = await openClient(proxy.address, { returnMs: 60_000 })
+  const has = () => outcome(client.blobs.has(EMPTY_DIGEST))
+  await proxy.down()
+  expect(await has()).toMatchObject({ code: 'unavailable' }) // its three retries are over
+  await proxy.up()
+  await vi.waitFor(async () => expect(await has()).toEqual({ value: false }), {
+    timeout: 5_000,
+    interval: 10,
+  })
+
+  await proxy.down()
+  const waiting = Array.from({ length: 20 }, has)
+  using unknown = await openClient(proxy.address, { retryMs: [300, 300, 300], returnMs: 60_000 })
+  expect(await outcome(unknown.blobs.has(EMPTY_DIGEST))).toMatchObject({ code: 'unavailable' })
+  await proxy.up()
+  for (const result of await Promise.all(waiting)) expect(result).toEqual({ value: false })
+})
+
+test('a peer that stays away costs one wait', async () => {
+  await using server = await startTestServer()
+  await using proxy = await startTcpFaultProxy(server.bound)
+  using client = await openClient(proxy.address, { returnMs: 700, circuitMs: 60_000 })
+  const has = () => outcome(client.blobs.has(EMPTY_DIGEST))
+  await has()
+  await proxy.down()
+  const first = await timed(() => Promise.all(Array.from({ length: 20 }, has)))
+  for (const result of first.result) expect(result).toMatchObject({ code: 'unavailable' })
+  expect(first.ms).toBeGreaterThan(600)
+  expect((await timed(has)).ms).toBeLessThan(AT_ONCE_MS)
+})

@@ -34,6 +34,7 @@ export const HANG_MS = 15_000
 const POLICY: Partial<GrpcPolicy> = {
   patienceMs: 5_000,
   retryMs: [5, 10, 20],
+  returnMs: 0,
   circuitMs: 100,
   resumptions: RESUMPTIONS,
 }

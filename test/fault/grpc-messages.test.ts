@@ -234,6 +234,21 @@ describe('statuses', () => {
       calls: { 'BlobService/Read': 1 },
     })),
   )
+  run(
+    (
+      [
+        ['a percent sign that stands alone, as tonic leaves it', 'b%C3%A4d disk%20100%', /: bäd disk 100%$/],
+        ['bytes that are no UTF-8', 'disk %FF%FE full%', /: disk \\xff\\xfe full%$/],
+        ['what would reach the terminal', 'one%0Atwo%1B%5B2Jthree', /: one\\x0atwo\\x1b\[2Jthree$/],
+      ] as const
+    ).map(([title, details, message]) => ({
+      title: `a message with ${title} is one line of text`,
+      server: read((call: HostileCall) => call.trailersOnly(2, details)),
+      ask: readBack,
+      code: 'internal' as const,
+      message,
+    })),
+  )
   run([
     {
       title: 'UNAVAILABLE twice, then the blob',

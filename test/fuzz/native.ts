@@ -13,7 +13,7 @@ const SANITIZED = [
 
 /** Targets in C, under ASan and UBSan: the fuzzer of each is test/fuzz/native/NAME.c, and what it fuzzes these. */
 export const NATIVE_TARGETS: Readonly<Record<string, readonly string[]>> = {
-  virtqueue: ['native/virtqueue.c', 'native/guest_memory.c'],
+  virtqueue: ['native/virtqueue.c', 'native/guest_memory.c', 'native/prepared_pages.c'],
 }
 
 /** Builds the program that fuzzes a target, in that folder; or says why there is none. */

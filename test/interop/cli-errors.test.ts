@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { localStoreFlags, remoteStoreFlags, run, startDaemon, TVIX_STORE, until } from '../support/cli.ts'
+import { startHostileServer } from '../support/hostile-grpc.ts'
 import { IS_ROOT } from '../support/requirements.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -50,6 +51,33 @@ const CASES: [title: string, args: string[], code: number, message: RegExp][] = 
     73,
     /the blob cache \/etc\/passwd cannot be used: a part of the path is a file/,
   ],
+  ['a mount point without a name', ['mount', ''], 64, /the mount point has no name/],
+  [
+    'a cache folder that the mount would hide',
+    ['mount', '--cache-dir', '/no/such/place/cache', '/no/such/place'],
+    64,
+    /--cache-dir .* lies in the mount point, which hides it/,
+  ],
+  [
+    'a profile that the mount would hide',
+    ['mount', '--record', '/no/such/place/profile', '/no/such/place'],
+    64,
+    /--record .* lies in the mount point, which hides it/,
+  ],
+  ['the size of no cache', ['mount', '--cache-size', '1G', '/tmp'], 64, /--cache-size goes with --cache-dir/],
+  [
+    'passing through with the other driver',
+    ['mount', '--passthrough', '--driver', 'libfuse', '/tmp'],
+    64,
+    /--passthrough needs the native driver/,
+  ],
+  [
+    'the mount point in the place of a format',
+    ['mount', '--stats', '/mnt'],
+    64,
+    /write --stats behind the other/,
+  ],
+  ['an owner with too many parts', ['mount', '--uid-gid', '1:2:3', '/tmp'], 64, /invalid rhs/],
   ['an owner that is none', ['mount', '--uid-gid', '5', '/tmp'], 64, /no delimiter found/],
   [
     'an unknown address',
@@ -119,6 +147,17 @@ describe('one line, and the exit code', () => {
     expect(stderr).not.toMatch(/^\s+at /m) // no stack trace
     expect({ stdout, code: actual }).toEqual({ stdout: '', code })
   })
+})
+
+test('what a peer calls an internal error shows no trace of ours', async () => {
+  await using peer = await startHostileServer({
+    'BlobService/Stat': (call) => call.trailersOnly(3, 'invalid digest length'),
+    'PathInfoService/Get': (call) => call.trailersOnly(2, 'disk on fire'),
+  })
+  const path = `/nix/store/${'0'.repeat(32)}-a`
+  const { code, stderr } = await run(TVIX_STORE, ['ls', ...remoteStoreFlags(peer.address), path])
+  expect(stderr).toMatch(/^tvix-store: .*: disk on fire\n$/)
+  expect(code).toBe(70)
 })
 
 describe('help has an example', () => {

@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { PROCESS_BYTES_MAX } from '../../src/support/limits.ts'
 import {
   type Daemon,
   localStoreFlags,
@@ -22,7 +23,6 @@ import { StoreMount } from '../support/store-mount.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const GiB = 2 ** 30
-const PEAK_BYTES_MAX = 512 * 2 ** 20
 const LARGE_FILE_BYTES = FULL ? 5 * GiB : 1 * GiB
 const FILES = FULL ? 100_000 : 4_000
 
@@ -51,9 +51,9 @@ describe.skipIf(reason)('no process needs more than 512 MiB', { timeout: 600_000
     const imported = await measured([TVIX_STORE, 'import', ...flags, source])
     await using mount = await StoreMount.start(namespace, await namespace.directory('store'), flags)
     await read(join(mount.target, basename(imported.said.trim())))
-    expect(imported.peakBytes).toBeLessThan(PEAK_BYTES_MAX)
-    expect(peakBytes(mount.pid)).toBeLessThan(PEAK_BYTES_MAX)
-    expect(peakBytes(daemon.pid)).toBeLessThan(PEAK_BYTES_MAX)
+    expect(imported.peakBytes).toBeLessThan(PROCESS_BYTES_MAX)
+    expect(peakBytes(mount.pid)).toBeLessThan(PROCESS_BYTES_MAX)
+    expect(peakBytes(daemon.pid)).toBeLessThan(PROCESS_BYTES_MAX)
   }
 
   test(`a file of ${LARGE_FILE_BYTES / GiB} GiB`, async () => {
@@ -88,7 +88,7 @@ describe('nor does castore ingest of a tar from a pipe', { timeout: 600_000 }, (
     expect(said).toBe(
       await runOk(TVIX_STORE, ['castore', 'ingest', ...flags.split(' '), join(dir.path, 'tree')]),
     )
-    expect(peakBytes).toBeLessThan(PEAK_BYTES_MAX)
+    expect(peakBytes).toBeLessThan(PROCESS_BYTES_MAX)
   })
 })
 

@@ -1,8 +1,9 @@
 /** How whoever starts a command that serves learns that it does. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -41,6 +42,13 @@ test('--ready-fd that is not open is one clear line', async () => {
   expect(stderr).toMatch(/^tvix-store: --ready-fd 77: /m)
   // Known before it serves: a mount would be left behind.
   expect(stderr).not.toContain('starting daemon')
+})
+
+test('--ready-fd is refused when the descriptor is one of Node and not of whoever started it', async () => {
+  const polls = readdirSync('/proc/self/fd').find((fd) => isPolled(fd))
+  const { code, stderr } = await run(TVIX_STORE, [...daemonArgs(), `--ready-fd=${polls}`])
+  expect(code).toBe(64)
+  expect(stderr).toMatch(/^tvix-store: --ready-fd \d+: it was not passed on/m)
 })
 
 test('a --ready-fd that nobody reads any more does not end what serves', async () => {
@@ -117,6 +125,35 @@ describe('--daemonize', () => {
     }
   })
 
+  test('tells whoever waits at --ready-fd, too', async () => {
+    const child = spawn(TVIX_STORE, [...daemonArgs(), '--ready-fd', '4', '--daemonize'], {
+      stdio: ['ignore', 'ignore', 'ignore', 'ignore', 'pipe'],
+    })
+    try {
+      const exited = once(child, 'exit')
+      let told = ''
+      for await (const piece of child.stdio[4] as AsyncIterable<Buffer>) told += piece
+      const [code] = await exited
+      expect({ code, told }).toEqual({ code: 0, told: '\n' })
+    } finally {
+      for (const pid of pidsWith(join(folder, 'socket'))) process.kill(pid, 'SIGTERM')
+    }
+  })
+
+  test('tells of a process that was killed before it served', async () => {
+    const mute = createServer().listen(join(folder, 'mute'))
+    await once(mute, 'listening')
+    const address = `--blob-service-addr=grpc+unix://${folder}/mute?wait-connect=1`
+    const starting = run(TVIX_STORE, [...daemonArgs(), address, '--daemonize'])
+    await once(mute, 'connection')
+    for (const pid of pidsWith('--ready-fd=3', address)) process.kill(pid, 'SIGKILL')
+    mute.close()
+    expect(await starting).toMatchObject({
+      code: 70,
+      stderr: expect.stringContaining('--daemonize: it was ended by SIGKILL before it served'),
+    })
+  })
+
   test('ends with the exit code of a daemon that cannot start', async () => {
     await using _other = await startDaemon(folder)
     const { code } = await run(TVIX_STORE, [
@@ -130,11 +167,20 @@ describe('--daemonize', () => {
   })
 })
 
-/** Processes with this among their arguments: nobody else knows the one that went into the background. */
-function pidsWith(argument: string): number[] {
+/** Whether Node polls with it, here as in any other of its processes. */
+function isPolled(fd: string): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventpoll]'
+  } catch {
+    return false // it was that of readdir
+  }
+}
+
+/** Processes with these among their arguments: nobody else knows the one that went into the background. */
+function pidsWith(...wanted: string[]): number[] {
   return readdirSync('/proc')
     .filter((name) => /^[0-9]+$/.test(name))
-    .filter((pid) => commandLine(pid).includes(argument))
+    .filter((pid) => wanted.every((argument) => commandLine(pid).includes(argument)))
     .map(Number)
 }
 

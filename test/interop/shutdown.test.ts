@@ -12,6 +12,8 @@ import { tempDir } from '../support/temp-dir.ts'
 /** Far more than the windows and sockets between a daemon and its clients hold. */
 const BLOB_BYTES = 48 * 1024 * 1024
 const READERS = 6
+/** By themselves clients would wait for it to be started again. */
+const IMPATIENT = { returnMs: 0 }
 
 async function putBlob(blobs: BlobService): Promise<Digest> {
   const writer = blobs.openWrite()
@@ -43,7 +45,7 @@ async function withReads(
 ): Promise<void> {
   await using dir = await tempDir()
   await using daemon = await startDaemon(dir.path)
-  const channels = await Promise.all([1, 2].map(() => openGrpcChannel(daemon.address)))
+  const channels = await Promise.all([1, 2].map(() => openGrpcChannel(daemon.address, IMPATIENT)))
   try {
     const services = channels.map(grpcBlobService)
     const digest = await putBlob(services[0]!)
@@ -60,7 +62,7 @@ describe('a stop signal under load', () => {
       const exited = daemon.stop('SIGTERM')
       await until(() => daemon.log().includes('finishing what was begun'))
       const refused = (each: GrpcChannel) => expect(grpcBlobService(each).has(digest)).rejects
-      const stranger = await openGrpcChannel(daemon.address)
+      const stranger = await openGrpcChannel(daemon.address, IMPATIENT)
       await refused(stranger).toMatchObject({ code: 'unavailable' })
       await refused(channels[0]!).toMatchObject({ code: 'unavailable' })
       stranger.close()

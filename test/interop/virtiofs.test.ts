@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { localStoreFlags, run, TVIX_STORE } from '../support/cli.ts'
+import { localStoreFlags, run, TVIX_STORE, until } from '../support/cli.ts'
 import { DeviceProcess } from '../support/guest/device-process.ts'
 import { signalIfAlive, whyNoMounts } from '../support/mount.ts'
 import { IS_ROOT } from '../support/requirements.ts'
@@ -74,6 +74,23 @@ describe.skipIf(reason)(`tvix-store virtiofs${reason ? ` (skipped: ${reason})` :
     expect(file).toMatchObject({ code: 73, stderr: expect.stringContaining('no socket is in the way') })
     const nowhere = await run(TVIX_STORE, ['virtiofs', ...flags, join(folder, 'absent/socket')])
     expect(nowhere).toMatchObject({ code: 66, stderr: expect.stringContaining('folder of the socket') })
+  })
+
+  test('a second monitor on a socket waits, which the log tells, and has its turn when the first one is gone', async () => {
+    const socket = join(folder, 'shared.socket')
+    await using device = await DeviceProcess.ours([socket], flags)
+    const said = (what: string) => device.log.split(what).length - 1
+    const first = connect(socket)
+    await until(() => said('a virtual machine monitor connected') === 1)
+    const second = connect(socket)
+    await until(() => said('each guest needs a socket of its own') === 1)
+    first.destroy()
+    await until(() => said('a virtual machine monitor connected') === 2)
+    // Alone now: the next one is told of again.
+    const third = connect(socket)
+    await until(() => said('each guest needs a socket of its own') === 2)
+    for (const other of [second, third]) other.destroy()
+    await until(() => said('the virtual machine monitor left') === 3)
   })
 
   test('gives its sockets the mode and owner that are asked for', async () => {

@@ -26,7 +26,7 @@ export const S3_KEYS = { access: 'tvixstoretest', secret: 'not-a-secret-at-all' 
 export const S3_BUCKET = 'bucket'
 
 export async function s3Server(): Promise<Startable> {
-  const program = await goProgram('versitygw', 'github.com/versity/versitygw/cmd/versitygw@v1.8.0')
+  const program = await goProgram('versitygw', 'github.com/versity/versitygw@v1.8.0', 'cmd/versitygw')
   if ('missing' in program) return program
   return {
     start: async () => {
@@ -78,7 +78,7 @@ export async function gcsServer(): Promise<Startable> {
 
 /** Bigtable: Google's own emulator. */
 export async function bigtableServer(): Promise<Startable> {
-  const program = await goProgram('emulator', 'cloud.google.com/go/bigtable/cmd/emulator@v1.58.0')
+  const program = await goProgram('emulator', 'cloud.google.com/go/bigtable@v1.58.0', 'cmd/emulator')
   if ('missing' in program) return program
   return {
     start: async () =>

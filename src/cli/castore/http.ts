@@ -51,7 +51,7 @@ export function addCastoreHttpCommand(castore: Command): void {
 
 async function runHttp(options: HttpOptions, command: Command): Promise<void> {
   const root = parseDigest(options.rootDirectory)
-  if (options.daemonize) await runInBackground()
+  if (options.daemonize) await runInBackground(options)
   const logger = loggerOf(command)
   const settings = listenSettings(options, logger)
   const security = serverSecurity(options)

@@ -1,7 +1,8 @@
 import { ValidationError } from '../castore/validation-error.ts'
 import { decodeBase64, encodeBase64 } from './base64.ts'
 
-const NAME = /^[A-Za-z0-9.-]+$/
+/** Nix takes any; upstream letters, digits, `.` and `-`, and refuses all of a narinfo for the signature of another, such as `my_key-1`. */
+const NAME = /^[!-9;-~]+$/
 
 /** Whether a key may have this name. */
 export function isKeyName(name: string): boolean {
@@ -23,7 +24,10 @@ export function parseNamed(
   if (colon < 0) throw new ValidationError('MissingSeparator', `${what}: no colon after the name of the key`)
   const name = text.slice(0, colon)
   if (!isKeyName(name))
-    throw new ValidationError('InvalidName', `${what}: the name of a key is of letters, digits, "." and "-"`)
+    throw new ValidationError(
+      'InvalidName',
+      `${what}: the name of a key is of ASCII characters without blanks and colons`,
+    )
   const base64 = text.slice(colon + 1)
   if (base64.length !== 4 * Math.ceil(length / 3))
     throw new ValidationError(

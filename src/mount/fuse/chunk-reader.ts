@@ -13,6 +13,9 @@ export interface ReadRequest {
   readonly size: number
 }
 
+/** What `readChunks` of the addon says when a thread is at it. */
+const TAKEN = 1
+
 /**
  * Threads of the addon that answer reads from chunks of the local disk. They verify what they send, themselves: bytes that take
  * this way pass no service. Of a raw file that is known to be right they only verify that it is still the same.
@@ -55,7 +58,7 @@ export class ChunkReader {
     const outcome = this.#addon.readChunks(this.#reader, plan)
     // What was answered on the spot is small, and thousands of such files come one after the other.
     if (outcome > 0) this.#readAhead(this.#reader, nodeid, offset, size)
-    return outcome < 0 ? undefined : outcome === 0 ? 'answered' : 'taken'
+    return outcome < 0 ? undefined : outcome === TAKEN ? 'taken' : 'answered'
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { PreparedListings } from './prepared-listings.ts'
 
-/** In the place of the length of a request: it was for what `answerFrom` gave the device, and has its answer. */
+/** In the place of the length of a request: it was for what the device has by `answerFrom` or `pages`, and has its answer. */
 export const ANSWERED = -1
 
 /**
@@ -11,6 +11,15 @@ export type WhenNone = 'work' | 'sleep' | 'look' | 'expect'
 
 export function mayLook(whenNone: WhenNone): boolean {
   return whenNone === 'look' || whenNone === 'expect'
+}
+
+/** Pages of listings that a device gives by itself when they are asked for, each once. */
+export interface DevicePages {
+  /** The page of `inode` from `cookie` on for a request of that `size`; a copy of `bytes` is made. `place`: up to `LISTINGS_AHEAD_MAX`. */
+  keep(place: number, inode: number, cookie: number, size: number, bytes: Uint8Array): void
+  drop(place: number): void
+  /** Which one was given, when `receive` said `ANSWERED`. */
+  readonly given: number
 }
 
 /**
@@ -29,6 +38,7 @@ export interface FuseDevice {
    * Copies the next request into `buffer`; its length, or `ANSWERED`, or 0 when none is waiting (or the device is closed).
    */
   receive(buffer: Uint8Array, whenNone: WhenNone): number
+  readonly pages?: DevicePages
   /** From now on the device answers by itself what `listings` has. */
   answerFrom?(listings: PreparedListings): void
   /**

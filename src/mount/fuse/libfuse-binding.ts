@@ -61,7 +61,8 @@ export function loadLibfuse(): Libfuse {
   } catch (error) {
     throw new StoreError(
       'unimplemented',
-      'the libfuse driver needs the npm package fuse-native and libfuse 2 (Debian: apt-get install libfuse2 fuse3)',
+      'the libfuse driver needs libfuse 2 (Debian: apt-get install libfuse2 fuse3) and the npm package fuse-native, which ' +
+        'npm leaves out where libfuse is missing: run npm install again',
       { cause: error },
     )
   }

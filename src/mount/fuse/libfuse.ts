@@ -8,8 +8,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { view } from '../../support/bytes.ts'
 import { type Call, withDeadline } from '../../support/call.ts'
 import { StoreError } from '../../support/errors.ts'
+import { FaultLog } from '../../support/fault-log.ts'
 import { BLOB_BYTES_MAX, LIBFUSE_WATCH_MS, MOUNT_CALL_MS_MAX, NAME_BYTES_MAX } from '../../support/limits.ts'
-import type { Logger } from '../../support/log.ts'
 import type { Attributes, EntrySink, InodeNumber, Soon, Tree } from '../tree/interface.ts'
 import { BLOCK_BYTES, MTIME_SECONDS, modeOf, type Owner, SECTOR_BYTES } from './attributes.ts'
 import { errnoOf, Refusal } from './errno.ts'
@@ -113,7 +113,7 @@ class LibfuseSession implements LibfuseOperations {
   readonly #owner: Owner
   readonly #showXattr: boolean
   readonly #callMs: number
-  readonly #logger: Logger
+  readonly #failures: FaultLog
 
   constructor({ tree, uidGid, showXattr, callMs = MOUNT_CALL_MS_MAX, logger }: MountTreeOptions) {
     this.#tree = tree
@@ -121,7 +121,7 @@ class LibfuseSession implements LibfuseOperations {
     this.#owner = uidGid
     this.#showXattr = showXattr
     this.#callMs = callMs
-    this.#logger = logger
+    this.#failures = new FaultLog(logger)
   }
 
   getattr(path: string, then: Done<LibfuseStat>): void {
@@ -240,7 +240,7 @@ class LibfuseSession implements LibfuseOperations {
     this.stats.countError(errno)
     if (errno === Errno.EIO || errno === Errno.ETIMEDOUT) {
       const { code, message } = StoreError.from(error)
-      this.#logger.error({ path, code }, `${what} failed: ${message}`)
+      this.#failures.error({ path, code }, `${what} failed: ${message}`)
     }
     return -errno
   }

@@ -5,6 +5,7 @@ import {
   LISTINGS_AHEAD_MAX,
 } from '../../support/limits.ts'
 import type { InodeNumber, Tree } from '../tree/interface.ts'
+import type { DevicePages } from './device.ts'
 import type { Listing, ListingPool } from './listing.ts'
 import { ROOT_NODE } from './protocol.ts'
 
@@ -15,17 +16,27 @@ interface Page {
   readonly size: number
 }
 
+interface Kept {
+  readonly page: Page
+  readonly listing: Listing
+  /** In the device. */
+  readonly place: number
+}
+
 /**
  * Puts together the pages of listings that will probably be asked for next, while a guest works on the last one: it takes that in
  * pages of 4 KiB, and waits for each. After a page comes the next one of its directory, and after a directory the next one in the
  * listing that it was found in, once somebody went from one to the other. The entries hold references from then on, as if the guest had
- * them; who asks for something else meanwhile loses nothing.
+ * them; who asks for something else meanwhile loses nothing. A device that can gives a page by itself, as soon as it is asked for.
  */
 export class ListingsAhead {
   readonly #tree: Tree
   readonly #listings: ListingPool
+  readonly #pages: DevicePages | undefined
   /** The oldest first. */
-  readonly #kept = new Map<string, Listing>()
+  readonly #kept = new Map<string, Kept>()
+  /** Of the device, that are free. */
+  readonly #places = Array.from({ length: LISTINGS_AHEAD_MAX }, (_, place) => place)
   /** Which directory comes after another one in the listing of their parent. */
   readonly #followers = new LRUCache<InodeNumber, InodeNumber>({ max: LISTINGS_AHEAD_FOLLOWERS_MAX })
   readonly #wanted: Page[] = []
@@ -33,9 +44,10 @@ export class ListingsAhead {
   #isWalking = false
   #open = true
 
-  constructor(tree: Tree, listings: ListingPool) {
+  constructor(tree: Tree, listings: ListingPool, pages?: DevicePages) {
     this.#tree = tree
     this.#listings = listings
+    this.#pages = pages
   }
 
   /** Somebody lists directories, and what they will ask for next is ready, or will be in a moment. */
@@ -47,9 +59,20 @@ export class ListingsAhead {
   take(page: Page): Listing | undefined {
     if (page.cookie === 0) this.#isWalking = this.#followers.get(this.#lastEnded) === page.inode
     const key = keyOf(page)
-    const listing = this.#kept.get(key)
-    this.#kept.delete(key)
-    return listing
+    const kept = this.#kept.get(key)
+    if (kept) this.#remove(key, kept)
+    return kept?.listing
+  }
+
+  /** The device gave a page to the guest. */
+  given(): void {
+    for (const { place, page } of this.#kept.values()) {
+      if (place !== this.#pages?.given) continue
+      const listing = this.take(page)!
+      this.delivered(listing)
+      this.#listings.give(listing)
+      return
+    }
   }
 
   /** The guest got this page. */
@@ -69,7 +92,7 @@ export class ListingsAhead {
 
   close(): void {
     this.#open = false
-    for (const [key, listing] of this.#kept) this.#drop(listing, key)
+    for (const [key, kept] of this.#kept) this.#discard(key, kept)
   }
 
   #noteFollowers(listing: Listing): void {
@@ -99,26 +122,37 @@ export class ListingsAhead {
     try {
       const listed = this.#tree.readdir(page.inode, page.cookie, listing, true, call)
       if (!(listed instanceof Promise)) {
-        this.#keep(keyOf(page), listing)
+        this.#keep(page, listing)
         return
       }
-      const drop = () => this.#drop(listing)
+      const drop = () => this.#giveBack(listing)
       listed.then(drop, drop)
       call.abort()
     } catch {
-      this.#drop(listing)
+      this.#giveBack(listing)
     }
   }
 
-  #keep(key: string, listing: Listing): void {
-    this.#kept.set(key, listing)
-    if (this.#kept.size <= LISTINGS_AHEAD_MAX) return
-    const [oldest, unwanted] = this.#kept.entries().next().value!
-    this.#drop(unwanted, oldest)
+  #keep(page: Page, listing: Listing): void {
+    if (this.#kept.size === LISTINGS_AHEAD_MAX) this.#discard(...this.#kept.entries().next().value!)
+    const place = this.#places.pop()!
+    this.#kept.set(keyOf(page), { page, listing, place })
+    // Where there is not even room for one entry, the answer is an error.
+    if (!listing.tooSmall) this.#pages?.keep(place, page.inode, page.cookie, page.size, listing.bytes)
   }
 
-  #drop(listing: Listing, key?: string): void {
-    if (key !== undefined) this.#kept.delete(key)
+  #discard(key: string, kept: Kept): void {
+    this.#remove(key, kept)
+    this.#giveBack(kept.listing)
+  }
+
+  #remove(key: string, { place }: Kept): void {
+    this.#kept.delete(key)
+    this.#places.push(place)
+    this.#pages?.drop(place)
+  }
+
+  #giveBack(listing: Listing): void {
     listing.forget(this.#tree)
     this.#listings.give(listing)
   }

@@ -109,7 +109,7 @@ export class FuseSession {
       tree,
       owner: options.owner,
       listings,
-      listingsAhead: options.listAhead ? new ListingsAhead(tree, listings) : undefined,
+      listingsAhead: options.listAhead ? new ListingsAhead(tree, listings, device.pages) : undefined,
       showXattr: options.showXattr,
       negativeMs: options.negativeMs,
       noOpen: false,
@@ -210,6 +210,7 @@ export class FuseSession {
   #answered(): void {
     this.stats.countRequest(Opcode.READDIRPLUS)
     this.#listings?.answered()
+    this.#context.listingsAhead?.given()
     this.#lastOpcode = Opcode.READDIRPLUS
     this.#isBehind = true
   }

@@ -1,4 +1,4 @@
-import type { FuseDevice, WhenNone } from '../fuse/device.ts'
+import type { DevicePages, FuseDevice, WhenNone } from '../fuse/device.ts'
 import { Opcode } from '../fuse/protocol.ts'
 import type { GuestQueues } from './guest-queues.ts'
 
@@ -31,6 +31,10 @@ export class GuestChannel implements FuseDevice {
 
   start(onReadable: () => void): void {
     this.#onReadable = onReadable
+  }
+
+  get pages(): DevicePages {
+    return this.#queues
   }
 
   wake(): void {

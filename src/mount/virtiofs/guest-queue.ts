@@ -23,6 +23,8 @@ export class Queue {
   readonly uniques = new Uint32Array(GUEST_QUEUE_SIZE_MAX * 2)
   readonly kicks = new Uint8Array(8)
   readonly #waits = new Uint8Array(GUEST_QUEUE_SIZE_MAX)
+  /** How often each number was taken, from 1 on: the guest uses a number again once it has its answer, if only an error. */
+  readonly #turns = new Uint32Array(GUEST_QUEUE_SIZE_MAX)
 
   constructor(index: number) {
     this.index = index
@@ -32,7 +34,13 @@ export class Queue {
     return this.running && this.enabled
   }
 
+  /** The request that has this number now, as one of all that ever had it. */
+  turn(number: number): number {
+    return this.#turns[number]!
+  }
+
   take(number: number, view: DataView): void {
+    this.#turns[number] = (this.turn(number) + 1) >>> 0 || 1
     this.uniques[number * 2] = view.getUint32(IN_HEADER.unique + LOW, LITTLE_ENDIAN)
     this.uniques[number * 2 + 1] = view.getUint32(IN_HEADER.unique + HIGH, LITTLE_ENDIAN)
     this.#waits[number] = 1

@@ -3,13 +3,16 @@ import { getSystemErrorName } from 'node:util'
 import { StoreError } from '../../support/errors.ts'
 import { GUEST_QUEUES_MAX, GUEST_REQUESTS_MAX, GUEST_STOP_MS_MAX } from '../../support/limits.ts'
 import { dataView, HIGH, LITTLE_ENDIAN, LOW } from '../fuse/bytes.ts'
-import { mayLook, type WhenNone } from '../fuse/device.ts'
+import { ANSWERED, type DevicePages, mayLook, type WhenNone } from '../fuse/device.ts'
 import { nativeAddon } from '../fuse/native-addon.ts'
 import { Errno, IN_HEADER, Opcode, OUT_HEADER } from '../fuse/protocol.ts'
 import { GuestFault } from './guest-fault.ts'
 import type { GuestPatience } from './guest-patience.ts'
 import { mustBeEventfd, Queue } from './guest-queue.ts'
 import {
+  ANSWERED_BY_PAGE,
+  FOUND,
+  FOUND_NOTHING,
   NO_SUCH_REQUEST,
   PIECES_MAX,
   QUEUE_EMPTY,
@@ -39,7 +42,7 @@ export interface QueueEvents {
   onLooked(microseconds: number): void
 }
 
-/** A request that was taken; its bytes lie in the buffer. */
+/** A request that was taken; its bytes lie in the buffer, unless its length is `ANSWERED`. */
 interface Taken {
   readonly opcode: number
   readonly length: number
@@ -49,7 +52,7 @@ interface Taken {
  * The virtqueues of one guest, and the memory they lie in. Requests come out, each under an id of ours in the place of
  * the guest's `unique`, which may be anything; replies go in by that id.
  */
-export class GuestQueues {
+export class GuestQueues implements DevicePages {
   readonly #addon: VhostAddon = vhostAddon()
   readonly #device: VhostDevice
   readonly #events: QueueEvents
@@ -57,7 +60,8 @@ export class GuestQueues {
   readonly #queues: (Queue | undefined)[] = []
   /** Length of the request that was taken, and the room for its reply. */
   readonly #sizes = new Uint32Array(2)
-  readonly #looked = new Uint32Array(1)
+  /** How long was looked, and the page that was given meanwhile. */
+  readonly #looked = new Uint32Array(2)
   #bufferView: DataView | undefined
   #inFlight = 0
   /** Where the next search for a request begins. */
@@ -68,6 +72,9 @@ export class GuestQueues {
   #looks = false
   /** What was found was not taken yet. */
   #found = false
+  /** The place of a page that was given, and was not told of yet. */
+  #untold: number | undefined
+  #given = 0
   #dead = false
 
   constructor(events: QueueEvents, patience: GuestPatience) {
@@ -118,14 +125,23 @@ export class GuestQueues {
   /** How the guest is told of replies; `undefined`: not at all. The descriptor is ours then. */
   setCall(index: number, call: number | undefined): void {
     const queue = this.#queue(index)
+    this.#addon.answerBy(this.#device, index, NO_CALL)
     if (queue.call !== undefined) closeSync(queue.call)
     queue.call = call
     if (call !== undefined) mustBeEventfd(call)
+    this.#answerBy(queue)
   }
 
   enable(index: number, enabled: boolean): void {
-    this.#queue(index).enabled = enabled
+    const queue = this.#queue(index)
+    queue.enabled = enabled
+    this.#answerBy(queue)
     this.#wake()
+  }
+
+  /** Pages are for queues that JavaScript would take requests from. */
+  #answerBy(queue: Queue): void {
+    this.#addon.answerBy(this.#device, queue.index, queue.enabled ? (queue.call ?? NO_CALL) : NO_CALL)
   }
 
   isRunning(index: number): boolean {
@@ -138,6 +154,7 @@ export class GuestQueues {
     if (!queue.running) return queue.base
     queue.stopListening()
     queue.enabled = false
+    this.#answerBy(queue)
     if (queue.inFlight > 0) await this.#answered(queue)
     if (this.#dead) return 0
     this.#failRequests(queue)
@@ -162,9 +179,11 @@ export class GuestQueues {
   take(buffer: Uint8Array, whenNone: WhenNone): Taken | undefined {
     if (this.#bufferView?.buffer !== buffer.buffer) this.#bufferView = dataView(buffer)
     while (!this.#dead) {
-      const queue = this.#takeFromAny(buffer)
+      const queue = this.#untold === undefined ? this.#takeFromAny(buffer) : undefined
+      if (this.#untold !== undefined) return this.#tellAnswered(this.#untold)
       if (!queue) {
-        if (this.#dead || this.#lookSoon(whenNone) || !this.#listen()) break
+        // Whoever has something else to do asks again when it is done.
+        if (this.#dead || whenNone === 'work' || this.#lookSoon(whenNone) || !this.#listen()) break
         continue
       }
       try {
@@ -188,7 +207,9 @@ export class GuestQueues {
     const id = view.getUint32(OUT_HEADER.unique + LOW, LITTLE_ENDIAN)
     const queue = this.#queues[id >>> 16]
     const number = id & 0xffff
-    if (!queue?.running) return false
+    // Another one has this number by now, if its queue was stopped while the store was asked.
+    if (!queue?.running || queue.turn(number) !== view.getUint32(OUT_HEADER.unique + HIGH, LITTLE_ENDIAN))
+      return false
     view.setUint32(OUT_HEADER.unique + LOW, queue.uniques[number * 2]!, LITTLE_ENDIAN)
     view.setUint32(OUT_HEADER.unique + HIGH, queue.uniques[number * 2 + 1]!, LITTLE_ENDIAN)
     const joined = pieces.length > PIECES_MAX ? [Buffer.concat(pieces)] : pieces
@@ -196,6 +217,27 @@ export class GuestQueues {
     if (result !== REPLY_TOO_LONG) return result >= 0
     this.#giveError(queue, number, Errno.EIO)
     return false
+  }
+
+  keep(place: number, inode: number, cookie: number, size: number, bytes: Uint8Array): void {
+    // A page that has no memory is put together when it is asked for.
+    this.#addon.keepPage(this.#device, place, inode, cookie, size, bytes)
+  }
+
+  drop(place: number): void {
+    this.#addon.dropPage(this.#device, place)
+  }
+
+  get given(): number {
+    return this.#given
+  }
+
+  #tellAnswered(place: number): Taken {
+    this.#untold = undefined
+    this.#found = false
+    this.#given = place
+    this.#patience.received()
+    return { opcode: Opcode.READDIRPLUS, length: ANSWERED }
   }
 
   /** Answers everything but one request, which was taken last, with an error: whoever would have answered is gone. */
@@ -227,11 +269,15 @@ export class GuestQueues {
       if (!queue?.isActive || (index > 0 && this.#inFlight >= GUEST_REQUESTS_MAX)) continue
       const number = this.#addon.take(this.#device, index, buffer, this.#sizes)
       if (number === QUEUE_EMPTY) continue
+      this.#turn = index
+      if (number === ANSWERED_BY_PAGE) {
+        this.#untold = this.#sizes[0]
+        return undefined
+      }
       if (number < 0) {
         this.#fail(new GuestFault(queueFault(number)))
         return undefined
       }
-      this.#turn = index
       queue.taken = number
       return queue
     }
@@ -272,9 +318,11 @@ export class GuestQueues {
     this.#looks = false
     // Somebody else served the queues meanwhile, and will look.
     if (this.#dead || !this.#idle) return
-    this.#found = this.#addon.look(this.#device, microseconds, this.#looked)
+    const outcome = this.#addon.look(this.#device, microseconds, this.#looked)
     this.#events.onLooked(this.#looked[0]!)
-    if (this.#found || this.#listen()) this.#wake()
+    this.#found = outcome === FOUND
+    if (outcome === ANSWERED_BY_PAGE) this.#untold = this.#looked[1]
+    if (outcome !== FOUND_NOTHING || this.#listen()) this.#wake()
   }
 
   /** The request that `queue` gave; `undefined` when nobody needs to see it. */
@@ -302,7 +350,7 @@ export class GuestQueues {
       return undefined
     }
     view.setUint32(IN_HEADER.unique + LOW, idOf(queue, number), LITTLE_ENDIAN)
-    view.setUint32(IN_HEADER.unique + HIGH, OURS, LITTLE_ENDIAN)
+    view.setUint32(IN_HEADER.unique + HIGH, queue.turn(number), LITTLE_ENDIAN)
     return { opcode, length }
   }
 
@@ -377,12 +425,11 @@ export class GuestQueues {
   }
 }
 
-/** The lower half of the id of a request. */
+/** The lower half of the id of a request; the upper one is its turn, so that no id is that of a notification, 0. */
 function idOf(queue: Queue, number: number): number {
   return (queue.index << 16) | number
 }
 
-/** The upper half of our ids: no notification looks like that, whose unique is 0. */
-const OURS = 1
 const NOTHING = new Uint8Array(0)
+const NO_CALL = -1
 const WITHOUT_REPLY: ReadonlySet<number> = new Set([Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT])

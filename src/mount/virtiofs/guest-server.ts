@@ -109,15 +109,20 @@ class Door {
   }
 
   #accept(): void {
+    if (this.#frontEnd) {
+      this.#unlisten()
+      this.#logger.warn({}, 'somebody else connected, and waits: each guest needs a socket of its own')
+      return
+    }
     const socket = vhostAddon().accept(this.#listener)
     if (socket < 0) return // it left before it was let in
-    this.#unlisten()
     this.#logger.info({}, 'a virtual machine monitor connected')
     const frontEnd = new FrontEnd(socket, this.#tree, this.#options, this.#company)
     this.#frontEnd = frontEnd
     void frontEnd.ended.then((fault) => {
       this.#frontEnd = undefined
       if (!this.#open) return
+      this.#unlisten()
       if (fault) this.#logger.error({}, `the guest was given up: ${fault.message}`)
       else this.#logger.info({}, 'the virtual machine monitor left')
       this.#pause = setTimeout(() => this.listen(), fault ? GUEST_FAULT_MS : 0)

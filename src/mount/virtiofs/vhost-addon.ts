@@ -31,7 +31,22 @@ export interface VhostAddon {
   ): number
   /** Where to begin when it is started again. */
   stopQueue(device: VhostDevice, index: number): number
-  /** The number of the request, `QUEUE_EMPTY`, or a fault; `out`: its length, and the room for its reply. */
+  /** From now on this is the answer to a request for that page of a listing, once, in queues that `answerBy` named; or -errno. */
+  keepPage(
+    device: VhostDevice,
+    place: number,
+    inode: number,
+    from: number,
+    size: number,
+    bytes: Uint8Array,
+  ): number
+  dropPage(device: VhostDevice, place: number): void
+  /** The eventfd by which the guest is told of pages that it was given from this queue; -1: it is given none. */
+  answerBy(device: VhostDevice, index: number, call: number): void
+  /**
+   * The number of the request, `QUEUE_EMPTY`, `ANSWERED_BY_PAGE`, or a fault; `out`: its length, and the room for its reply, or the
+   * place of the page.
+   */
   take(device: VhostDevice, index: number, buffer: Uint8Array, out: Uint32Array): number
   /** 1: the guest wants to be notified; 0: it does not; or one of the results below. */
   give(
@@ -45,10 +60,11 @@ export interface VhostAddon {
   /** Asks to be kicked for the next request; 1: there is one already. */
   awaitRequests(device: VhostDevice, index: number): number
   /**
-   * True as soon as there is a request, which the guest does not notify us of; false after that time, and when the event loop has
-   * something to do, or somebody else needed the processor. `out`: the microseconds it took.
+   * `FOUND` as soon as there is a request, which the guest does not notify us of, or `ANSWERED_BY_PAGE`; `FOUND_NOTHING` after that
+   * time, and when the event loop has something to do, or somebody else needed the processor. `out`: the microseconds it took, and
+   * the place of the page.
    */
-  look(device: VhostDevice, microseconds: number, out: Uint32Array): boolean
+  look(device: VhostDevice, microseconds: number, out: Uint32Array): number
   /** The device must not be used afterwards. */
   closeDevice(device: VhostDevice): void
   /** See native/confine.h. */
@@ -61,6 +77,10 @@ export interface VhostAddon {
 export const QUEUE_EMPTY = -100
 export const REPLY_TOO_LONG = -101
 export const NO_SUCH_REQUEST = -102
+/** As in native/vhost_user.c. */
+export const ANSWERED_BY_PAGE = -103
+export const FOUND_NOTHING = 0
+export const FOUND = 1
 
 /** Parts that `give` takes behind the head. */
 export const PIECES_MAX = 1023

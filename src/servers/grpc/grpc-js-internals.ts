@@ -3,10 +3,23 @@
  * used: a release that renames it must fail here, and not by quietly being slow or taking half an upload for whole.
  */
 import type { Http2Server, ServerHttp2Session, ServerHttp2Stream, ServerOptions } from 'node:http2'
-import type { Server, ServerCredentials, ServerReadableStream } from '@grpc/grpc-js'
+import {
+  Metadata,
+  type Server,
+  type ServerCredentials,
+  type ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerReadableStream,
+  status,
+} from '@grpc/grpc-js'
 import { PieceDecoder } from '../../services/grpc-pieces.ts'
 import { StoreError } from '../../support/errors.ts'
-import { GRPC_RECEIVE_BYTES_MAX, GRPC_WINDOW_BYTES } from '../../support/limits.ts'
+import {
+  GRPC_RECEIVE_BYTES_MAX,
+  GRPC_RESETS_BURST,
+  GRPC_RESETS_PER_SECOND,
+  GRPC_WINDOW_BYTES,
+} from '../../support/limits.ts'
 
 interface ServerInternals {
   commonServerOptions?: ServerOptions
@@ -25,6 +38,8 @@ export function widenWindows(server: Server, onSession: (session: ServerHttp2Ses
   const { commonServerOptions, createHttp2Server } = internals
   if (!commonServerOptions || !createHttp2Server) throw changed('its HTTP/2 server')
   commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize: GRPC_WINDOW_BYTES }
+  commonServerOptions.streamResetBurst = GRPC_RESETS_BURST
+  commonServerOptions.streamResetRate = GRPC_RESETS_PER_SECOND
   internals.createHttp2Server = (credentials) => {
     const http2Server = createHttp2Server.call(server, credentials)
     http2Server.on('session', (session) => {
@@ -33,6 +48,40 @@ export function widenWindows(server: Server, onSession: (session: ServerHttp2Ses
     })
     return http2Server
   }
+}
+
+interface DecompressingCall {
+  readonly incomingEncoding?: string
+  decompressMessage?(message: Buffer, encoding: string): Promise<Buffer>
+}
+
+/** Those of grpc-js. */
+const ENCODINGS: readonly string[] = ['identity', 'deflate', 'gzip']
+
+/**
+ * Tells clients that compress in a way of which we know nothing what we do know, as gRPC has it; grpc-js refuses them
+ * without that word. Must come before all other interceptors.
+ */
+export const encodingInterceptor: ServerInterceptor = (_method, call) => {
+  const internals = call as DecompressingCall
+  const { incomingEncoding } = internals
+  if (incomingEncoding === undefined || !internals.decompressMessage)
+    throw changed('what decompresses a message')
+  if (!ENCODINGS.includes(incomingEncoding)) {
+    const { decompressMessage } = internals
+    internals.decompressMessage = (message, encoding) =>
+      encoding === incomingEncoding
+        ? Promise.reject(unknownEncoding(encoding))
+        : decompressMessage.call(call, message, encoding)
+  }
+  return call as ServerInterceptingCall
+}
+
+function unknownEncoding(encoding: string) {
+  const metadata = new Metadata()
+  metadata.set('grpc-accept-encoding', ENCODINGS.join())
+  const details = `messages are compressed with ${encoding}, which is unknown here: there are ${ENCODINGS.join(', ')}`
+  return { code: status.UNIMPLEMENTED, details, metadata }
 }
 
 interface CallInternals {

@@ -24,7 +24,7 @@ import { blobHandlers } from './blob-handlers.ts'
 import { CallLimits, type CallLimitValues } from './call-limits.ts'
 import { CallMetrics } from './call-metrics.ts'
 import { directoryHandlers } from './directory-handlers.ts'
-import { widenWindows } from './grpc-js-internals.ts'
+import { encodingInterceptor, widenWindows } from './grpc-js-internals.ts'
 import { defineService, type Handlers, implementService } from './method-adapter.ts'
 import { pathInfoHandlers } from './path-info-handlers.ts'
 import { addReflection } from './reflection.ts'
@@ -153,7 +153,7 @@ class StoreServer implements GrpcServer {
     const access = accessInterceptor({ listener: text, roles, tokens: this.#tokens, faults: this.#faults })
     const credentials = ServerCredentials.createInsecure()
     const injector = this.#server.createConnectionInjector(
-      experimental.createServerCredentialsWithInterceptors(credentials, [access]),
+      experimental.createServerCredentialsWithInterceptors(credentials, [encodingInterceptor, access]),
     )
     return (socket) => injector.injectConnection(socket)
   }

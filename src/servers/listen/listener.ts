@@ -3,7 +3,7 @@ import { createServer, type ListenOptions, type Server, type Socket } from 'node
 import { dirname } from 'node:path'
 import { type ErrorCode, StoreError, systemCode } from '../../support/errors.ts'
 import { SOCKET_BUFFER_BYTES } from '../../support/limits.ts'
-import { bindWithMode, giveSocket, isStaleSocket, unlinkSocket } from '../../support/unix-socket.ts'
+import { bindWithMode, closerOf, giveSocket, isStaleSocket, unlinkSocket } from '../../support/unix-socket.ts'
 import type { ListenEndpoint } from './listen-address.ts'
 import { inheritedSockets } from './socket-activation.ts'
 
@@ -92,11 +92,12 @@ function createListener(server: Server, name: string | undefined, events: Listen
   const bound = server.address()
   // Asked once, while it listens: later the answer would be "nowhere", and TCP pass for a unix socket.
   const isTcp = bound !== null && typeof bound === 'object'
+  const close = () => void server.close()
   const listener = {
     address: boundAddress(server) ?? name ?? '',
     isTcp,
     isExposed: isTcp && !isLoopback(bound.address),
-    close: () => void server.close(),
+    close: typeof bound === 'string' && !bound.startsWith('\0') ? closerOf(bound, close) : close,
   }
   server.on('connection', (socket) => events.onSocket(socket, listener))
   server.on('error', (error) => events.onError(error, listener))

@@ -75,8 +75,10 @@ const FAULTS: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: 'the client speaks no TLS',
   ERR_SSL_HTTP_REQUEST: 'the client speaks no TLS',
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'the client does not trust our certificate',
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'the client does not trust our certificate',
-  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'the client says that our certificate has expired',
+  // OpenSSL has renamed those that are as old as SSL 3.
+  'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE': 'the client does not accept our certificate, or the name in it',
+  'ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_UNKNOWN': 'the client does not accept our certificate',
+  'ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_EXPIRED': 'the client says that our certificate has expired',
   ERR_TLS_HANDSHAKE_TIMEOUT: 'the client did not finish the handshake in time',
   // How Node's own clients leave when they do not like a certificate.
   ECONNRESET: 'the client hung up during the handshake; it may not trust our certificate',

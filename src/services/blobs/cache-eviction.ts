@@ -1,4 +1,5 @@
-import { lstat, open, readdir, unlink } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat, readdir, readFile, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { mapConcurrent } from '../../support/concurrency.ts'
 import { systemCode } from '../../support/errors.ts'
@@ -7,9 +8,12 @@ import {
   DISK_CACHE_LOCK_STALE_MS,
   DISK_CACHE_RESCAN_SHARE,
   DISK_CACHE_SCANS_MAX,
+  DISK_CACHE_TOUCH_MS,
+  FILE_BLOCK_BYTES,
   TEMP_FILE_STALE_MS,
 } from '../../support/limits.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
+import { FOR_READING, isFull } from './cache-folder.ts'
 
 /** Bytes of a block as `stat` counts them, whatever the file system uses (stat(2)). */
 const BLOCK_BYTES = 512
@@ -42,9 +46,10 @@ export class CacheEviction {
     this.#unaccounted = bytesMax
   }
 
-  /** Takes note of what was written and starts an eviction when it is time. */
+  /** Takes note of what was written to a file and starts an eviction when it is time. */
   wrote(bytes: number): void {
-    this.#unaccounted += bytes
+    // A limit that tiny blobs could exceed many times would be none.
+    this.#unaccounted += Math.ceil(bytes / FILE_BLOCK_BYTES) * FILE_BLOCK_BYTES
     if (this.#running || this.#unaccounted < this.#bytesMax * DISK_CACHE_RESCAN_SHARE) return
     this.#start(false)
   }
@@ -115,16 +120,18 @@ export class CacheEviction {
   /** What a killed process left half-written is removed on the way. */
   async #entry(names: readonly string[]): Promise<Entry | undefined> {
     const hasMap = names.some((name) => name.endsWith('.map'))
+    const now = Date.now()
     let bytes = 0
     let usedMs = 0
     for (const name of names) {
       const stats = await lstat(name).catch(absent)
       if (!stats) continue
-      const isStale = !hasMap && name.endsWith('.part') && Date.now() - stats.mtimeMs > TEMP_FILE_STALE_MS
+      // Either way: the clock may have been set back since.
+      const isStale = !hasMap && name.endsWith('.part') && Math.abs(now - stats.mtimeMs) > TEMP_FILE_STALE_MS
       if (isStale) await remove(name)
       else {
         bytes += stats.blocks * BLOCK_BYTES
-        usedMs = Math.max(usedMs, stats.atimeMs, stats.mtimeMs)
+        usedMs = Math.max(usedMs, knownUse(stats, now))
       }
     }
     return bytes === 0 && usedMs === 0 ? undefined : { names, bytes, usedSecond: Math.floor(usedMs / 1000) }
@@ -134,20 +141,46 @@ export class CacheEviction {
     return join(this.#folder, 'evicting')
   }
 
-  /** Two at a time would only remove too much. */
+  /** Two at a time would only remove too much: so where there is no room for a lock, it is done without. */
   async #lock(): Promise<boolean> {
-    try {
-      await (await open(this.#lockPath, 'wx')).close()
-      return true
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw error
-      const stats = await lstat(this.#lockPath).catch(absent)
-      // Either way: the clock may have been set back since.
-      if (stats && Math.abs(Date.now() - stats.mtimeMs) > DISK_CACHE_LOCK_STALE_MS)
+    for (let isAgain = false; ; isAgain = true) {
+      try {
+        await writeFile(this.#lockPath, String(process.pid), { flag: 'wx' })
+        return true
+      } catch (error) {
+        if (isFull(error)) return true
+        if (systemCode(error) !== 'EEXIST') throw error
+        if (isAgain || !(await this.#isLockStale())) return false
         await remove(this.#lockPath)
-      return false
+      }
     }
   }
+
+  /** Whether whoever took the lock died, in which case nobody would keep the limit meanwhile. */
+  async #isLockStale(): Promise<boolean> {
+    const stats = await lstat(this.#lockPath).catch(absent)
+    if (!stats) return true
+    // Either way: the clock may have been set back since.
+    if (Math.abs(Date.now() - stats.mtimeMs) > DISK_CACHE_LOCK_STALE_MS) return true
+    const pid = await readFile(this.#lockPath, { encoding: 'latin1', flag: FOR_READING }).catch(absent)
+    return pid !== undefined && /^[1-9][0-9]{0,9}$/.test(pid) && !isRunning(Number(pid))
+  }
+}
+
+/** One that is of another container, and so not seen here, only makes two evict. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return systemCode(error) !== 'ESRCH'
+  }
+}
+
+/** When a file was used last. What seems to lie ahead was noted before the clock was set back, and would stay for ever. */
+function knownUse({ atimeMs, mtimeMs }: Stats, now: number): number {
+  const usedMs = Math.max(atimeMs, mtimeMs)
+  return usedMs > now + DISK_CACHE_TOUCH_MS ? 1 : usedMs
 }
 
 /** The second up to which everything together is at least `bytes`. */

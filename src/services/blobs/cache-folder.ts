@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import {
   type FileHandle,
   link,
+  lutimes,
   mkdir,
   open,
   readFile,
   rename,
   unlink,
-  utimes,
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -24,6 +25,14 @@ import type { ChunkMeta } from './interface.ts'
 import { nativeFileNotes } from './native-file-notes.ts'
 
 const VERSION = 'tvix-store blob cache 1\n'
+
+/**
+ * Where others may write to the folder, a link would lead what we write to a file of ours, and a pipe would keep a thread of the
+ * pool for ever.
+ */
+const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants
+export const FOR_READING = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+const FOR_FILLING = O_RDWR | O_NOFOLLOW | O_NONBLOCK
 
 /**
  * The files of a blob cache (docs/cache-format.md), shared by all processes that use it:
@@ -48,10 +57,10 @@ export class CacheFolder {
   static async open(path: string): Promise<CacheFolder> {
     try {
       await createFolders(join(path, 'blobs'))
-      await writeFile(join(path, 'version'), VERSION, { flag: 'wx' }).catch(unless('EEXIST'))
-      const version = await readFile(join(path, 'version'), 'utf8')
-      // Another process may have created it this moment.
-      if (version !== '' && version !== VERSION) throw foreign(path, version)
+      await writeFile(join(path, 'version'), VERSION, { flag: 'wx', flush: true }).catch(unless('EEXIST'))
+      const version = await readFile(join(path, 'version'), { encoding: 'utf8', flag: FOR_READING })
+      // Another process may have created it this moment, or one of earlier versions before a power cut.
+      if (!/^\0*$/.test(version) && version !== VERSION) throw foreign(path, version)
       return new CacheFolder(path)
     } catch (error) {
       throw fileError(`the blob cache ${path} cannot be used`, error)
@@ -69,7 +78,7 @@ export class CacheFolder {
   /** An open file with the whole blob, which is not verified; `undefined` when it is not there. */
   async openWhole(digest: Digest): Promise<FileHandle | undefined> {
     const path = this.wholePath(digest)
-    const file = await open(path, 'r').catch(unless('ENOENT'))
+    const file = await open(path, FOR_READING).catch(unless('ENOENT'))
     if (file) this.#touch(path)
     return file ?? undefined
   }
@@ -90,7 +99,7 @@ export class CacheFolder {
 
   /** How the blob divides and what of it is there, as far as is known here. */
   async readLayout(digest: Digest): Promise<Layout | undefined> {
-    const bytes = await readFile(this.#mapPath(digest)).catch(unless('ENOENT'))
+    const bytes = await readFile(this.#mapPath(digest), { flag: FOR_READING }).catch(unless('ENOENT'))
     if (!bytes) return undefined
     const map = decodeCacheMap(bytes)
     if (!map) {
@@ -104,7 +113,7 @@ export class CacheFolder {
   async readChunk(layout: Layout, index: number): Promise<Uint8Array | undefined> {
     if (!layout.filled[index] && !(await this.#isFilled(layout, index))) return undefined
     const file =
-      (await open(this.#partPath(layout), 'r').catch(unless('ENOENT'))) ??
+      (await open(this.#partPath(layout), FOR_READING).catch(unless('ENOENT'))) ??
       (await this.openWhole(layout.digest))
     if (!file) {
       layout.reset() // evicted
@@ -124,7 +133,7 @@ export class CacheFolder {
   async fillChunk(layout: Layout, index: number, bytes: Uint8Array): Promise<void> {
     if (layout.id === undefined) await this.#createMap(layout)
     // Never created here: a late writer would begin an empty part under the name of one that is whole by now.
-    const part = await open(this.#partPath(layout), 'r+').catch(unless('ENOENT'))
+    const part = await open(this.#partPath(layout), FOR_FILLING).catch(unless('ENOENT'))
     if (!part) return await this.#partIsGone(layout, index)
     try {
       await writeAll(part, bytes, layout.start(index))
@@ -157,7 +166,7 @@ export class CacheFolder {
   async openComplete(layout: Layout): Promise<FileHandle | undefined> {
     const known = await this.readLayout(layout.digest)
     if (!known || known.id !== layout.id || !known.filled.every((each) => each === 1)) return undefined
-    return (await open(this.#partPath(layout), 'r').catch(unless('ENOENT'))) ?? undefined
+    return (await open(this.#partPath(layout), FOR_READING).catch(unless('ENOENT'))) ?? undefined
   }
 
   /** Makes the part the whole blob. */
@@ -198,7 +207,7 @@ export class CacheFolder {
 
   async #isFilled(layout: Layout, index: number): Promise<boolean> {
     if (layout.id === undefined) return false
-    const map = await open(this.#mapPath(layout.digest), 'r').catch(unless('ENOENT'))
+    const map = await open(this.#mapPath(layout.digest), FOR_READING).catch(unless('ENOENT'))
     if (!map) return false
     try {
       const state = Buffer.alloc(1)
@@ -211,7 +220,7 @@ export class CacheFolder {
   }
 
   async #mark(layout: Layout, index: number, state: 0 | 1): Promise<void> {
-    const map = await open(this.#mapPath(layout.digest), 'r+').catch(unless('ENOENT'))
+    const map = await open(this.#mapPath(layout.digest), FOR_FILLING).catch(unless('ENOENT'))
     // Evicted meanwhile; what was written goes with the stale parts.
     if (!map) return layout.reset()
     try {
@@ -229,7 +238,7 @@ export class CacheFolder {
     if (Math.abs(now - (this.#touched.get(path) ?? 0)) < DISK_CACHE_TOUCH_MS) return
     this.#touched.set(path, now)
     // The time of modification tells that nobody wrote to it (hashed-mark.ts); without the addon nothing depends on that.
-    const touched = nativeFileNotes()?.touchAccess(path) ?? utimes(path, now / 1000, now / 1000)
+    const touched = nativeFileNotes()?.touchAccess(path) ?? lutimes(path, now / 1000, now / 1000)
     // Whoever evicted it meanwhile, or a disk that takes no more, will show elsewhere.
     touched.catch(() => {})
   }
@@ -335,6 +344,12 @@ async function openIn(path: string, flags: string): Promise<FileHandle> {
 
 async function removeIfThere(path: string): Promise<void> {
   await unlink(path).catch(unless('ENOENT'))
+}
+
+/** Whether a disk, or a share of one, takes no more. */
+export function isFull(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
 function unless(code: string): (error: unknown) => undefined {

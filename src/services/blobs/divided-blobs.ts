@@ -67,6 +67,8 @@ export class DividedBlobs {
     if (!stored) return undefined
     checkChunkList(digest, stored.chunks, this.#files.path)
     this.#remember(stored)
+    // Whoever filled it may have been killed before it was proven.
+    if (stored.isFilled) this.#folder.inBackground(this.#complete(stored))
     return stored
   }
 

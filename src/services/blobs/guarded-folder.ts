@@ -1,9 +1,10 @@
 import type { Digest } from '../../model/castore/digest.ts'
 import { StoreError, systemCode } from '../../support/errors.ts'
 import { type Logger, silentLogger } from '../../support/log.ts'
+import { fileError } from '../objects/file-error.ts'
 import type { Source, SourceSet } from '../source-set.ts'
 import { CacheEviction } from './cache-eviction.ts'
-import type { CacheFolder } from './cache-folder.ts'
+import { type CacheFolder, isFull } from './cache-folder.ts'
 import type { BlobService } from './interface.ts'
 import { FileVerification } from './verified-file.ts'
 
@@ -13,9 +14,6 @@ export interface GuardedFolderOptions {
   readonly faults?: Pick<SourceSet<BlobService>, 'failed'>
   readonly logger?: Logger
 }
-
-/** What the system says when a disk, or a share of one, takes no more. */
-const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
 /** A cache folder whose failures cost time and nothing else, and that is kept below its limit. */
 export class GuardedFolder {
@@ -41,14 +39,16 @@ export class GuardedFolder {
     try {
       return await work()
     } catch (error) {
-      if (FULL.has(systemCode(error) ?? '')) this.#eviction.diskIsFull()
+      if (isFull(error)) this.#eviction.diskIsFull()
       this.failed(error)
       return undefined
     }
   }
 
   failed(error: unknown): void {
-    this.#faults?.failed(this.#here, error)
+    const told =
+      systemCode(error) === undefined ? error : fileError(`the cache folder ${this.files.path}`, error)
+    this.#faults?.failed(this.#here, told)
   }
 
   /** Removes a blob of which nothing can be trusted. */

@@ -7,7 +7,7 @@ import type { GrpcPolicy } from '../grpc-policy.ts'
 import type { Castore } from './stores.ts'
 
 /** There is another way to the contents, so nobody waits for a peer that may not be one. */
-const IMPATIENT: Partial<GrpcPolicy> = { retryMs: [], patienceMs: 10_000, resumptions: 1 }
+const IMPATIENT: Partial<GrpcPolicy> = { retryMs: [], returnMs: 0, patienceMs: 10_000, resumptions: 1 }
 
 /** The castore services that may stand beside binary caches, each connected to once. */
 export class CastorePeers implements Disposable {

@@ -43,7 +43,7 @@ export function refusalError(refusal: Refusal): StoreError {
   const said = [reason, firstLine(refusal.message)].filter((part) => part && !/^Unknown(Error)?$/.test(part))
   const who = requestId ? `, request ${requestId}` : ''
   const message = `${meaning} (${shown([`HTTP status ${status}`, ...said].join(', '))}${shown(who)})`
-  if (code === 'unavailable') return new BusyError(message, parseRetryAfter(refusal.retryAfter))
+  if (code === 'unavailable') return new BusyError(message, parseRetryAfter(refusal.retryAfter), means)
   return new StoreError(code, message)
 }
 

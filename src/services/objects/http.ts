@@ -1,3 +1,4 @@
+import { printable, utf8 } from '../../support/bytes.ts'
 import { StoreError } from '../../support/errors.ts'
 import { WEBDAV_LISTING_BYTES_MAX } from '../../support/limits.ts'
 import { VERSION } from '../../support/version.ts'
@@ -156,8 +157,12 @@ class HttpBucket implements Bucket {
     }
     if (answer.status !== 207) throw refused(answer)
     const text = Buffer.from(await answer.body.bytes(WEBDAV_LISTING_BYTES_MAX)).toString('utf8')
-    const base = this.#base.pathname
-    return parseMultiStatus(text, new URL(folder, this.#base)).flatMap(({ path, isFolder }) => {
+    const base = decodePercent(this.#base.pathname)
+    const found = parseMultiStatus(text, new URL(folder, this.#base))
+    // Every listing has the folder itself. What is said of another place must not look like an empty one.
+    if (!found.some(({ path }) => path.startsWith(base)))
+      throw new StoreError('corrupt', `the server lists nothing that is below ${printable(utf8(base))}`)
+    return found.flatMap(({ path, isFolder }) => {
       const key = path.startsWith(base) ? path.slice(base.length) : ''
       // Only what is below, or a listing of wrong answers would never end.
       return key !== folder && key.startsWith(folder) ? [{ key, isFolder }] : []

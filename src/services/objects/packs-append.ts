@@ -28,6 +28,12 @@ export interface RunPlace {
   readonly offset: number
 }
 
+/** A run that is in its pack, and durable when `synced` resolves. */
+interface Written {
+  readonly place: RunPlace
+  readonly synced: Promise<void>
+}
+
 /** A pack that this process has for itself. */
 interface OwnPack {
   readonly number: number
@@ -50,7 +56,9 @@ export class PackAppender {
   readonly #folder: string
   readonly #ops: PacksOps
   readonly #packBytesMax: number
-  readonly #runs = new Grouped<Run, RunPlace>((runs) => this.#append(runs))
+  readonly #writes = new Grouped<Run, Written>((runs) => this.#append(runs))
+  /** Of the pack that is being written, or of the one before; never of both. */
+  readonly #syncs = new Grouped<OwnPack, void>((packs) => this.#sync(packs))
   #pack: OwnPack | undefined
   #taking: Promise<OwnPack> | undefined
 
@@ -66,30 +74,46 @@ export class PackAppender {
     return (await this.#own()).salt
   }
 
-  /** Resolves when the run is durable. Several that wait are synced together. */
-  append(run: Run): Promise<RunPlace> {
-    return this.#runs.add(run)
+  /** Resolves when the run is durable. Several that wait are synced together, and others written meanwhile. */
+  async append(run: Run): Promise<RunPlace> {
+    const { place, synced } = await this.#writes.add(run)
+    await synced
+    return place
   }
 
   /** Lets others have the pack. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#runs.idle()
+    await this.#writes.idle()
+    await this.#syncs.idle()
     await this.#taking?.catch(() => {}) // whoever waits for it hears of a failure
     this.#leave()
   }
 
-  async #append(runs: readonly Run[]): Promise<RunPlace[]> {
+  async #append(runs: readonly Run[]): Promise<Written[]> {
     const length = runs.reduce((sum, { bytes, isBulk }) => sum + bytes.length + (isBulk ? PAGE_BYTES : 0), 0)
     const pack = await this.#withRoom(length)
-    const path = join(this.#folder, packName(pack.number))
     try {
       const places: RunPlace[] = []
       for (const run of runs) places.push(await this.#write(pack, run))
-      await this.#ops.sync(pack.fd)
-      return places
+      const synced = this.#syncs.add(pack)
+      return places.map((place) => ({ place, synced }))
     } catch (error) {
-      throw fileError(`writing ${path}`, error)
+      throw this.#failed(pack, error)
     }
+  }
+
+  /** What was written before it began is durable when it resolves. */
+  async #sync(packs: readonly OwnPack[]): Promise<undefined[]> {
+    try {
+      await this.#ops.sync(packs[0]!.fd)
+      return packs.map(() => undefined)
+    } catch (error) {
+      throw this.#failed(packs[0]!, error)
+    }
+  }
+
+  #failed({ number }: OwnPack, error: unknown): unknown {
+    return fileError(`writing ${join(this.#folder, packName(number))}`, error)
   }
 
   async #write(pack: OwnPack, { bytes, isBulk }: Run): Promise<RunPlace> {
@@ -131,6 +155,7 @@ export class PackAppender {
     const pack = await this.#own()
     if (pack.end === PACK_HEAD_BYTES || pack.end + length <= this.#packBytesMax) return pack
     const next = await this.#explained(() => this.#create(pack.salt))
+    await this.#syncs.idle()
     this.#leave()
     this.#pack = next
     return next

@@ -51,13 +51,15 @@ export class S3Reads {
     this.#userAgent = userAgent
     client.middlewareStack.add(
       (next, { commandName }) =>
-        (args) => {
+        async (args) => {
+          const answer = await next(args)
           const { Key } = args.input as { Key?: string }
           if (this.#target === 'unknown' && commandName === 'GetObjectCommand' && Key !== undefined)
             this.#learn(args.request as SentRequest, Key)
-          return next(args)
+          return answer
         },
-      { step: 'deserialize', name: 'tvixStoreLearnReads' },
+      // Around what makes an error of a refusal: who is sent elsewhere has not found where the bucket is.
+      { step: 'deserialize', priority: 'high', name: 'tvixStoreLearnReads' },
     )
   }
 
@@ -93,9 +95,9 @@ export class S3Reads {
   }
 
   #learn(request: SentRequest, key: string): void {
-    const target = targetOf(request, key)
+    // What the SDK asks by way of a proxy stays with it.
+    const target = mayHaveProxy(request.protocol) ? undefined : targetOf(request, key)
     this.#target = target ?? 'not like others'
-    // No proxies, as the SDK uses none.
     if (target) this.#gets = new HttpGets(target.server, this.#undici)
   }
 
@@ -137,6 +139,12 @@ function targetOf(request: SentRequest, key: string): Target | undefined {
     authorization,
   )?.[1]
   return region === undefined ? undefined : { server, base, signer: new S3ReadSigner(region) }
+}
+
+/** By what the SDK's agents heed; `no_proxy` is for them to read. */
+function mayHaveProxy(protocol: string): boolean {
+  const name = protocol === 'https:' ? 'https_proxy' : 'http_proxy'
+  return Boolean(process.env[name] || process.env[name.toUpperCase()])
 }
 
 /** As S3 has it: all but unreserved characters (RFC 3986 §2.3), and the slashes. */

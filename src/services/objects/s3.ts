@@ -1,23 +1,16 @@
 import type { Readable } from 'node:stream'
-import type {
-  ListObjectsV2CommandOutput,
-  S3Client,
-  S3ClientConfig,
-  S3ServiceException,
-} from '@aws-sdk/client-s3'
+import type { ListObjectsV2CommandOutput, S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import type { BufferRooms } from '../../support/buffer-rooms.ts'
 import { StoreError } from '../../support/errors.ts'
-import { BUCKET_REQUESTS_MAX, HTTP_CONNECT_MS_MAX } from '../../support/limits.ts'
-import { VERSION } from '../../support/version.ts'
 import type { Request, RequestPolicy } from '../requests.ts'
 import { importSdk } from '../sdk.ts'
 import { readBody } from './body.ts'
 import { type Bucket, bucketObjectStore, type Page, type PartedUploads } from './bucket.ts'
 import type { BucketAddress } from './bucket-address.ts'
-import { endpointUrl, isOn, type S3Options } from './bucket-options.ts'
 import { connectionError, credentialsError, refusalError } from './failure.ts'
 import type { ByteRange, ObjectStore } from './interface.ts'
 import { BEYOND_THE_END, type ObjectAnswer } from './range.ts'
+import { EXPIRED, openS3Client, userAgentOf } from './s3-client.ts'
 import { S3Reads } from './s3-reads.ts'
 
 type Sdk = typeof import('@aws-sdk/client-s3')
@@ -33,82 +26,9 @@ export async function openS3ObjectStore(
 ): Promise<ObjectStore & Disposable> {
   const sdk = await importSdk('@aws-sdk/client-s3', () => import('@aws-sdk/client-s3'))
   const undici = await importSdk('undici', () => import('undici'))
-  const client = new sdk.S3Client(clientConfig(address.options))
-  const userAgent = address.options.userAgent ?? `tvix-store/${VERSION}`
-  announce(client, userAgent)
-  if (address.options.accessKeyId === undefined) renewCredentials(client)
-  const reads = new S3Reads(client, undici, userAgent)
+  const client = openS3Client(sdk, address.options)
+  const reads = new S3Reads(client, undici, userAgentOf(address.options))
   return bucketObjectStore(new S3Bucket(sdk, client, reads, address), address.prefix, policy)
-}
-
-function clientConfig(options: S3Options): S3ClientConfig {
-  const endpoint =
-    options.endpoint === undefined ? undefined : endpointUrl(options.endpoint, options.allowHttp)
-  const region = options.region ?? (endpoint ? (process.env['AWS_REGION'] ?? 'us-east-1') : undefined)
-  return {
-    ...(endpoint && {
-      endpoint: endpoint.href,
-      forcePathStyle: !isOn('virtual_hosted_style_request', options.virtualHosted),
-    }),
-    ...(region && { region }),
-    ...credentials(options),
-    ...REREAD_FILES,
-    maxAttempts: 1, // see Requests
-    // Checksums of their own are what many servers that speak like S3 refuse; we verify what we read in any case.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: {
-      connectionTimeout: HTTP_CONNECT_MS_MAX,
-      httpAgent: { keepAlive: true, maxSockets: BUCKET_REQUESTS_MAX },
-      httpsAgent: { keepAlive: true, maxSockets: BUCKET_REQUESTS_MAX },
-    },
-  }
-}
-
-/** Goes through to what reads the shared files, which else remembers them for as long as the process lives. */
-const REREAD_FILES = { ignoreCache: true } as S3ClientConfig
-
-function credentials(options: S3Options): S3ClientConfig {
-  const { accessKeyId, secretAccessKey, sessionToken, profile } = options
-  if (isOn('skip_signature', options.skipSignature))
-    return {
-      credentials: { accessKeyId: '', secretAccessKey: '' },
-      signer: { sign: async (request) => request },
-    }
-  if (accessKeyId !== undefined && secretAccessKey !== undefined)
-    return { credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) } }
-  return profile === undefined ? {} : { profile }
-}
-
-/** The SDK would put its own name first. */
-function announce(client: S3Client, userAgent: string): void {
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const { headers } = args.request as { headers: Record<string, string> }
-      headers['user-agent'] = `${userAgent} ${headers['user-agent'] ?? ''}`.trim()
-      return next(args)
-    },
-    { step: 'build', priority: 'low', name: 'tvixStoreUserAgent' },
-  )
-}
-
-/**
- * Asks for the credentials anew when they have expired before their time, or without one: those in a file are renewed
- * by somebody else, and the SDK would keep what it read for as long as the process lives.
- */
-function renewCredentials(client: S3Client): void {
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      try {
-        return await next(args)
-      } catch (error) {
-        if (!EXPIRED.has((error as Error).name)) throw error
-        await client.config.credentials({ forceRefresh: true })
-        return await next(args)
-      }
-    },
-    { step: 'initialize', name: 'tvixStoreRenewCredentials' },
-  )
 }
 
 interface S3Upload {
@@ -342,8 +262,6 @@ class S3Bucket implements Bucket {
 
 const NO_CREDENTIALS_HINT =
   'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (?aws_profile=NAME), or add ?aws_skip_signature=true for a public bucket'
-
-const EXPIRED = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired'])
 
 /** Servers send these with several statuses. */
 const NOT_ACCEPTED = new Set([...['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'InvalidToken', ...EXPIRED]])

@@ -24,8 +24,8 @@ import { shownUrl, unexpectedStatus } from '../http-error.ts'
 import { parseCastoreNarUrl } from './castore-nar-url.ts'
 import type { NixHttpAddress } from './nix-http-address.ts'
 
-/** What caches call absence: those in buckets that may not be listed say 403 (spec §6.8). */
-const ABSENT = new Set([403, 404])
+/** What caches call absence: those in buckets that may not be listed say 403 (spec §6.8), and Nix takes 410 for it as well. */
+const ABSENT = new Set([403, 404, 410])
 
 /** One binary cache. What it says is checked for form and for being about what was asked, and not believed yet. */
 export class NixCache {

@@ -1,5 +1,5 @@
 /*
- * Fuzzes the memory and the queues of a guest (native/guest_memory.c, native/virtqueue.c), without Node, so that sanitizers
+ * Fuzzes the memory and the queues of a guest (native/guest_memory.c, native/virtqueue.c, native/prepared_pages.c), without Node, so that sanitizers
  * see everything. An input is a program: what a hostile guest and its front-end write and ask for, step by step.
  *
  * Standard input: the corpus, each input with its length before it (u32). Arguments: seconds, seed. With 0 seconds the
@@ -7,6 +7,7 @@
  * that breaks a promise is written to standard error in hex before the process aborts.
  */
 #define _GNU_SOURCE
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "guest_memory.h"
+#include "prepared_pages.h"
 #include "virtqueue.h"
 
 #define INPUT_MAX 1024
@@ -36,6 +38,7 @@ static uint8_t *view; /* of the file, as the guest sees it */
 static struct guest_memory memory;
 static struct virtqueue queue;
 static struct queue_settings settings;
+static struct prepared_pages pages;
 static bool mapped;
 /* The guest's other processors write all the while; they would meet SIGBUS themselves. */
 static bool race;
@@ -209,6 +212,38 @@ static void give(void)
 		free(parts[i].iov_base);
 }
 
+/* Where a request for a page lies that is well-formed until somebody writes there. */
+#define PAGE_REQUEST 0x3000
+
+static void prepare_page(void)
+{
+	uint8_t bytes[256];
+	struct prepared_page page = {byte() % 4, byte() % 4, sizeof bytes, bytes, byte()};
+	memset(bytes, 0xa5, sizeof bytes);
+	CHECK(keep_page(&pages, byte() % PAGES_MAX, &page) == 0);
+	struct {
+		struct fuse_in_header header;
+		struct fuse_read_in read;
+	} asked = {{sizeof asked, FUSE_READDIRPLUS, eight(), page.inode, 0, 0, 0, 0, 0}, {0, page.from, page.size, 0, 0, 0, 0}};
+	guest_writes(PAGE_REQUEST, &asked, sizeof asked);
+	struct {
+		uint64_t address;
+		uint32_t length;
+		uint16_t flags, next;
+	} chain[2] = {{GUEST + PAGE_REQUEST, sizeof asked, 1, 1}, {address(GUEST), length(), 2, 0}};
+	guest_writes(12, chain, sizeof chain);
+}
+
+static void answer_page(void)
+{
+	uint32_t count = pages.count;
+	uint16_t available = queue.next_available, used = queue.next_used;
+	int result = answer_with_page(&pages, &queue, &memory, -1);
+	CHECK(result < PAGES_MAX && result >= QUEUE_EMPTY);
+	CHECK(result < 0 || (pages.count == count - 1 && queue.next_used == (uint16_t)(used + 1)));
+	CHECK((result >= 0) == (queue.next_available != available) || result == -FAULT_MEMORY_GONE || result == -FAULT_BUFFER_ADDRESS);
+}
+
 static void raw(void)
 {
 	uint8_t bytes[32];
@@ -244,8 +279,13 @@ static void step(void)
 			stop_queue(&queue);
 		break;
 	case 9: raw(); break;
-	default:
-		if (!race && byte() % 32 == 7) { /* the memory goes for a moment */
+	default: {
+		uint8_t kind = byte();
+		if (kind % 8 == 1)
+			prepare_page();
+		else if (kind % 8 == 2)
+			answer_page();
+		else if (!race && kind % 32 == 7) { /* the memory goes for a moment */
 			CHECK(ftruncate(file, 0) == 0);
 			take();
 			await_requests(&queue, &memory);
@@ -254,6 +294,7 @@ static void step(void)
 			memset(view, 0x5a, BEGIN);
 			memset(view + END, 0x5a, FILE_BYTES - END);
 		}
+	}
 	}
 }
 
@@ -274,6 +315,8 @@ static void run(const uint8_t *bytes, size_t count)
 	while (at < input_length)
 		step();
 	stop_queue(&queue);
+	drop_pages(&pages);
+	CHECK(pages.count == 0);
 	for (size_t i = 0; i < QUEUE_SIZE_MAX; i++)
 		CHECK(!queue.chains[i].in_use && !queue.chains[i].segments);
 	for (size_t i = 0; i < BEGIN; i++)

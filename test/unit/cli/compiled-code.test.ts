@@ -35,17 +35,19 @@ interface Told {
 }
 
 /** Loads and uses the program in a process of its own, which sets the flags that ours sets. */
-function run(command = 'mount', exitCode = 0): Told {
+function run(command = 'mount', exitCode = 0, uses = 0): Told {
   const text = `
+    import { channel } from 'node:diagnostics_channel'
     import { createRequire } from 'node:module'
     import { setFlagsFromString } from 'node:v8'
-    import { loadCompiled } from ${JSON.stringify(MODULE)}
+    import { loadCompiled, USES_CHANNEL } from ${JSON.stringify(MODULE)}
     process.argv = ['node', 'main.js', ${JSON.stringify(command)}]
     loadCompiled(${JSON.stringify(program)}, ${JSON.stringify(folder)})
     const { said, paths, stack } = createRequire(${JSON.stringify(`${program}/`)})('./main.js')
     setFlagsFromString('--external-memory-accounted-in-global-limit')
     setFlagsFromString('--heap-growing-percent=50')
     console.log(JSON.stringify({ said, paths, stack: stack() }))
+    channel(USES_CHANNEL).publish(${uses})
     process.exitCode = ${exitCode}`
   try {
     return JSON.parse(
@@ -81,6 +83,15 @@ function runOnce(): number {
 
 test('a few runs add what they used, and the rest writes nothing', () => {
   expect(Array.from({ length: 6 }, runOnce)).toEqual([1, 2, 3, 4, 4, 4])
+})
+
+test('a run that does what none of them did adds that, and the next one like it nothing', () => {
+  for (let i = 0; i < 4; i++) run('mount', 0, 0b001)
+  const runsOf = (uses: number) => {
+    run('mount', 0, uses)
+    return runs()
+  }
+  expect([0b001, 0b011, 0b010, 0b001, 0, 0b110, 0b111].map(runsOf)).toEqual([4, 5, 5, 5, 5, 6, 6])
 })
 
 test('each command has its own, and none that failed', () => {

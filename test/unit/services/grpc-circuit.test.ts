@@ -4,7 +4,7 @@ import { StoreError } from '../../../src/support/errors.ts'
 
 const FAILURE = new StoreError('unavailable', 'nobody answers (ECONNREFUSED)')
 /** A read promises to wait for 1 s: half of its pauses. */
-const POLICY = { circuitFailures: 5, circuitMs: 3_000, retryMs: [1_000, 1_000] }
+const POLICY = { circuitFailures: 5, circuitMs: 3_000, retryMs: [1_000, 1_000], returnMs: 15_000 }
 
 function makeCircuit() {
   const world = { now: 0, connected: false }
@@ -55,6 +55,33 @@ describe('opening', () => {
     world.now = 1_000
     circuit.unanswered(FAILURE)
     expect(circuit.isOpen).toBe(true)
+  })
+})
+
+describe('a peer that was there', () => {
+  test('is missed, and held for dead when it has been away for longer than it takes to stop and start', () => {
+    const { circuit, world } = makeCircuit()
+    circuit.answered()
+    expect(circuit.isMissed).toBe(false)
+    for (world.now = 0; world.now < 15_000; world.now += 1_000) {
+      circuit.unanswered(FAILURE)
+      expect(circuit).toMatchObject({ isMissed: true, isOpen: false })
+    }
+    circuit.unanswered(FAILURE)
+    expect(circuit).toMatchObject({ isMissed: false, isOpen: true })
+    circuit.answered()
+    expect(circuit).toMatchObject({ isMissed: false, isOpen: false })
+  })
+
+  test('is missed no more when it has answered, and never if it was not there', () => {
+    const { circuit } = makeCircuit()
+    circuit.unanswered(FAILURE)
+    expect(circuit.isMissed).toBe(false)
+    circuit.answered()
+    circuit.unanswered(FAILURE)
+    expect(circuit.isMissed).toBe(true)
+    circuit.answered()
+    expect(circuit.isMissed).toBe(false)
   })
 })
 

@@ -161,6 +161,24 @@ describe('an LMDB table', () => {
     expect(await readFile(file, 'utf8')).toBe(contents)
   })
 
+  it('refuses a file whose end was lost, for which LMDB would kill the process', async () => {
+    await using dir = await tempDir()
+    const file = join(dir.path, 'whole.lmdb')
+    {
+      await using table = await openLmdbTable(file, 'test')
+      await table.put([{ key: KEY, value: Buffer.alloc(100) }])
+    }
+    const whole = await readFile(file)
+    const cut = join(dir.path, 'cut.lmdb')
+    for (let bytes = 4096; bytes < whole.length; bytes += 4096) {
+      await writeFile(cut, whole.subarray(0, bytes))
+      await expect(openLmdbTable(cut, 'test')).rejects.toMatchObject({
+        code: 'corrupt',
+        message: expect.stringContaining(`${cut} is cut off after ${bytes} bytes: put back a whole copy`),
+      })
+    }
+  })
+
   it('takes an empty file for a new database', async () => {
     await using dir = await tempDir()
     const file = join(dir.path, 'new.lmdb')

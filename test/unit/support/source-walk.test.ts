@@ -195,7 +195,7 @@ it('goes through a directory of 100,000 entries, some at a time', async () => {
   expect(countMax).toBeLessThanOrEqual(WALK_ENTRIES)
   expect(bytesMax).toBeLessThanOrEqual(WALK_NAMES_BYTES)
   expect(last).toBe('entry-99999')
-})
+}, 120_000)
 
 async function failureOf(walk: SourceWalk) {
   let failure: { what: number; errno: number; path: string } | undefined

@@ -72,6 +72,24 @@ describe('unusual documents', () => {
     expect([...parse(`${CURL}Fancy: yes\n`).flags]).toEqual(['unknown-field'])
   })
 
+  const ZEROS = new Uint8Array(32)
+  test.each([
+    `sha256:${'0'.repeat(52)}`,
+    `sha256:${'0'.repeat(64)}`,
+    `sha256:${'A'.repeat(43)}=`,
+    `sha256-${'A'.repeat(43)}=`,
+  ])('a hash as Nix takes it: %s', (hash) => {
+    const info = parse(CURL.replace(/(FileHash|NarHash): .*/g, `$1: ${hash}`))
+    expect([info.fileHash, info.narSha256].map((each) => new Uint8Array(each!))).toEqual([ZEROS, ZEROS])
+  })
+
+  test('a signature by a key of any name that Nix takes', () => {
+    const sig = `my_key+1/x@y:${'A'.repeat(86)}==`
+    const info = parse(`${CURL}Sig: ${sig}\n`)
+    expect(info.signatures.at(-1)!.keyName).toBe('my_key+1/x@y')
+    expect(Buffer.from(renderNarInfo(info)).toString()).toContain(`Sig: ${sig}\n`)
+  })
+
   test('the last line may lack its line break', () => {
     expect(parse(CURL.trimEnd())).toEqual(parse(CURL))
   })
@@ -128,7 +146,8 @@ describe('refusals', () => {
     ['NarHash', 'sha256:uuuu', 'UnableToDecodeHash(NarHash)'],
     ['NarHash', `sha256:${'A'.repeat(64)}`, 'UnableToDecodeHash(NarHash)'],
     ['NarHash', `sha256:${'0'.repeat(32)}`, 'UnableToDecodeHash(NarHash)'],
-    ['FileHash', `sha256:${'0'.repeat(64)}`, 'UnableToDecodeHash(FileHash)'],
+    ['FileHash', `sha256:${'0'.repeat(63)}`, 'UnableToDecodeHash(FileHash)'],
+    ['FileHash', `sha512-${'0'.repeat(86)}==`, 'MissingPrefixForHash(FileHash)'],
     ['FileHash', `sha1:${'0'.repeat(32)}`, 'MissingPrefixForHash(FileHash)'],
     ['References', '0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0  x', 'InvalidReference(1)'],
     ['References', '/nix/store/0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0', 'InvalidReference(0)'],

@@ -1,17 +1,20 @@
 /** Pages of listings that are put together before a guest asks for them. */
 import { expect, test } from 'vitest'
 import { Opcode } from '../../../../src/mount/fuse/protocol.ts'
+import { SessionStats } from '../../../../src/mount/fuse/stats.ts'
 import type { EntrySink, InodeNumber, Soon } from '../../../../src/mount/tree/interface.ts'
+import { VhostRequest, VringFd } from '../../../../src/mount/virtiofs/protocol.ts'
 import { LISTINGS_AHEAD_BYTES_MAX, LISTINGS_AHEAD_MAX } from '../../../../src/support/limits.ts'
 import { directory, file } from '../../../posix/sample.ts'
 import { until } from '../../../support/cli.ts'
 import { type ListedEntry, listed, nameBody, readBody, u64s } from '../../../support/fake-device.ts'
 import { FakeTree } from '../../../support/fake-tree.ts'
-import { FakeGuest } from '../../../support/guest/fake-guest.ts'
+import { FakeGuest, u32s, u64 } from '../../../support/guest/fake-guest.ts'
 
 const PAGE_BYTES = 1024
 const FILES = 20
 const DIRECTORIES = LISTINGS_AHEAD_MAX + 4
+const ESTALE = -116
 
 /** Takes down which pages it was asked for. */
 class NotedTree extends FakeTree {
@@ -122,4 +125,57 @@ test('nothing is prepared of large pages, and nothing kept that had to be waited
   expect(tree.references).toBe(held + cut.length)
   const next = await page(guest, inode, cut.length)
   expect(next[0]!.cookie).toBe(cut.length + 1)
+})
+
+test('a page that is asked for twice at once is counted twice', async () => {
+  const tree = sample()
+  const stats = new SessionStats()
+  await using guest = await FakeGuest.mounted(tree, { session: { stats } })
+  const all = await lookup(guest, 'all')
+  const first = await page(guest, all, 0)
+  await settled()
+  expect(tree.pages.length).toBe(2)
+  const replies = [0, 8].map((head) =>
+    guest.post(Opcode.READDIRPLUS, all, readBody(first.length, PAGE_BYTES), 16 + PAGE_BYTES, { head }),
+  )
+  const lengths = [(await guest.used(1)).length, (await guest.used(1)).length]
+  expect(lengths[0]).toBe(lengths[1])
+  const [one, other] = replies.map(({ reply }) => listed(guest.read(reply + 16, lengths[0]! - 16), true))
+  expect(one).toEqual(other)
+  await settled()
+  for (const { inode } of one!) await guest.request(Opcode.FORGET, inode, u64s(1), 0)
+  for (const { inode } of one!)
+    expect((await guest.request(Opcode.GETATTR, inode, Buffer.alloc(16), 120)).error).toBe(0)
+  // The first of the two was given by the device itself, and is counted like the others.
+  expect(stats.snapshot().requests['READDIRPLUS']).toBe(3)
+})
+
+test('a guest that mounts again is given nothing that was prepared for it before', async () => {
+  const tree = sample()
+  await using guest = await FakeGuest.mounted(tree)
+  const all = await lookup(guest, 'all')
+  const first = await page(guest, all, 0)
+  await settled()
+  await guest.init()
+  const body = readBody(first.length, PAGE_BYTES)
+  expect((await guest.request(Opcode.READDIRPLUS, all, body, 16 + PAGE_BYTES)).error).toBe(ESTALE)
+  expect(tree.references).toBe(0)
+})
+
+test('a queue that is not enabled is given no pages, nor one whose calls go nowhere', async () => {
+  const tree = sample()
+  await using guest = await FakeGuest.mounted(tree)
+  const all = await lookup(guest, 'all')
+  const first = await page(guest, all, 0)
+  await settled()
+  guest.send(VhostRequest.SET_VRING_ENABLE, u32s(2, 0))
+  await guest.ask(VhostRequest.GET_QUEUE_NUM)
+  const body = readBody(first.length, PAGE_BYTES)
+  const { reply } = guest.post(Opcode.READDIRPLUS, all, body, 16 + PAGE_BYTES, { queue: 2 })
+  expect((await guest.request(Opcode.STATFS, 1, undefined, 96)).error).toBe(0)
+  expect(guest.usedIndex(2)).toBe(0)
+  guest.send(VhostRequest.SET_VRING_CALL, u64(BigInt(2 | VringFd.none)))
+  guest.send(VhostRequest.SET_VRING_ENABLE, u32s(2, 1))
+  const { length } = await guest.used(2)
+  expect(listed(guest.read(reply + 16, length - 16), true)[0]!.name).toBe(`d${10 + first.length}`)
 })

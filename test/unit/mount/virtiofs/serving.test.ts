@@ -240,6 +240,29 @@ describe('the front-end', () => {
     GUEST_STOP_MS_MAX + 10_000,
   )
 
+  test(
+    'what was late is never the answer to what the guest asks afterwards, in the same place of the queue',
+    async () => {
+      const tree = new StuckTree(SAMPLE)
+      await using guest = await FakeGuest.mounted(tree)
+      const hello = await lookup(guest, 1, 'hello')
+      guest.post(Opcode.READ, hello, readBody(0, 5), 21)
+      await until(() => tree.waiting.length === 1)
+      const base = (await guest.ask(VhostRequest.GET_VRING_BASE, u32s(1, 0))).readUInt32LE(4)
+      await guest.used(1)
+      guest.startQueue(1, base)
+      const { reply } = guest.post(Opcode.READ, hello, readBody(7, 5), 21)
+      await until(() => tree.waiting.length === 2)
+      tree.waiting[0]!()
+      await new Promise(setImmediate)
+      tree.waiting[1]!()
+      expect((await guest.used(1)).length).toBe(21)
+      expect(guest.read(reply + 16, 5).toString()).toBe('world')
+      expect(guest.usedIndex(1)).toBe(4)
+    },
+    GUEST_STOP_MS_MAX + 10_000,
+  )
+
   test('replaces the memory while a request waits', async () => {
     const tree = new StuckTree(SAMPLE)
     await using guest = await FakeGuest.mounted(tree)

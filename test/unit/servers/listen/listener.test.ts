@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
-import { chmod, stat } from 'node:fs/promises'
+import { chmod, readdir, stat } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -191,6 +191,20 @@ describe('abstract sockets', () => {
 })
 
 describe('unix sockets', () => {
+  test('the socket of a successor stays when the one that it replaced stops', async () => {
+    await using dir = await tempDir()
+    const path = `${dir.path}/socket`
+    const before = await start(path)
+    const after = await start(path, { unixUnlink: true })
+    before.close()
+    expect(await readdir(dir.path)).toEqual(['socket'])
+    const socket = connect(path)
+    await once(socket, 'connect')
+    socket.destroy()
+    after.close()
+    expect(await readdir(dir.path)).toEqual([])
+  })
+
   test('the socket goes away with its listener', async () => {
     await using dir = await tempDir()
     const path = `${dir.path}/socket`

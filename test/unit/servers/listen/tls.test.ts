@@ -15,8 +15,9 @@ import {
   createCertificate,
   HAS_OPENSSL,
 } from '../../../support/certificates.ts'
-import { until } from '../../../support/cli.ts'
+import { run, until } from '../../../support/cli.ts'
 import { memoryParts } from '../../../support/grpc-server.ts'
+
 import { recordingLogger } from '../../../support/recording-logger.ts'
 
 const DIGEST = Digest.of(Buffer.from('nobody has this'))
@@ -157,6 +158,30 @@ describe.skipIf(!HAS_OPENSSL)('TLS (skipped without openssl, which makes the cer
     expect(lines).toEqual([
       { listener: '127.0.0.1:0', peer: '127.0.0.1', reason, msg: 'a TLS handshake failed' },
     ])
+  })
+
+  /** Node's clients send no alert; those of OpenSSL, rustls and Go do, as they are asked to here. */
+  test.each([
+    [
+      ['-verify_hostname', 'elsewhere.example'],
+      'the client does not accept our certificate, or the name in it',
+    ],
+    [['-attime', '4102444800'], 'the client says that our certificate has expired'],
+  ])('a client that says why it leaves: %s', async (flags, reason) => {
+    const { logger, lines } = recordingLogger()
+    const { cert, key } = files['server']!
+    const server = createGrpcServer({
+      ...memoryParts(),
+      logger,
+      tls: loadServerTls({ cert, key, clientCa: undefined }),
+    })
+    const bound = await server.listen('127.0.0.1:0')
+    const verify = ['-verify_return_error', '-CAfile', files['ours']!.cert]
+    const { code } = await run('openssl', ['s_client', '-connect', bound, ...verify, ...flags])
+    expect(code).toBe(1)
+    await until(() => lines.length > 0)
+    expect(lines[0]).toMatchObject({ reason, msg: 'a TLS handshake failed' })
+    await server.shutdown(0)
   })
 
   test('a server without TLS', async () => {

@@ -17,7 +17,7 @@ const KINDS = {
   HTTP: (url: URL) => `${url.origin}/p`,
 }
 
-const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], silenceMsMax: 5_000 }
+const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], overloadRetryMs: [], silenceMsMax: 5_000 }
 const BODY = Buffer.from('the object')
 const NO_OBJECTS = '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 const HEADERS = { 'content-length': String(BODY.length), etag: '"1"' }
@@ -71,6 +71,19 @@ for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[])
       expect(await bucket.objects.get('k')).toEqual(new Uint8Array(BODY))
       expect(bucket.requests).toHaveLength(3)
     })
+
+    it.each([
+      [503, 5],
+      [429, 5],
+      [500, 3],
+    ])(
+      'waits longer for a server that is overloaded than for one that is broken: %i',
+      async (code, tries) => {
+        await using bucket = await bucketOf(kind, status(code), { overloadRetryMs: [1, 1] })
+        expect((await failure(bucket.objects.get('k'))).code).toBe('unavailable')
+        expect(bucket.requests).toHaveLength(tries)
+      },
+    )
 
     it('gives up in the end, and names the object and the bucket', async () => {
       await using bucket = await bucketOf(kind, status(503))

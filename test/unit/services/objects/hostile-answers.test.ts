@@ -21,7 +21,7 @@ const KINDS = {
 }
 type Kind = keyof typeof KINDS
 
-const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], silenceMsMax: 5_000 }
+const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], overloadRetryMs: [], silenceMsMax: 5_000 }
 const BODY = Buffer.from('the object')
 const RANGE = { range: { start: 4, end: 7 } }
 
@@ -204,4 +204,13 @@ it.each([
   if (text.includes('null]')) expect(await listing).toEqual([])
   else expect((await failure(listing)).code).toBe('corrupt')
   expect((await failure(bucket.objects.head('k'))).code).toBe('corrupt')
+})
+
+it('does not take a listing of another place for an empty one', async () => {
+  const elsewhere = '<multistatus><response><href>/q/</href><collection/></response></multistatus>'
+  await using bucket = await bucketOf('HTTP', answer(207, { 'content-type': 'application/xml' }, elsewhere))
+  expect(await failure(collect(bucket.objects.list('')))).toMatchObject({
+    code: 'corrupt',
+    message: expect.stringContaining('nothing that is below /p/'),
+  })
 })

@@ -6,7 +6,7 @@ import { StoreError } from '../../../../src/support/errors.ts'
 import { type Answer, startHttpServer } from '../../../support/http-server.ts'
 
 const BODY = Buffer.from('the object')
-const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], silenceMsMax: 5_000 }
+const QUICK: Partial<RequestPolicy> = { retryMs: [1, 1], overloadRetryMs: [], silenceMsMax: 5_000 }
 const SIGNED = 'aws_access_key_id=AKIATEST&aws_secret_access_key=top-secret'
 
 const object: Answer = (response) =>
