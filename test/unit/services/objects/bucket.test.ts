@@ -116,11 +116,13 @@ for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[])
     })
 
     it('ends by its deadline when the server falls silent', async () => {
-      // Long enough for each request to get there on a busy machine: they are counted.
       await using bucket = await bucketOf(kind, () => {}, { silenceMsMax: 300 })
+      // The first call loads what speaks to that cloud, which may take longer.
+      await failure(bucket.objects.head('k'))
+      const before = bucket.requests.length
       expect((await failure(bucket.objects.get('k'))).code).toBe('deadline')
       expect((await failure(bucket.objects.head('k'))).code).toBe('deadline')
-      expect(bucket.requests).toHaveLength(4)
+      expect(bucket.requests.slice(before)).toHaveLength(4)
     })
 
     it('ends by its deadline when the server falls silent in the middle of a body', async () => {
