@@ -56,16 +56,16 @@ export async function unlinkSocket(path: string): Promise<void> {
  * stands aside for the moment.
  */
 export function closerOf(path: string, close: () => void): () => void {
-  const ours = identify(path)
+  const ours = identifySocket(path)
   return () => {
-    const aside = identify(path) === ours ? undefined : standAside(path)
+    const aside = identifySocket(path) === ours ? undefined : standAside(path)
     close()
     if (aside !== undefined) renameSync(aside, path)
   }
 }
 
-/** A socket keeps its inode for as long as somebody listens on it, whatever name it has. */
-function identify(path: string): string | undefined {
+/** Which one has the name, if any. A socket keeps its inode for as long as somebody listens on it, whatever name it has. */
+export function identifySocket(path: string): string | undefined {
   const found = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   return found && `${found.dev}:${found.ino}`
 }

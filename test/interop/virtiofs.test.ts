@@ -76,6 +76,15 @@ describe.skipIf(reason)(`tvix-store virtiofs${reason ? ` (skipped: ${reason})` :
     expect(nowhere).toMatchObject({ code: 66, stderr: expect.stringContaining('folder of the socket') })
   })
 
+  test('leaves the socket of its successor alone', async () => {
+    const socket = join(folder, 'successive.socket')
+    const first = await DeviceProcess.ours([socket], flags)
+    await rm(socket)
+    await using _ = await DeviceProcess.ours([socket], flags)
+    await first.stop()
+    expect(existsSync(socket)).toBe(true)
+  })
+
   test('a second monitor on a socket waits, which the log tells, and has its turn when the first one is gone', async () => {
     const socket = join(folder, 'shared.socket')
     await using device = await DeviceProcess.ours([socket], flags)

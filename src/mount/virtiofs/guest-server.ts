@@ -3,6 +3,7 @@ import { unlink } from 'node:fs/promises'
 import { FaultLog } from '../../support/fault-log.ts'
 import { GUEST_FAULT_MS } from '../../support/limits.ts'
 import type { Logger } from '../../support/log.ts'
+import { identifySocket } from '../../support/unix-socket.ts'
 import { nativeAddon, type Watch } from '../fuse/native-addon.ts'
 import type { SessionOptions } from '../fuse/session.ts'
 import { SessionStats, type StatsSnapshot } from '../fuse/stats.ts'
@@ -60,6 +61,8 @@ export async function serveGuests(options: GuestServerOptions): Promise<GuestSer
 /** A socket at which one front-end after the other comes in; while one is there, the next ones wait. */
 class Door {
   readonly #path: string
+  /** Which one it is that we made at the path. */
+  readonly #socket: string | undefined
   readonly #listener: number
   readonly #tree: Tree
   readonly #options: SessionOptions
@@ -78,6 +81,7 @@ class Door {
     company: GuestCompany,
   ) {
     this.#path = path
+    this.#socket = identifySocket(path)
     this.#listener = listener
     this.#tree = tree
     this.#company = company
@@ -89,8 +93,11 @@ class Door {
     this.#open = false
     clearTimeout(this.#pause)
     this.#unlisten()
+    const isOurs = identifySocket(this.#path) === this.#socket
     closeSync(this.#listener)
     this.#frontEnd?.end()
+    // It may be that of a successor, which would listen where nobody can find it.
+    if (!isOurs) return
     await unlink(this.#path).catch((error) =>
       this.#logger.debug({ err: error }, 'the socket was removed by somebody else'),
     )
