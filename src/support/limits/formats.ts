@@ -56,14 +56,14 @@ export const CHUNK_BYTES_MAX = 64 * MiB
 /** Chunks of one blob that are compressed and stored at the same time. */
 export const CHUNK_UPLOADS_MAX = 8
 
-/** Chunks that a blob is gathered for before they are cut, in the largest possible size: about 1 ms of a thread. */
-export const BLOB_PORTION_CHUNKS = 4
+/** Chunks that a blob is gathered for before they are cut, in the largest possible size: some 3 ms of a thread. */
+export const BLOB_PORTION_CHUNKS = 8
 /** Portions that a writer of a blob fills, cuts and stores at the same time: what comes while a disk syncs. */
-export const BLOB_PORTIONS_MAX = 20
+export const BLOB_PORTIONS_MAX = 10
 /** Portions of all blobs of the process. When that many are in use writers get smaller ones, and few of them. */
-export const BLOB_PORTIONS_OF_ALL_MAX = 32
+export const BLOB_PORTIONS_OF_ALL_MAX = 18
 /** Such a smaller portion counts so many. */
-export const BLOB_PORTION_SMALL_UNITS = 3
+export const BLOB_PORTION_SMALL_UNITS = 2
 
 /** Small blobs of one batch that are read at the same time, where a service does not take them all at once. */
 export const BLOB_READS_MAX = 32
