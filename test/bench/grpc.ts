@@ -24,7 +24,7 @@ import {
   READ_PATH,
   readRequest,
 } from './grpc-pattern.ts'
-import { measure } from './report.ts'
+import { measure, median } from './report.ts'
 
 const ROUNDS = 5
 const UPLOAD_BYTES = 512 * 1024 * 1024
@@ -67,8 +67,8 @@ interface Peer extends AsyncDisposable {
 }
 
 /**
- * Rates in bytes a second, each of some rounds that take turns, so that noise meets all of them: the best, but for eight
- * streams against one, which is the median of the ratios of the rounds.
+ * Rates in bytes a second, of rounds in which all take turns, so that noise meets all of them: medians, as all ratios are of those of the
+ * rounds. (The best of each would compare the luckiest seconds of one with those of another: bare node:http2 varies by a factor of two.)
  */
 async function compare({ ours, files, http2, stock, references, folder }: Peers): Promise<void> {
   const channel = await openGrpcChannel(`grpc+http://127.0.0.1:${ours.port}`)
@@ -76,9 +76,8 @@ async function compare({ ours, files, http2, stock, references, folder }: Peers)
   const blobs = grpcBlobService(channel)
   const packed = new StoredBlob(blobs)
   const filed = new StoredBlob(grpcBlobService(filesChannel))
-  const best = { ...NO_RATES }
-  const eightOfOne: number[] = []
-  const round: [keyof Rates, () => Promise<number>][] = [
+  const rounds: Rates[] = []
+  const steps: [keyof Rates, () => Promise<number>][] = [
     ['http2', () => references.rate('http2', http2.port)],
     ['stock', () => references.rate('grpc-js', stock.port)],
     ['one', () => bytesPerSecond(PATTERN_BYTES, () => read(blobs, PATTERN_DIGEST, PATTERN_BYTES))],
@@ -92,18 +91,15 @@ async function compare({ ours, files, http2, stock, references, folder }: Peers)
     ['unary', () => unaryCalls(blobs)],
   ]
   for (let i = 0; i < ROUNDS; i++) {
-    const now = { ...NO_RATES }
-    for (const [name, rate] of round) {
-      now[name] = await rate()
-      best[name] = Math.max(best[name], now[name])
-    }
-    eightOfOne.push(now.eight / now.one)
+    const round = { ...NO_RATES }
+    for (const [name, rate] of steps) round[name] = await rate()
+    rounds.push(round)
   }
   filesChannel.close()
   await packed.upload(SLOW_BYTES)
   channel.close()
   const memory = await slowReaders(ours, packed.digest)
-  print(best, median(eightOfOne), memory)
+  print(rounds, memory)
 }
 
 const NO_RATES = {
@@ -121,33 +117,29 @@ const NO_RATES = {
 }
 type Rates = typeof NO_RATES
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!
-}
-
-function print(rates: Rates, eightOfOne: number, memory: number): void {
-  const row = (what: string, rate: number, of?: number, target = '') => [
-    what,
-    `${(rate / 1e9).toFixed(2)} GB/s`,
-    of === undefined ? '' : (rate / of).toFixed(2),
+function print(rounds: readonly Rates[], memory: number): void {
+  const rate = (what: keyof Rates) => median(rounds.map((round) => round[what]))
+  const row = (title: string, what: keyof Rates, of?: keyof Rates, target = '') => [
+    title,
+    `${(rate(what) / 1e9).toFixed(2)} GB/s`,
+    of === undefined ? '' : median(rounds.map((round) => round[what] / round[of])).toFixed(2),
     target,
   ]
-  const { http2, stock, one, toPacks, firstFromPacks, fromPacks, toFiles, fromFiles } = rates
   const rows = [
-    row('bare node:http2, one stream of a pattern', http2),
-    row('grpc-js with its defaults, one stream of a pattern', stock),
-    row('one stream of a pattern, of bare node:http2', one, http2, '≥ 0.7'),
-    row('one stream of a pattern, of grpc-js', one, stock, '≥ 2'),
-    [`${STREAMS} streams of a pattern, of one`, row('', rates.eight)[1], eightOfOne.toFixed(2), '≥ 1'],
-    row('one stream of a blob in packs, first, of bare node:http2', firstFromPacks, http2),
-    row('one stream of a blob in packs, again, of bare node:http2', fromPacks, http2, '≥ 0.7'),
-    row('one stream of a blob in a file for each chunk, of bare node:http2', fromFiles, http2),
-    row('upload into packs, of reading it back again', toPacks, fromPacks, '≥ 0.3'),
-    row('upload into packs, of one stream of a pattern', toPacks, one),
-    row('upload into a file for each chunk, of reading it back', toFiles, fromFiles),
-    row('upload into a file for each chunk, of one stream of a pattern', toFiles, one),
-    row('the same disk alone: one file, written and synced', rates.disk),
-    [`unary calls, ${CALLS_IN_FLIGHT} in flight`, `${Math.round(rates.unary)}/s`, '', '≥ 5000/s'],
+    row('bare node:http2, one stream of a pattern', 'http2'),
+    row('grpc-js with its defaults, one stream of a pattern', 'stock'),
+    row('one stream of a pattern, of bare node:http2', 'one', 'http2', '≥ 0.7'),
+    row('one stream of a pattern, of grpc-js', 'one', 'stock', '≥ 2'),
+    row(`${STREAMS} streams of a pattern, of one`, 'eight', 'one', '≥ 1'),
+    row('one stream of a blob in packs, first, of bare node:http2', 'firstFromPacks', 'http2'),
+    row('one stream of a blob in packs, again, of bare node:http2', 'fromPacks', 'http2', '≥ 0.7'),
+    row('one stream of a blob in a file for each chunk, of bare node:http2', 'fromFiles', 'http2'),
+    row('upload into packs, of reading it back again', 'toPacks', 'fromPacks', '≥ 0.3'),
+    row('upload into packs, of one stream of a pattern', 'toPacks', 'one'),
+    row('upload into a file for each chunk, of reading it back', 'toFiles', 'fromFiles'),
+    row('upload into a file for each chunk, of one stream of a pattern', 'toFiles', 'one'),
+    row('the same disk alone: one file, written and synced', 'disk'),
+    [`unary calls, ${CALLS_IN_FLIGHT} in flight`, `${Math.round(rate('unary'))}/s`, '', '≥ 5000/s'],
     [
       `the server's memory under ${SLOW_READERS} slow readers of 1 GiB`,
       `${Math.round(memory / 2 ** 20)} MiB`,
@@ -155,7 +147,7 @@ function print(rates: Rates, eightOfOne: number, memory: number): void {
       '< 512 MiB',
     ],
   ]
-  console.log('\ngRPC over loopback, client and server one process each\n')
+  console.log(`\ngRPC over loopback, client and server one process each; medians of ${ROUNDS}\n`)
   console.log('| work | figure | ratio | target |\n|---|---|---|---|')
   for (const columns of rows) console.log(`| ${columns.join(' | ')} |`)
 }
