@@ -32,6 +32,7 @@ function clientConfig(options: S3Options): S3ClientConfig {
       forcePathStyle: !isOn('virtual_hosted_style_request', options.virtualHosted),
     }),
     ...(region && { region }),
+    ...(options.profile !== undefined && { profile: options.profile }),
     ...credentials(options),
     ...REREAD_FILES,
     maxAttempts: 1, // see Requests
@@ -65,19 +66,15 @@ function regionOf({ region, profile }: S3Options, hasEndpoint: boolean): string 
 const DEFAULT_REGION = 'us-east-1'
 
 function credentials(options: S3Options): S3ClientConfig {
-  const { accessKeyId, secretAccessKey, sessionToken, profile } = options
+  const { accessKeyId, secretAccessKey, sessionToken } = options
   if (isOn('skip_signature', options.skipSignature))
     return {
       credentials: { accessKeyId: '', secretAccessKey: '' },
       signer: { sign: async (request) => request },
-      ...(profile !== undefined && { profile }),
     }
   if (accessKeyId !== undefined && secretAccessKey !== undefined)
-    return {
-      credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) },
-      ...(profile !== undefined && { profile }),
-    }
-  return profile === undefined ? {} : { profile }
+    return { credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) } }
+  return {}
 }
 
 /** The SDK would put its own name first. */
@@ -93,7 +90,9 @@ function announce(client: S3Client, userAgent: string): void {
 }
 
 export const EXPIRED: ReadonlySet<string> = new Set([
-  ...['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired'],
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'TokenRefreshRequired',
 ])
 
 /**
